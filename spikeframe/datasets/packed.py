@@ -1,0 +1,244 @@
+"""Many recordings in one file: an uncompressed NPZ that is mapped into memory and read by slices.
+
+Members: ``events.npy`` (all events, 6 bytes each for sensors up to 256 wide), ``offsets.npy`` (first event of each
+recording), ``labels.npy`` and ``about.json`` (sensor size, class names, source, SHA-256 of everything). Any NumPy reads
+it; nothing in it is pickled. Field ``tp`` is 2 t + p.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+import tempfile
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spikeframe.datasets.base import EventDataset, Transform
+from spikeframe.datasets.events import EVENT_DTYPE, Events, SensorSize, check_events
+from spikeframe.errors import DataNotFoundError, EventError, EventFileError
+
+_VERSION = 1
+_MEMBERS = ("events.npy", "offsets.npy", "labels.npy", "about.json")
+
+
+def write_packed(
+    path: Path,
+    samples: Iterable[tuple[Events, int]],
+    sensor_size: SensorSize,
+    classes: Sequence[str],
+    source: Mapping[str, Any],
+) -> str:
+    """Write recordings into one file, first under a temporary name beside it.
+
+    Args:
+        path: the file to make or replace.
+        samples: events (``EVENT_DTYPE``) and class number of each recording; taken one at a time.
+        sensor_size: (width, height, polarities).
+        classes: name of each class.
+        source: where the recordings come from, anything JSON holds.
+
+    Returns:
+        SHA-256 of the content, in hexadecimal.
+
+    Raises:
+        EventError: events that are not legal on this sensor, or later than 2^31 µs.
+    """
+    dtype = _record_dtype(sensor_size)
+    digest = hashlib.sha256()
+    offsets, labels = [0], []
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as spool:
+            for number, (events, label) in enumerate(samples):
+                block = _pack(events, sensor_size, dtype, f"recording {number}").tobytes()
+                digest.update(block)
+                spool.write(block)
+                offsets.append(offsets[-1] + len(events))
+                labels.append(label)
+            spool.seek(0)
+            about = {
+                "format": "spikeframe packed events",
+                "version": _VERSION,
+                "sensor_size": list(sensor_size),
+                "classes": list(classes),
+                "source": dict(source),
+            }
+            tables = (np.asarray(offsets, np.int64), np.asarray(labels, np.int64))
+            sha256 = _finish(digest, *tables, about)
+            with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                with _member(archive, "events.npy") as member:
+                    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+                    np.lib.format.write_array_header_1_0(member, {**header, "shape": (offsets[-1],)})
+                    shutil.copyfileobj(spool, member, 1 << 20)
+                for name, table in zip(_MEMBERS[1:3], tables, strict=True):
+                    with _member(archive, name) as member:
+                        np.lib.format.write_array(member, table, allow_pickle=False)
+                with _member(archive, "about.json") as member:
+                    member.write(json.dumps({**about, "sha256": sha256}).encode())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return sha256
+
+
+class Packed(EventDataset):
+    """The recordings of a packed file, read back by slices of the mapped file.
+
+    Args:
+        path: the file.
+        transform: called with each item's events.
+        target_transform: called with each item's label.
+        verify: compare the content with its recorded SHA-256 (reads the file once).
+
+    Raises:
+        DataNotFoundError: there is no such file.
+        EventFileError: the file is damaged or not one of these.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        transform: Transform | None = None,
+        target_transform: Transform | None = None,
+        verify: bool = True,
+    ) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise DataNotFoundError(f"{self.path}: no such file; make one with spikeframe.datasets.convert.")
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                places = {name: _place(archive, name) for name in _MEMBERS}
+                about = json.loads(archive.read("about.json"))
+                offsets = _array(self.path, *places["offsets.npy"])
+                labels = _array(self.path, *places["labels.npy"])
+            sensor_size, classes, sha256 = _understood(about)
+            self._place = places["events.npy"]
+            self._records = _array(self.path, *self._place)
+            _check_tables(self._records, np.asarray(offsets), np.asarray(labels), len(classes), sensor_size)
+        except (zipfile.BadZipFile, ValueError, KeyError, TypeError, OSError, EOFError, struct.error) as error:
+            raise EventFileError(self.path, 0, f"not a whole packed event file ({error}); convert it again.") from None
+        super().__init__(labels, sensor_size, classes, transform, target_transform)
+        self.offsets = np.array(offsets)
+        self.source: dict[str, Any] = about["source"]
+        self.sha256 = sha256
+        if verify:
+            digest = hashlib.sha256()
+            for first in range(0, len(self._records), 1 << 20):
+                digest.update(self._records[first : first + (1 << 20)].tobytes())
+            content = {key: value for key, value in about.items() if key != "sha256"}
+            found = _finish(digest, self.offsets, self.labels, content)
+            if found != sha256:
+                raise EventFileError(
+                    self.path, 0, f"content has SHA-256 {found}, recorded is {sha256}; the file is damaged."
+                )
+
+    def events(self, number: int) -> Events:
+        """Return the events of recording ``number``."""
+        return unpack(self._records[self.offsets[number] : self.offsets[number + 1]])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_records"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._records = _array(self.path, *self._place)
+
+
+def unpack(records: npt.NDArray[Any]) -> Events:
+    """Turn packed records into an ``EVENT_DTYPE`` array."""
+    events = np.empty(len(records), EVENT_DTYPE)
+    events["x"], events["y"] = records["x"], records["y"]
+    events["t"], events["p"] = records["tp"] >> 1, records["tp"] & 1
+    return events
+
+
+def _record_dtype(sensor_size: SensorSize) -> np.dtype[Any]:
+    """Smallest record that holds the events of this sensor."""
+    x, y = (np.min_scalar_type(side - 1) for side in sensor_size[:2])
+    return np.dtype([("x", x.newbyteorder("<")), ("y", y.newbyteorder("<")), ("tp", "<u4")])
+
+
+def _pack(events: Events, sensor_size: SensorSize, dtype: np.dtype[Any], where: str) -> npt.NDArray[Any]:
+    """Checked events as records."""
+    check_events(events, sensor_size, where)
+    if len(events) and events["t"][-1] >= 2**31:
+        raise EventError(f"{where}: last t = {events['t'][-1]} µs; accepted is below 2^31 µs. Cut the recording.")
+    records = np.empty(len(events), dtype)
+    records["x"], records["y"] = events["x"], events["y"]
+    records["tp"] = 2 * events["t"] + events["p"]
+    return records
+
+
+def _finish(
+    digest: Any, offsets: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], about: Mapping[str, Any]
+) -> str:
+    """SHA-256 of events (already in ``digest``), tables and description."""
+    digest.update(offsets.astype("<i8").tobytes())
+    digest.update(labels.astype("<i8").tobytes())
+    digest.update(json.dumps(about, sort_keys=True).encode())
+    return str(digest.hexdigest())
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """Open a member for writing; its fixed date makes equal content give equal files."""
+    return archive.open(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), "w", force_zip64=True)
+
+
+def _place(archive: zipfile.ZipFile, name: str) -> tuple[int, int]:
+    """First byte of a stored member's data in the file, and its length."""
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    with archive.open(info):  # checks the local header against the directory
+        pass
+    with Path(str(archive.filename)).open("rb") as file:
+        file.seek(info.header_offset + 26)
+        name_length, extra_length = struct.unpack("<HH", file.read(4))
+    return info.header_offset + 30 + name_length + extra_length, info.file_size
+
+
+def _array(path: Path, first: int, length: int) -> npt.NDArray[Any]:
+    """Map an NPY member of the file into memory."""
+    with path.open("rb") as file:
+        file.seek(first)
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        start = file.tell()
+    if len(shape) != 1 or start - first + shape[0] * dtype.itemsize != length or dtype.hasobject:
+        raise ValueError("a table's header does not fit its length")
+    if shape[0] == 0:
+        return np.empty(0, dtype)
+    return np.memmap(path, dtype, "r", start, shape)
+
+
+def _understood(about: Any) -> tuple[SensorSize, list[str], str]:
+    """Sensor size, class names and hash from the description."""
+    if about["version"] != _VERSION:
+        raise ValueError(f"version {about['version']}, this reads version {_VERSION}")
+    width, height, polarities = (int(side) for side in about["sensor_size"])
+    return (width, height, polarities), [str(name) for name in about["classes"]], str(about["sha256"])
+
+
+def _check_tables(
+    records: npt.NDArray[Any],
+    offsets: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    classes: int,
+    sensor_size: SensorSize,
+) -> None:
+    """Raise ValueError unless offsets and labels are tables of these records."""
+    if records.dtype != _record_dtype(sensor_size) or offsets.dtype != np.int64 or labels.dtype != np.int64:
+        raise ValueError("a table has the wrong type")
+    if len(offsets) != len(labels) + 1 or offsets[0] != 0 or offsets[-1] != len(records) or (np.diff(offsets) < 0).any():
+        raise ValueError("the table of recordings does not fit the events")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError("a label has no class")

@@ -1,0 +1,88 @@
+"""A small pool of large buffers, because fresh pages cost more than the arithmetic at large sizes.
+
+A buffer comes back by itself when the last array (or tensor) that views it is gone.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import weakref
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+#: Buffers below this are left to the allocator, which reuses them anyway.
+SMALLEST = 1 << 18
+#: Idle bytes kept at the most.
+IDLE_LIMIT = 1 << 30
+
+_lock = threading.RLock()
+_idle: OrderedDict[int, list[NDArray[np.uint8]]] = OrderedDict()
+_idle_bytes = 0
+
+
+def _size_class(size: int) -> int:
+    """Round up to an eighth of a power of two, so that near sizes share buffers."""
+    step = 1 << max(0, size.bit_length() - 4)
+    return -(-size // step) * step
+
+
+def _give_back(buffer: NDArray[np.uint8]) -> None:
+    global _idle_bytes
+    with _lock:
+        _idle.setdefault(buffer.nbytes, []).append(buffer)
+        _idle.move_to_end(buffer.nbytes)
+        _idle_bytes += buffer.nbytes
+        while _idle_bytes > IDLE_LIMIT:
+            size, buffers = next(iter(_idle.items()))
+            buffers.pop()
+            _idle_bytes -= size
+            if not buffers:
+                del _idle[size]
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Return an uninitialised C-contiguous array whose memory is reused after its last view is gone.
+
+    Args:
+        shape: the array's shape.
+        dtype: its type.
+    """
+    global _idle_bytes
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    if size < SMALLEST:
+        return np.empty(shape, kind)
+    wanted = _size_class(size)
+    with _lock:
+        buffers = _idle.get(wanted)
+        buffer = buffers.pop() if buffers else None
+        if buffer is not None:
+            _idle_bytes -= wanted
+            if not buffers:
+                del _idle[wanted]
+    if buffer is None:
+        buffer = np.empty(wanted, np.uint8)
+    # NumPy views refer to the owner of the memory, so the hand-out goes through an object that ends with them.
+    handle = _Handle(buffer)
+    weakref.finalize(handle, _give_back, buffer).atexit = False
+    view: NDArray[Any] = np.asarray(handle)[:size].view(kind).reshape(shape)
+    return view
+
+
+def clear() -> None:
+    """Free every idle buffer."""
+    global _idle_bytes
+    with _lock:
+        _idle.clear()
+        _idle_bytes = 0
+
+
+class _Handle:
+    """Exposes a buffer's memory without owning it; views keep this object, not the buffer, as their base."""
+
+    def __init__(self, buffer: NDArray[np.uint8]) -> None:
+        self.__array_interface__ = buffer.__array_interface__

@@ -1,0 +1,82 @@
+"""Statements from nodes: one node, one statement, in a dialect's own spelling.
+
+Values are named ``n<i>`` for nodes and by their own names for leaves; every rounding a provider does is one statement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spikeframe.kernels.trace import BOOL, FLOAT, INT, Program
+
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
+          "ne": "!=", "and": "&", "or": "|"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one language spells what is not an infix operator; ``{0}``, ``{1}`` stand for the arguments."""
+
+    spelling: dict[str, str]
+    constant: dict[str, str]
+
+
+NUMBA = Dialect(
+    spelling={
+        "neg": "-{0}",
+        "where": "{1} if {0} else {2}",
+        "minimum": "{0} if ({0} < {1}) | ({0} != {0}) else {1}",
+        "maximum": "{0} if ({0} > {1}) | ({0} != {0}) else {1}",
+        "exp": "exp({0})",
+        "spike": "ONE if {0} >= ZERO else ZERO",
+        "detach": "{0}",
+    },
+    constant={FLOAT: "F({0})", INT: "I({0})"},
+)
+
+TORCH = Dialect(
+    spelling={
+        "neg": "torch.neg({0})",
+        "where": "torch.where({0}, {1}, {2})",
+        "minimum": "torch.where(({0} < {1}) | ({0} != {0}), {0}, {1})",
+        "maximum": "torch.where(({0} > {1}) | ({0} != {0}), {0}, {1})",
+        "exp": "exp({0})",
+        "spike": "spike({0})",
+        "detach": "{0}.detach()",
+    },
+    constant={FLOAT: "like({0})", INT: "like_int({0})"},
+)
+
+
+def identifier(name: str) -> str:
+    """Return a leaf's name as a Python identifier that no node or loop variable can have."""
+    return f"a_{name.replace('.', '_')}"
+
+
+def spelled(program: Program, index: int) -> str:
+    """Return the name of value `index` in generated source."""
+    base = len(program.leaves)
+    return identifier(program.leaves[index].name) if index < base else f"n{index - base}"
+
+
+def statements(program: Program, dialect: Dialect) -> list[str]:
+    """Return one assignment per node, in executable order."""
+    lines = []
+    for i, node in enumerate(program.nodes):
+        arguments = [spelled(program, a) for a in node.args]
+        if node.op == "const":
+            text = dialect.constant[node.dtype].format(repr(node.constant))
+        elif node.op in _INFIX:
+            text = f"{arguments[0]} {_INFIX[node.op]} {arguments[1]}"
+        else:
+            text = dialect.spelling[node.op].format(*arguments)
+        lines.append(f"n{i} = {text}")
+    return lines
+
+
+def result(program: Program, name: str) -> str:
+    """Return the source name of one output."""
+    return spelled(program, dict(program.outputs)[name])
+
+
+__all__ = ["BOOL", "NUMBA", "TORCH", "Dialect", "identifier", "result", "spelled", "statements"]

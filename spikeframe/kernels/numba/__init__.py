@@ -1,0 +1,1 @@
+"""The CPU provider: loops compiled by Numba."""

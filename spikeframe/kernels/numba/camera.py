@@ -1,0 +1,93 @@
+"""Event-camera pixel loop in Numba; ``reference/camera.py`` is the meaning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def record(
+    scene: npt.NDArray[np.float64],
+    origin: tuple[float, float],
+    oversample: int,
+    path: npt.NDArray[np.float64],
+    dt: float,
+    smoothing: float,
+    theta_on: npt.NDArray[np.float64],
+    theta_off: npt.NDArray[np.float64],
+    refractory: float,
+    noise_start: npt.NDArray[np.int64],
+    noise_time: npt.NDArray[np.float64],
+    noise_polarity: npt.NDArray[np.int8],
+    out: npt.NDArray[Any],
+) -> int:
+    """Write one recording's events pixel after pixel into ``out`` and return their number, which may exceed its size."""
+    height, width = theta_on.shape
+    steps = path.shape[0] - 1
+    count = 0
+    for y in range(height):
+        for x in range(width):
+            pixel = y * width + x
+            noise = noise_start[pixel]
+            noise_end = noise_start[pixel + 1]
+            level = 0.0
+            memory = 0.0
+            ready = 0.0
+            for step in range(steps + 1):
+                u = (x - path[step, 0] - origin[0]) * oversample
+                v = (y - path[step, 1] - origin[1]) * oversample
+                column = int(np.floor(u))
+                row = int(np.floor(v))
+                fu = u - column
+                fv = v - row
+                upper = scene[row, column] * (1.0 - fu) + scene[row, column + 1] * fu
+                lower = scene[row + 1, column] * (1.0 - fu) + scene[row + 1, column + 1] * fu
+                target = upper * (1.0 - fv) + lower * fv
+                if step == 0:
+                    level = target
+                    memory = target
+                    continue
+                before = level
+                level = before + smoothing * (target - before)
+                start = (step - 1) * dt
+                end = step * dt
+                if ready >= end:
+                    continue
+                slope = (level - before) / dt
+                now = start
+                if ready > start:
+                    now = ready
+                    memory = before + slope * (ready - start)
+                while True:
+                    while noise < noise_end and noise_time[noise] < now:
+                        noise += 1
+                    crossing = np.inf
+                    polarity = 0
+                    if slope > 0.0:
+                        crossing = start + (memory + theta_on[y, x] - before) / slope
+                        polarity = 1
+                    elif slope < 0.0:
+                        crossing = start + (memory - theta_off[y, x] - before) / slope
+                    if crossing < now:
+                        crossing = now
+                    if noise < noise_end and noise_time[noise] < crossing:
+                        crossing = noise_time[noise]
+                        polarity = noise_polarity[noise]
+                    if crossing >= end:
+                        break
+                    if count < out.size:
+                        out[count].x = x
+                        out[count].y = y
+                        out[count].t = np.int64(np.floor(crossing * 1000.0))
+                        out[count].p = polarity
+                    count += 1
+                    ready = crossing + refractory
+                    if ready >= end:
+                        break
+                    now = ready
+                    memory = before + slope * (ready - start)
+    return count

@@ -1,0 +1,101 @@
+"""Generated source: where it is written, how it is loaded, and the word that it is being compiled.
+
+Modules land in a folder that is named by a hash of the generators themselves, so a new version never meets an old
+cache, and are named by the hash of their own text. A reader can open them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+
+_LOADED: dict[str, ModuleType] = {}
+_LOCK = threading.Lock()
+
+
+def cache_folder() -> Path:
+    """Return the folder for everything spikeframe may rebuild: ``$SPIKEFRAME_CACHE`` or the user's cache folder."""
+    chosen = os.environ.get("SPIKEFRAME_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikeframe"
+
+
+@lru_cache(maxsize=1)
+def _generators() -> str:
+    """Hash the sources of `kernels`, which what is generated depends on."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@lru_cache(maxsize=1)
+def _folder() -> Path:
+    folder = cache_folder() / "kernels" / _generators()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        folder = Path(tempfile.mkdtemp(prefix="spikeframe-kernels-"))
+        print(f"spikeframe: cannot write the kernel cache ({error}); kernels are compiled again in {folder}. "
+              "Set SPIKEFRAME_CACHE to a writable folder to keep them.", file=sys.stderr)
+    return folder
+
+
+def load(text: str, title: str) -> ModuleType:
+    """Write a generated module into the cache, unless it is there, and import it.
+
+    Args:
+        text: the module's source.
+        title: a word for the file name, e.g. the neuron's class.
+    """
+    name = f"{title}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    with _LOCK:
+        if name not in _LOADED:
+            path = _folder() / f"{name}.py"
+            if not path.exists():
+                temporary = path.with_suffix(f".{os.getpid()}.tmp")
+                temporary.write_text(text, encoding="utf-8")
+                temporary.replace(path)
+            spec = importlib.util.spec_from_file_location(f"spikeframe_generated.{name}", path)
+            if spec is None or spec.loader is None:
+                raise ImportError(f"cannot import the generated module {path}")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module
+            spec.loader.exec_module(module)
+            _LOADED[name] = module
+        return _LOADED[name]
+
+
+@contextlib.contextmanager
+def compiling(what: str) -> Iterator[None]:
+    """Say on stderr that a first compile is under way, once it has taken half a second."""
+    started = time.perf_counter()
+    said = threading.Event()
+
+    def say() -> None:
+        said.set()
+        print(f"spikeframe: compiling {what} (first use; cached afterwards) ...", end="", file=sys.stderr, flush=True)
+
+    timer = threading.Timer(0.5, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if said.is_set():
+            print(f" {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
