@@ -16,6 +16,7 @@ from spikeframe.errors import ParameterError, unknown_name
 Transform = Callable[[Any], Any]
 
 SPLITS = ("train", "validation", "test")
+SPLIT_KEY = 2
 
 
 class EventDataset(ABC):
@@ -91,3 +92,21 @@ def stratified_order(labels: npt.NDArray[np.int64], key: int) -> npt.NDArray[np.
         members = shuffled[labels[shuffled] == label]
         rank[members] = (np.arange(len(members)) + 0.5) / len(members)
     return shuffled[np.argsort(rank[shuffled], kind="stable")]
+
+
+def training_part(labels: npt.NDArray[np.int64], split: str) -> npt.NDArray[np.int64]:
+    """Return which published training recordings form our training or validation split.
+
+    Validation takes every tenth (rounded down) of a set, stratified by class: the first of ``stratified_order`` with
+    key 2; the rest trains.
+
+    Args:
+        labels: class numbers of the published training recordings, shape [n].
+        split: ``"train"`` or ``"validation"``.
+
+    Returns:
+        Indices into ``labels``, rising.
+    """
+    order = stratified_order(labels, SPLIT_KEY)
+    cut = len(labels) // 10
+    return np.sort(order[:cut] if split == "validation" else order[cut:])

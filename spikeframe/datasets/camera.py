@@ -29,14 +29,26 @@ from spikeframe.datasets.events import EVENT_DTYPE, Events
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError
 
 NMNIST_PATH = (
-    (0.0, 13.5, 13.5),
-    (15.0, 13.5, 13.5),
-    (85.0, 17.0, 20.5),
-    (115.0, 17.0, 20.5),
-    (200.0, 20.5, 13.5),
-    (225.0, 20.5, 13.5),
-    (300.0, 13.5, 13.5),
-    (308.0, 13.5, 13.5),
+    (0.0, 14.00, 13.50),
+    (15.0, 13.93, 14.18),
+    (30.0, 13.85, 15.13),
+    (45.0, 13.98, 16.83),
+    (60.0, 14.50, 18.50),
+    (75.0, 15.02, 19.31),
+    (90.0, 14.87, 18.63),
+    (105.0, 15.22, 19.01),
+    (120.0, 16.00, 19.27),
+    (135.0, 16.80, 18.57),
+    (150.0, 17.60, 17.16),
+    (165.0, 18.03, 15.54),
+    (185.0, 18.60, 14.30),
+    (205.0, 18.80, 14.40),
+    (225.0, 18.40, 14.32),
+    (240.0, 18.40, 14.26),
+    (255.0, 16.82, 14.21),
+    (270.0, 15.57, 14.15),
+    (285.0, 14.80, 14.09),
+    (308.0, 14.00, 14.00),
 )
 
 _OVERSAMPLE = 3
@@ -65,6 +77,7 @@ class Camera:
         dark: luminance of black, as a share of white's.
         gamma: exponent of the display.
         blur: standard deviation of the optics' point spread, pixels.
+        inverted: show the picture dark on light; else light on dark.
         dt: step of the simulation, ms.
 
     Raises:
@@ -73,7 +86,7 @@ class Camera:
 
     width: int = 34
     height: int = 34
-    extent: float = 28.0
+    extent: float = 25.5
     path: tuple[tuple[float, float, float], ...] = NMNIST_PATH
     threshold_on: float = 0.25
     threshold_off: float = 0.25
@@ -85,6 +98,7 @@ class Camera:
     dark: float = 0.1
     gamma: float = 1.0
     blur: float = 0.7
+    inverted: bool = False
     dt: float = 1.0
 
     def __post_init__(self) -> None:
@@ -134,15 +148,13 @@ class Camera:
         """
         from spikeframe.kernels.numba import camera as kernel
 
-        scene, origin, path = self._scene(_checked_picture(image))
+        view = self._view(_checked_picture(image))
         on, off = self._thresholds(_whole("seed", seed))
         noise = self._noise(_whole("sample", sample), seed)
         smoothing = 1.0 if self.tau == 0 else -math.expm1(-self.dt / self.tau)
         out = np.empty(1 << 13, EVENT_DTYPE)
         while True:
-            count = kernel.record(
-                scene, origin, _OVERSAMPLE, path, self.dt, smoothing, on, off, self.refractory, *noise, out
-            )
+            count = kernel.record(*view, self.dt, smoothing, on, off, self.refractory, *noise, out)
             if count <= out.size:
                 break
             out = np.empty(count, EVENT_DTYPE)
@@ -150,18 +162,21 @@ class Camera:
         events: Events = out[:count][np.argsort(out["t"][:count], kind="stable")]
         return events
 
-    def _scene(
+    def _view(
         self, picture: npt.NDArray[np.float64]
-    ) -> tuple[npt.NDArray[np.float64], tuple[float, float], npt.NDArray[np.float64]]:
-        """Log luminance around the picture's centre on a fine grid, the grid's origin, and the path at each step."""
+    ) -> tuple[npt.NDArray[np.float64], int, npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Log luminance on a fine grid, its points a pixel, and where on it pixel (0, 0) looks at each step."""
         path = _positions(self.path, self.dt)
         low = -path.max(axis=0) - 1.0
         high = np.array([self.width, self.height]) - path.min(axis=0) + 1.0
         scale = self.extent / max(picture.shape)
         columns = _optics(picture.shape[1], scale, float(low[0]), float(high[0]), self.blur)
         rows = _optics(picture.shape[0], scale, float(low[1]), float(high[1]), self.blur)
-        scene = np.log(self.dark + rows @ picture**self.gamma @ columns.T)
-        return scene, (float(low[0]), float(low[1])), path
+        light = (1 - picture) ** self.gamma - 1 if self.inverted else picture**self.gamma
+        scene = np.log(self.dark + float(self.inverted) + rows @ light @ columns.T)
+        looks_at = (-path - low) * _OVERSAMPLE
+        cell = np.floor(looks_at)
+        return scene, _OVERSAMPLE, cell.astype(np.int64), looks_at - cell
 
     def _thresholds(self, seed: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """ON and OFF thresholds of each pixel, shape [height, width]."""

@@ -24,14 +24,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from spikeframe.datasets.base import EventDataset, Transform, check_split, stratified_order
+from spikeframe.datasets.base import SPLIT_KEY, EventDataset, Transform, check_split, stratified_order
 from spikeframe.datasets.camera import Camera
 from spikeframe.datasets.events import Events
 from spikeframe.datasets.packed import Packed, write_packed
 from spikeframe.errors import EventFileError
 
 _VERSION = 1
-_SPLIT_KEY = 2
 _TEST, _VALIDATION = 400, 200
 _BOX, _PICTURE = 20, 28
 
@@ -64,7 +63,7 @@ class Digits(EventDataset):
         check_split(split)
         camera = camera or Camera()
         pictures, labels = digit_pictures()
-        order = stratified_order(labels, _SPLIT_KEY)
+        order = stratified_order(labels, SPLIT_KEY)
         parts = np.split(order, (_TEST, _TEST + _VALIDATION))
         self.split = split
         self.numbers = np.sort(dict(zip(("test", "validation", "train"), parts, strict=True))[split])

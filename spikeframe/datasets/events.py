@@ -22,7 +22,7 @@ EVENT_DTYPE = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p",
 Events = npt.NDArray[Any]
 SensorSize = tuple[int, int, int]
 
-_MAX_SIDE = 2**15
+MAX_SIDE = 2**15
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ def check_events(events: Events, sensor_size: SensorSize | None = None, where: s
         ParameterError: the sensor size itself is not three positive whole numbers.
     """
     table = as_events(events, where)
-    width, height, _ = check_sensor_size(sensor_size) if sensor_size is not None else (_MAX_SIDE, _MAX_SIDE, 2)
+    width, height, _ = check_sensor_size(sensor_size) if sensor_size is not None else (MAX_SIDE, MAX_SIDE, 2)
     bad = kernels.first_bad_event(table, width, height)
     if bad >= 0:
         raise bad_event(table, int(bad), (width, height), where)
@@ -142,16 +142,28 @@ def check_sensor_size(sensor_size: SensorSize) -> SensorSize:
         same = (width, height, polarities) == tuple(sensor_size)
     except (TypeError, ValueError, OverflowError):
         same = False
-    if not same or not (1 <= width <= _MAX_SIDE and 1 <= height <= _MAX_SIDE and polarities in (1, 2)):
+    if not same or not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and polarities in (1, 2)):
         raise ParameterError(
-            f"sensor_size = {sensor_size!r}; accepted is (width, height, polarities) with sides from 1 to {_MAX_SIDE} "
+            f"sensor_size = {sensor_size!r}; accepted is (width, height, polarities) with sides from 1 to {MAX_SIDE} "
             "and 1 or 2 polarities."
         )
     return width, height, polarities
 
 
+def whole_number(name: str, value: object, low: int, high: int = 2**62) -> int:
+    """Return ``value`` as an int within [low, high], or raise ParameterError with the parameter's name."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or not low <= value <= high:
+        raise ParameterError(f"{name} = {value!r}; accepted is a whole number from {low} to {high}.")
+    return int(value)
+
+
 def bad_event(events: Events, index: int, size: tuple[int, int], where: str) -> EventError:
     """Build the error for the event at ``index``, which breaks a rule of event arrays."""
+    return EventError(f"{where}: {describe_bad_event(events, index, size)}")
+
+
+def describe_bad_event(events: Events, index: int, size: tuple[int, int]) -> str:
+    """Say which rule of event arrays the event at ``index`` breaks, and what is accepted."""
     event = {name: int(events[name][index]) for name in ("x", "y", "t", "p")}
     before = int(events["t"][index - 1]) if index else 0
     if event["t"] < 0:
@@ -164,4 +176,4 @@ def bad_event(events: Events, index: int, size: tuple[int, int], where: str) -> 
         what, rule = "y", f"y is 0 to {size[1] - 1}"
     else:
         what, rule = "p", "polarity is 0 (OFF) or 1 (ON)"
-    return EventError(f"{where}: event {index} has {what} = {event[what]}; {rule}.")
+    return f"event {index} has {what} = {event[what]}; {rule}."

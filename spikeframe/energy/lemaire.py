@@ -150,7 +150,7 @@ def non_spiking(constants: Mapping[str, float], layer: Layer, *, passes: int = 1
     reads = layer.macs if layer.convolution else layer.inputs
     addresses = layer.inputs + layer.outputs + layer.meets if layer.convolution else layer.macs
     energy = {
-        "operations": layer.macs * mac + layer.outputs * layer.bias * add,
+        "operations": layer.macs * mac + layer.outputs * add,
         "addressing": addresses * add,
         "weights": layer.macs * _access(constants, layer.weights),
         "biases": layer.outputs * layer.bias * _access(constants, layer.outputs),

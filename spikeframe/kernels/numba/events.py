@@ -53,33 +53,30 @@ def decode_40bit(records: Array, out: Array, width: int, height: int, marker: in
 
 
 @njit(cache=True)
-def count_by_time(events: Array, edges: Array, limit: int, frames: Array) -> tuple[int, int, int, int]:
-    """Count events into frames [T, P, H, W]; (before, after, over the limit, first bad event or -1)."""
+def count_by_time(events: Array, edges: Array, limit: int, frames: Array) -> tuple[int, int, int]:
+    """Count events into frames [T, P, H, W]; (outside the edges, over the limit, first bad event or -1)."""
     windows, polarities, height, width = frames.shape
     before = np.int64(0)
-    early = 0
+    outside = 0
     over = 0
     k = 0
     for i in range(events.size):
         event = events[i]
         t, x, y, p = event.t, event.x, event.y, event.p
         if t < before or x < 0 or x >= width or y < 0 or y >= height or p < 0 or p > 1:
-            return early, 0, over, i
+            return outside, over, i
         before = t
-        if t < edges[0]:
-            early += 1
-            continue
         while k < windows and t >= edges[k + 1]:
             k += 1
-        if k == windows:
-            bad = first_bad_event(events[i:], width, height)
-            return early, events.size - i, over, bad + i if bad >= 0 else -1
+        if t < edges[0] or k == windows:
+            outside += 1
+            continue
         c = p if polarities == 2 else 0
         if frames[k, c, y, x] < limit:
             frames[k, c, y, x] += 1
         else:
             over += 1
-    return early, 0, over, -1
+    return outside, over, -1
 
 
 @njit(cache=True)
@@ -99,3 +96,25 @@ def count_by_number(events: Array, per_window: int, limit: int, frames: Array) -
         else:
             over += 1
     return over, -1
+
+
+@njit(cache=True)
+def spread_in_time(events: Array, signed: bool, grid: Array) -> int:
+    """Add each event to the two nearest instants of grid [T, H, W]; first bad event or -1."""
+    instants, height, width = grid.shape
+    bad = first_bad_event(events, width, height)
+    if bad >= 0 or events.size == 0:
+        return bad
+    first = events[0].t
+    span = events[events.size - 1].t - first
+    scale = (instants - 1) / span if span > 0 else 0.0
+    for i in range(events.size):
+        event = events[i]
+        sign = -1.0 if signed and event.p == 0 else 1.0
+        place = scale * (event.t - first)
+        k = min(np.int64(place), instants - 1)
+        later = place - k
+        grid[k, event.y, event.x] += np.float32(sign * (1.0 - later))
+        if later > 0 and k + 1 < instants:
+            grid[k + 1, event.y, event.x] += np.float32(sign * later)
+    return -1

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 def record(
     scene: npt.NDArray[np.float64],
-    origin: tuple[float, float],
     oversample: int,
-    path: npt.NDArray[np.float64],
+    cell: npt.NDArray[np.int64],
+    share: npt.NDArray[np.float64],
     dt: float,
     smoothing: float,
     theta_on: npt.NDArray[np.float64],
@@ -32,9 +32,9 @@ def record(
 
     Args:
         scene: log intensity on a grid of ``oversample`` points a sensor pixel, shape [rows, columns].
-        origin: scene coordinate (x, y) of the grid's first point, in sensor pixels.
         oversample: grid points a sensor pixel.
-        path: position of the scene's origin on the sensor at each step, shape [steps + 1, 2], pixels.
+        cell: (column, row) of the grid point up left of where pixel (0, 0) looks at each step, shape [steps + 1, 2].
+        share: how far on from that point it looks, grid points, 0 to 1, shape [steps + 1, 2].
         dt: length of a step, ms.
         smoothing: share of the difference that the pixel's low pass takes over in a step, 0 to 1; 1 is no low pass.
         theta_on: ON thresholds, log units, shape [height, width].
@@ -51,7 +51,8 @@ def record(
     count = 0
     height, width = theta_on.shape
     for y, x in np.ndindex(height, width):
-        levels = _low_pass(_seen(scene, origin, oversample, path, x, y), smoothing)
+        points = cell + oversample * np.array([x, y])
+        levels = _low_pass(_seen(scene, points, share), smoothing)
         noise = slice(noise_start[y * width + x], noise_start[y * width + x + 1])
         thresholds = (float(theta_on[y, x]), float(theta_off[y, x]))
         for time, polarity in _pixel(levels, dt, thresholds, refractory, noise_time[noise], noise_polarity[noise]):
@@ -62,14 +63,10 @@ def record(
 
 
 def _seen(
-    scene: npt.NDArray[np.float64], origin: tuple[float, float], oversample: int, path: npt.NDArray[np.float64],
-    x: int, y: int,
-) -> npt.NDArray[np.float64]:  # fmt: skip
-    """Bilinear interpolation of the scene where pixel (x, y) looks at each step."""
-    u = (x - path[:, 0] - origin[0]) * oversample
-    v = (y - path[:, 1] - origin[1]) * oversample
-    column, row = np.floor(u).astype(int), np.floor(v).astype(int)
-    fu, fv = u - column, v - row
+    scene: npt.NDArray[np.float64], points: npt.NDArray[np.int64], share: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Bilinear interpolation of the scene beyond the given grid points."""
+    (column, row), (fu, fv) = points.T, share.T
     upper = scene[row, column] * (1.0 - fu) + scene[row, column + 1] * fu
     lower = scene[row + 1, column] * (1.0 - fu) + scene[row + 1, column + 1] * fu
     seen: npt.NDArray[np.float64] = upper * (1.0 - fv) + lower * fv
@@ -103,13 +100,16 @@ def _pixel(
             if ready > now:
                 now = ready
                 memory = levels[step - 1] + slope * (now - start)
-            candidates = [(time, int(p)) for time, p in zip(noise_time, noise_polarity, strict=True) if time >= now]
-            if slope != 0.0:
-                goal = memory + thresholds[0] if slope > 0.0 else memory - thresholds[1]
-                candidates.insert(0, (max(now, start + (goal - levels[step - 1]) / slope), int(slope > 0.0)))
-            time, polarity = min(candidates, key=lambda candidate: candidate[0], default=(np.inf, 0))
-            if time >= end:
+            crossing = []
+            if levels[step] > memory + thresholds[0]:
+                crossing = [(start + (memory + thresholds[0] - levels[step - 1]) / slope, 1)]
+            elif levels[step] < memory - thresholds[1]:
+                crossing = [(start + (memory - thresholds[1] - levels[step - 1]) / slope, 0)]
+            candidates = [(min(max(time, now), end), p) for time, p in crossing]
+            candidates += [(t, int(p)) for t, p in zip(noise_time, noise_polarity, strict=True) if now <= t < end]
+            if not candidates:
                 break
+            time, polarity = min(candidates, key=lambda candidate: candidate[0])
             events.append((time, polarity))
             ready = time + refractory
     return events

@@ -1,0 +1,96 @@
+"""What all readers share: bytes of a file, its text header, and the last check of the events decoded from it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from spikeframe.datasets.events import MAX_SIDE, Events, Recording, SensorSize, check_sensor_size, describe_bad_event
+from spikeframe.errors import DataNotFoundError, EventFileError
+from spikeframe.kernels.numba import events as kernels
+
+PathLike = str | Path
+
+
+def load(path: PathLike) -> bytes:
+    """Read a whole file; plain system calls, because small files are opened by the thousand.
+
+    Raises:
+        DataNotFoundError: there is no such file.
+        EventFileError: the file is empty or cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            size = os.fstat(descriptor).st_size
+            data = os.read(descriptor, size)
+            while 0 < len(data) < size and (more := os.read(descriptor, size - len(data))):
+                data += more
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise DataNotFoundError(f"{path}: no such file; check the path.") from None
+    except OSError as error:
+        raise EventFileError(path, 0, f"the file cannot be read ({error.strerror}).") from None
+    if not data:
+        raise EventFileError(path, 0, "the file is empty; expected at least one record or a header.")
+    return data
+
+
+def text_header(path: PathLike, data: bytes, mark: str) -> tuple[list[str], int]:
+    """Split off the leading text lines that start with ``mark``.
+
+    Returns:
+        The lines without mark and surrounding blanks, and the offset of the first byte after them.
+
+    Raises:
+        EventFileError: the file ends within a header line.
+    """
+    start = mark.encode()
+    found = re.match(rb"(?:" + start + rb"[\t -~]*\r?\n)*", data)
+    end = found.end() if found else 0
+    if data[end : end + 1] == start and re.fullmatch(rb"[\t -~]+\r?", data[end:]):
+        raise EventFileError(path, end, "the file ends within a header line.")
+    lines = data[:end].decode("ascii").splitlines()
+    return [line.removeprefix(mark).strip() for line in lines], end
+
+
+def whole_records(path: PathLike, data: bytes, start: int, size: int) -> None:
+    """Raise unless the bytes from ``start`` are whole records of ``size`` bytes."""
+    rest = (len(data) - start) % size
+    if rest:
+        raise EventFileError(path, len(data) - rest, f"the last record has {rest} of {size} bytes; the file is cut off.")
+
+
+def checked(
+    path: PathLike,
+    events: Events,
+    sensor_size: SensorSize | None,
+    dropped: Mapping[str, int],
+    offset: Callable[[int], int],
+    sort: bool = False,
+) -> Recording:
+    """Return the decoded events as a recording if they are legal, else name the byte of the first that is not.
+
+    Args:
+        path: the file.
+        events: structured array of ``EVENT_DTYPE``.
+        sensor_size: bounds of x and y; None where nobody knows them.
+        dropped: counts of what is no change event.
+        offset: byte offset of the event with a given index.
+        sort: put events whose times step back in order, instead of refusing the file.
+    """
+    width, height, _ = check_sensor_size(sensor_size) if sensor_size is not None else (MAX_SIDE, MAX_SIDE, 2)
+    index = np.arange(events.size) if sort and (np.diff(events["t"]) < 0).any() else None
+    if index is not None:
+        index = np.argsort(events["t"], kind="stable")
+        events = events[index]
+    bad = int(kernels.first_bad_event(events, width, height))
+    if bad >= 0:
+        reason = describe_bad_event(events, bad, (width, height)).replace("; sort by t first", "; sort=True sorts them")
+        raise EventFileError(path, offset(bad if index is None else int(index[bad])), reason)
+    return Recording(events, sensor_size, {kind: int(count) for kind, count in dropped.items() if count})

@@ -1,0 +1,1 @@
+"""Learning rules, one per file. Imports nothing by itself: neurons use the surrogates of this package."""

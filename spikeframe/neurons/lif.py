@@ -1,0 +1,146 @@
+r"""Leaky integrate-and-fire.
+
+.. math:: \tau_m \, dv/dt = -(v - v_{rest}) + r_m (I + i_e), \qquad v \ge v_{th}: \text{ spike and reset}
+
+Between grid points v follows its propagator exactly: ``v -> e^{-dt/tau_m} v + receptors + constant drive``. A step
+integrates, tests the threshold, resets. While refractory v rests at v_reset and delta arrivals are lost, as in NEST's
+``iaf_psc_delta``; receptor currents go on.
+
+==========  ======  ====  =======  ===========================================================
+parameter   symbol  unit  default  meaning (range)
+==========  ======  ====  =======  ===========================================================
+tau_m       τ_m     ms    20       membrane time constant (> 0)
+r_m         r_m     MΩ    1        resistance: unit of input current to unit of v (> 0)
+v_rest      E_L     mV    0        resting potential
+v_th        θ       mV    1        threshold (above v_reset)
+v_reset     V_r     mV    0        reset potential
+t_ref       t_ref   ms    0        refractory period (>= 0, a multiple of dt)
+i_e         I_e     pA    0        constant input current
+==========  ======  ====  =======  ===========================================================
+
+State: ``v``; ``ref`` (steps left) if t_ref > 0; the receptors' currents. Cost of an update (delta input, subtractive
+reset): 1 multiply and 1 add to integrate, 1 subtract and compare to test, 1 multiply and 1 subtract to reset.
+Reference: Rotter and Diesmann 1999, doi:10.1007/s004220050570.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from spikeframe.errors import ParameterError, TimeGridError
+from spikeframe.kernels.trace import Names, Value, detach, maximum, spike, where
+from spikeframe.neurons.neuron import Neuron
+from spikeframe.neurons.parameters import Parameter, State
+
+
+def check_reset(kind: str, reset: str) -> str:
+    """Return the way of reset, or refuse it.
+
+    Args:
+        kind: the neuron's class, for the message.
+        reset: ``"subtract"`` or ``"value"``.
+    """
+    if reset not in ("subtract", "value"):
+        raise ParameterError(f"{kind}(reset={reset!r}): must be 'subtract' (v -= v_th - v_reset) or 'value' (v = v_reset).")
+    return reset
+
+
+def after_spike(v: Value, z: Value, c: Names, reset: str, detached: bool) -> Value:
+    """Return the membrane after the reset.
+
+    Args:
+        v: membrane before.
+        z: 1 where there was a spike, else 0.
+        c: coefficients, with ``v_jump = v_th - v_reset`` and ``v_reset``.
+        reset: ``"subtract"`` takes v_jump off; ``"value"`` sets v_reset.
+        detached: send no gradient through z.
+    """
+    kept = detach(z) if detached else z
+    if reset == "subtract":
+        return v - kept * c.v_jump
+    return v * (1.0 - kept) + c.v_reset * kept
+
+
+class LIF(Neuron):
+    """Leaky integrate-and-fire neuron with exact propagators.
+
+    Args:
+        reset: ``"subtract"`` or ``"value"``. Default: subtract, or value if there is a refractory period.
+        detach_reset: send no gradient through the reset.
+        options: parameters of the table above and what every `Neuron` takes.
+
+    Raises:
+        ParameterError: v_reset is not below v_th, or a parameter is out of range.
+    """
+
+    PARAMETERS: ClassVar[dict[str, Parameter]] = {
+        "tau_m": Parameter(20.0, "ms", above=0.0, doc="membrane time constant"),
+        "r_m": Parameter(1.0, "MOhm", above=0.0, doc="membrane resistance"),
+        "v_rest": Parameter(0.0, "mV", doc="resting potential"),
+        "v_th": Parameter(1.0, "mV", doc="threshold"),
+        "v_reset": Parameter(0.0, "mV", doc="reset potential"),
+        "t_ref": Parameter(0.0, "ms", least=0.0, doc="refractory period"),
+        "i_e": Parameter(0.0, "pA", doc="constant input current"),
+    }
+    STATES: ClassVar[dict[str, State]] = {
+        "v": State("v_rest", "mV", doc="membrane potential"),
+        "ref": State(0, "steps", dtype="int", doc="refractory steps left"),
+    }
+
+    def __init__(self, *, reset: str | None = None, detach_reset: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        if "t_ref" in self.learnable:
+            raise ParameterError("t_ref counts whole steps and cannot be learnable.")
+        self._refractory = bool((self.t_ref > 0).any())
+        self._driven = bool({"v_rest", "i_e"} & self.learnable) or bool((self.v_rest != 0).any() or (self.i_e != 0).any())
+        self.reset = check_reset(type(self).__name__, reset or ("value" if self._refractory else "subtract"))
+        self.detach_reset = bool(detach_reset)
+        if not bool((self.v_reset < self.v_th).all()):
+            raise ParameterError(f"{type(self).__name__}: v_reset must be below v_th, got {self.v_reset.tolist()} and {self.v_th.tolist()}.")
+
+    def state_variables(self) -> dict[str, State]:
+        """Return ``v``, and ``ref`` if there is a refractory period."""
+        return self.STATES if self._refractory else {"v": self.STATES["v"]}
+
+    def membrane(self) -> tuple[Tensor, Tensor]:
+        """Return leak rate 1/tau_m and gain r_m/tau_m."""
+        return 1.0 / self.tau_m, self.r_m / self.tau_m
+
+    def coefficients(self, dt: float) -> dict[str, Tensor]:
+        """Return decay, constant drive, reset jump and refractory steps."""
+        found = {
+            "decay": torch.exp(-dt / self.tau_m),
+            "leak": (self.v_rest + self.r_m * self.i_e) * -torch.expm1(-dt / self.tau_m),
+            "v_jump": self.v_th - self.v_reset,
+        }
+        if self._refractory:
+            steps = self.t_ref / dt
+            whole = torch.round(steps)
+            if not bool(torch.isclose(steps, whole, rtol=1e-9, atol=1e-9).all()) or bool((whole >= 2**31).any()):
+                raise TimeGridError(f"{type(self).__name__}: t_ref={self.t_ref.tolist()} ms is not a whole number of steps of dt={dt:g} ms.")
+            found["n_ref"] = whole.to(torch.int64)
+        return found
+
+    def step(self, x: Value, s: Names, c: Names) -> tuple[Value, dict[str, Any]]:
+        """Integrate, test, reset."""
+        v = c.decay * s.v + x
+        if self._driven:
+            v = v + c.leak
+        if not self._refractory:
+            z = spike(v - c.v_th)
+            return z, {"v": after_spike(v, z, c, self.reset, self.detach_reset)}
+        v = where(s.ref > 0, c.v_reset, v)
+        z = spike(v - c.v_th)
+        return z, {
+            "v": after_spike(v, z, c, self.reset, self.detach_reset),
+            "ref": where(z, c.n_ref, maximum(s.ref - 1, 0)),
+        }
+
+    def waits(self, s: Names, c: Names) -> list[Value] | None:
+        """Below threshold and without constant drive, decay towards 0 < v_th cannot cross."""
+        if self._driven or not bool((self.v_th > 0).all()) or self.learnable & {"v_th"}:
+            return None
+        return [s.v < c.v_th]

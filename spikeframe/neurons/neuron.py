@@ -1,0 +1,380 @@
+"""The base of every point neuron: a parameter table, named state variables and one pure step.
+
+A neuron is written once; torch training, fused kernels, the event-driven run and the operation counts come from it::
+
+    class AdaptiveLIF(Neuron):
+        PARAMETERS = {
+            "tau_m": Parameter(20.0, "ms", above=0.0),
+            "tau_a": Parameter(200.0, "ms", above=0.0),
+            "beta": Parameter(0.2),
+            "v_th": Parameter(1.0),
+        }
+        STATES = {"v": State(), "a": State()}
+
+        def coefficients(self, dt):
+            return {"alpha": torch.exp(-dt / self.tau_m), "rho": torch.exp(-dt / self.tau_a)}
+
+        def step(self, x, s, c):
+            v = c.alpha * s.v + x
+            z = spike(v - (c.v_th + c.beta * s.a))
+            return z, {"v": v - z * c.v_th, "a": c.rho * s.a + z}
+"""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError, unknown_name
+from spikeframe.kernels.steps import provider
+from spikeframe.kernels.trace import FLOAT, INT, Leaf, Names, Program, Recorder, Value, trace
+from spikeframe.learning_rules.surrogates import Surrogate, surrogate
+from spikeframe.neurons import fused, torch_form
+from spikeframe.neurons.parameters import Parametric, State
+from spikeframe.neurons.receptors import Delta, Receptor, as_receptors
+
+BACKENDS = ("auto", "torch", "reference", "numba", "cuda")
+
+
+@lru_cache(maxsize=1024)
+def _state_type(name: str, fields: tuple[str, ...]) -> Any:
+    return namedtuple(f"{name}State", fields)  # noqa: PYI024
+
+
+def _view(names: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the entries under a receptor's prefix, without it."""
+    return {name[len(prefix) :]: value for name, value in names.items() if name.startswith(prefix)}
+
+
+class Neuron(Parametric):
+    """Base of the point neurons; see the module's example for a complete one.
+
+    Called as ``out, state = neuron(x, state)`` with ``x`` of shape ``[T, B, ...]`` (or a dict of such tensors, one per
+    receptor, if there are several). ``state=None`` starts from the initial values. There is no hidden state.
+
+    Args:
+        dt: time step, ms. Needed when the neuron is called; a simulator brings its own.
+        receptors: a receptor, or several by name; what arrives adds to the membrane through them.
+        surrogate: name or `Surrogate`; stands in for the derivative of the spike.
+        learnable: names of the parameters to train.
+        backend: ``"auto"`` (the fastest there is), ``"torch"`` (step by step under autograd), ``"reference"``,
+            ``"numba"`` or ``"cuda"``.
+        values: parameters of the table, by name: numbers, or arrays that broadcast over the layer's neurons.
+    """
+
+    STATES: ClassVar[dict[str, State]] = {}
+
+    def __init__(
+        self,
+        *,
+        dt: float | None = None,
+        receptors: Receptor | dict[str, Receptor] | None = None,
+        surrogate: str | Surrogate = "atan",
+        learnable: Iterable[str] = (),
+        backend: str = "auto",
+        **values: Any,
+    ) -> None:
+        super().__init__(values, learnable)
+        if dt is not None and (isinstance(dt, bool) or not isinstance(dt, (int, float)) or not math.isfinite(dt) or dt <= 0):
+            raise TimeGridError(f"{type(self).__name__}(dt={dt!r}): must be a positive number of milliseconds.")
+        if backend not in BACKENDS:
+            raise unknown_name("backend", backend, BACKENDS)
+        self.dt = None if dt is None else float(dt)
+        self.receptors = torch.nn.ModuleDict(as_receptors(Delta() if receptors is None else receptors))
+        self.surrogate = _surrogate(surrogate)
+        self.backend = backend
+        self._programs: dict[bool, Program] = {}
+
+    # What a model defines.
+
+    def state_variables(self) -> dict[str, State]:
+        """Return the state variables of this configuration; the class's `STATES` unless a model drops some."""
+        return self.STATES
+
+    def coefficients(self, dt: float) -> dict[str, Tensor]:
+        """Return what depends on dt, in float64, computed once per call.
+
+        Args:
+            dt: time step, ms.
+        """
+        return {}
+
+    def membrane(self) -> tuple[Tensor, Tensor]:
+        """Return leak rate (1/ms) and gain of the membrane, which receptors with a time course need."""
+        raise ParameterError(
+            f"{type(self).__name__} has no linear membrane for {list(self.receptors)} to act on; use Delta() receptors, "
+            "or define membrane(self) -> (leak rate, gain)."
+        )
+
+    def step(self, x: Value, s: Names, c: Names) -> tuple[Value, dict[str, Any]]:
+        """Advance by one time step.
+
+        Args:
+            x: what the receptors add to the membrane in this step.
+            s: the state variables.
+            c: parameters and coefficients.
+
+        Returns:
+            The output (a spike, or a graded value) and every state variable's new value.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define step(x, s, c).")
+
+    def waits(self, s: Names, c: Names) -> list[Value] | None:
+        """Return the conditions under which no spike can come before the next input; None if none are known."""
+        return None
+
+    # What comes from it.
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the output is a spike (and not a graded value)."""
+        return self.program().spikes
+
+    def _prefix(self, receptor: str) -> str:
+        return "" if len(self.receptors) == 1 and receptor == "input" else f"{receptor}_"
+
+    def all_states(self) -> dict[str, State]:
+        """Return the state variables of the neuron and of its receptors, by name."""
+        states = dict(self.state_variables())
+        for name, receptor in self.receptors.items():
+            for key, row in receptor.STATES.items():
+                if self._prefix(name) + key in states:
+                    raise ParameterError(f"state {key!r} of receptor {name!r} collides; give the receptor another name.")
+                states[self._prefix(name) + key] = row
+        return states
+
+    def values(self, dt: float) -> dict[str, Tensor]:
+        """Return every parameter and coefficient in float64, differentiable where learnable.
+
+        Args:
+            dt: time step, ms.
+        """
+        found = {name: self.value(name) for name in self.PARAMETERS}
+        found |= {name: torch.as_tensor(v) for name, v in self.coefficients(dt).items()}
+        if any(receptor.STATES for receptor in self.receptors.values()):
+            leak, gain = self.membrane()
+            for name, receptor in self.receptors.items():
+                found |= {f"{name}.{k}": v for k, v in receptor.coefficients(leak, gain, dt).items()}
+        return found
+
+    def _composed(self, x: Any, s: Names, c: Names) -> tuple[Value, dict[str, Any]]:
+        """Step with the receptors in front: their contributions are added in the order they are named."""
+        total = None
+        states: dict[str, Any] = {}
+        for name, receptor in self.receptors.items():
+            prefix = self._prefix(name)
+            arriving = x if isinstance(x, Value) else getattr(x, name)
+            inner = Names(f"state of {name}", _view(s._values, prefix))
+            added, new = receptor.step(arriving, inner, Names(f"coefficient of {name}", _view(c._values, f"{name}.")))
+            total = added if total is None else total + added
+            states |= {prefix + key: value for key, value in new.items()}
+        out, own = self.step(total, s, c)  # type: ignore[arg-type]
+        return out, {**own, **states}
+
+    def program(self, soft: bool = False) -> Program:
+        """Return the traced step, receptors included; only the coefficients it uses are kept.
+
+        Args:
+            soft: replace spikes by the logistic function, for checks with finite differences.
+        """
+        if soft not in self._programs:
+            states = {name: row.dtype for name, row in self.all_states().items()}
+            known = {n: INT if not v.is_floating_point() else FLOAT for n, v in self.values(self.dt or 1.0).items()}
+            full = trace(self._composed, list(self.receptors), states, known, self.surrogate.derivative, soft)
+            self._programs[soft] = _without_unused(full)
+        return self._programs[soft]
+
+    def operations(self) -> dict[str, int]:
+        """Count the operations of one update by class: ``ac``, ``mac``, ``exp``, ``cmp``."""
+        return self.program().operations()
+
+    def waiting_program(self) -> Program | None:
+        """Return the traced conditions of `waits`, combined, as output ``"waits"``; None if the model has none."""
+        program = self.program()
+        recorder = Recorder(program.leaves)
+        leaves = {leaf.name: recorder.leaf(i) for i, leaf in enumerate(program.leaves)}
+        s = {n: leaves[n] for n in program.names("state")}
+        missing = {n: v for n, v in self.values(self.dt or 1.0).items() if n not in leaves}
+        c = {n: leaves[n] for n in program.names("coefficient")}
+        conditions = self.waits(Names("state", s), Names("coefficient", {**missing, **c}))
+        if conditions is None:
+            return None
+        for name, receptor in self.receptors.items():
+            conditions += receptor.waits(Names(f"state of {name}", _view(s, self._prefix(name))))
+        combined = conditions[0]
+        for condition in conditions[1:]:
+            combined = combined & condition
+        return recorder.program([("waits", combined)])
+
+    def cast(self, dt: float, dtype: torch.dtype, shape: tuple[int, ...]) -> dict[str, Tensor]:
+        """Return the coefficients that the program uses, cast once to the run's type.
+
+        Args:
+            dt: time step, ms.
+            dtype: float type of the run.
+            shape: the layer's neurons; a coefficient that is no scalar is broadcast to it.
+
+        Raises:
+            ShapeError: a per-neuron parameter does not fit the layer.
+            NonFiniteError: a coefficient is not finite.
+        """
+        values = self.values(dt)
+        found = {}
+        for name in self.program().names("coefficient"):
+            value = values[name]
+            if value.ndim:
+                try:
+                    value = value.expand(shape)
+                except RuntimeError:
+                    raise ShapeError(
+                        f"{type(self).__name__}: {name} has shape {tuple(value.shape)}, the layer's neurons have {shape}; "
+                        "give a number, or one value per neuron."
+                    ) from None
+            cast = value.to(dtype) if value.is_floating_point() else value.to(torch.int32)
+            if not bool(torch.isfinite(cast).all()):
+                raise NonFiniteError(f"{type(self).__name__}: coefficient {name} is not finite in {dtype} at dt={dt:g} ms.")
+            found[name] = cast
+        return found
+
+    def initial_state(self, batch: tuple[int, ...], dtype: torch.dtype = torch.float32, device: Any = None) -> Any:
+        """Return the state at the start.
+
+        Args:
+            batch: ``(B, ...)``, batch and neuron axes.
+            dtype: type of float states.
+            device: where.
+        """
+        rows = self.all_states()
+        tensors = []
+        for row in rows.values():
+            start = self.value(row.initial) if isinstance(row.initial, str) else torch.tensor(float(row.initial))
+            kind = dtype if row.dtype == FLOAT else torch.int32
+            tensors.append(start.to(device=device, dtype=kind).expand(batch).contiguous())
+        return _state_type(type(self).__name__, tuple(rows))(*tensors)
+
+    def forward(self, x: Tensor | Mapping[str, Tensor], state: Any = None) -> tuple[Tensor, Any]:
+        """Run over time.
+
+        Args:
+            x: ``[T, B, ...]`` input, in the membrane's unit; one per receptor by name if there are several.
+            state: named tuple of ``[B, ...]`` tensors as returned by an earlier call, or None.
+
+        Returns:
+            Output ``[T, B, ...]`` and the final state.
+
+        Raises:
+            ShapeError, DTypeError, NonFiniteError, TimeGridError: the input, state or dt is not usable.
+        """
+        inputs = self._inputs(x)
+        first = inputs[0]
+        if self.dt is None:
+            raise TimeGridError(f"{type(self).__name__} has no time step; make it with dt=... (ms).")
+        if state is None:
+            state = self.initial_state(tuple(first.shape[1:]), first.dtype, first.device)
+        states = self._checked_state(state, first)
+        coefficients = self.cast(self.dt, first.dtype, tuple(first.shape[2:]))
+        kind = type(state)
+        if self._stepwise(first):
+            self._refuse_bad(inputs, _first_bad(inputs))
+            out, final = torch_form.run(self.program(), inputs, states, coefficients)
+        else:
+            flat = {name: c.reshape(-1) if c.ndim else c for name, c in coefficients.items()}
+            backend = "auto" if self.backend == "torch" else self.backend
+            job = fused.Job(self.program(), provider(backend), torch.get_num_threads(), [])
+            out, final = fused.run(job, inputs, states, flat)
+            self._refuse_bad(inputs, job.bad[0] if job.bad else None)
+        for name, value in final.items():
+            if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
+                raise NonFiniteError(f"{type(self).__name__}: state {name!r} is not finite at the end of the run.")
+        return out, kind(**final)
+
+    def _stepwise(self, x: Tensor) -> bool:
+        """Whether this call runs step by step in torch."""
+        return self.backend == "torch" or x.numel() == 0 or x.device.type != "cpu"
+
+    def _inputs(self, x: Any) -> list[Tensor]:
+        names = list(self.receptors)
+        kind = type(self).__name__
+        if isinstance(x, Mapping):
+            for name in x:
+                if name not in names:
+                    raise unknown_name(f"receptor of {kind}", name, names)
+            if missing := [n for n in names if n not in x]:
+                raise ShapeError(f"{kind}: no input for receptor {missing[0]!r}; give one tensor for each of {names}.")
+            inputs = [x[n] for n in names]
+        elif len(names) == 1:
+            inputs = [x]
+        else:
+            raise ShapeError(f"{kind} has receptors {names}: give a dict with one [T, B, ...] tensor for each.")
+        for name, value in zip(names, inputs, strict=True):
+            if not isinstance(value, Tensor) or value.dtype not in (torch.float32, torch.float64):
+                got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+                raise DTypeError(f"{kind}: input {name!r} is {got}; it must be a float32 or float64 tensor.")
+            if value.ndim < 3 or value.shape != inputs[0].shape:
+                raise ShapeError(
+                    f"{kind}: input {name!r} has shape {tuple(value.shape)}; it must be [T, B, ...neurons], alike for all "
+                    "receptors (add a batch axis with x.unsqueeze(1))."
+                )
+        return inputs
+
+    def _checked_state(self, state: Any, x: Tensor) -> dict[str, Tensor]:
+        rows = self.all_states()
+        if not isinstance(state, tuple) or getattr(state, "_fields", None) != tuple(rows):
+            got = getattr(state, "_fields", type(state).__name__)
+            raise ShapeError(f"{type(self).__name__}: state has {got}, expected a named tuple with {tuple(rows)}.")
+        for name, value in zip(rows, state, strict=True):
+            if tuple(value.shape) != tuple(x.shape[1:]):
+                raise ShapeError(
+                    f"{type(self).__name__}: state {name!r} has shape {tuple(value.shape)}, the input [T, B, ...] asks for "
+                    f"{tuple(x.shape[1:])}."
+                )
+            wanted = x.dtype if rows[name].dtype == FLOAT else torch.int32
+            if value.dtype != wanted:
+                raise DTypeError(f"{type(self).__name__}: state {name!r} is {value.dtype}, expected {wanted}.")
+        return dict(zip(rows, state, strict=True))
+
+    def _refuse_bad(self, inputs: list[Tensor], bad: tuple[int, int] | None) -> None:
+        """Raise if an input was not finite; `bad` is its (step, column)."""
+        if bad is None:
+            return
+        step, column = bad
+        place = np.unravel_index(column, tuple(inputs[0].shape[1:]))
+        where = ", ".join(str(int(i)) for i in (step, *place))
+        raise NonFiniteError(f"{type(self).__name__}: input [{where}] (time, batch, neuron) is not finite; first at step {step}.")
+
+
+def _surrogate(choice: str | Surrogate) -> Surrogate:
+    return surrogate(choice)
+
+
+def _first_bad(inputs: list[Tensor]) -> tuple[int, int] | None:
+    """Return (step, column) of the first non-finite input."""
+    found = []
+    for x in inputs:
+        if x.numel() and not bool(torch.isfinite(x.detach()).all()):
+            steps, columns = (~torch.isfinite(x.detach())).reshape(x.shape[0], -1).nonzero(as_tuple=True)
+            found.append((int(steps[0]), int(columns[0])))
+    return min(found, default=None)
+
+
+def _without_unused(program: Program) -> Program:
+    """Drop the coefficients that no node uses."""
+    used = {a for node in program.nodes for a in node.args} | {index for _, index in program.outputs}
+    kept = [i for i, leaf in enumerate(program.leaves) if leaf.kind != "coefficient" or i in used]
+    place = {old: new for new, old in enumerate(kept)}
+    shift = len(program.leaves) - len(kept)
+    base = len(program.leaves)
+
+    def moved(index: int) -> int:
+        return place[index] if index < base else index - shift
+
+    leaves: tuple[Leaf, ...] = tuple(program.leaves[i] for i in kept)
+    nodes = tuple(type(n)(n.op, tuple(moved(a) for a in n.args), n.dtype, n.constant) for n in program.nodes)
+    return Program(leaves, nodes, tuple((n, moved(i)) for n, i in program.outputs), program.derivative)

@@ -1,0 +1,175 @@
+"""Parameter and state tables of neurons, and the checks of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, unknown_name
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row of a neuron's parameter table.
+
+    Attributes:
+        default: value used when none is given.
+        unit: e.g. ``"ms"``; empty for dimensionless.
+        above: the value must be greater than this. A learnable parameter with ``above=0`` is trained as its
+            logarithm, so it cannot leave its range.
+        least: the value must be at least this.
+        doc: what it is.
+        infinite: whether plus infinity has a meaning.
+    """
+
+    default: float
+    unit: str = ""
+    above: float | None = None
+    least: float | None = None
+    doc: str = ""
+    infinite: bool = False
+
+    def check(self, name: str, value: torch.Tensor) -> None:
+        """Refuse a value outside the range.
+
+        Args:
+            name: the parameter's name, for the message.
+            value: float64 scalar or tensor.
+
+        Raises:
+            NonFiniteError: NaN, or an infinity where it has no meaning.
+            ParameterError: out of range.
+        """
+        finite = torch.isfinite(value) | (torch.isposinf(value) if self.infinite else False)
+        if not bool(finite.all()):
+            raise NonFiniteError(f"{name}={_first(value, ~finite)}: must be finite.")
+        if self.above is not None and not bool((value > self.above).all()):
+            raise ParameterError(f"{name}={_first(value, value <= self.above)}: must be above {self.above:g} {self.unit}".rstrip() + ".")
+        if self.least is not None and not bool((value >= self.least).all()):
+            raise ParameterError(f"{name}={_first(value, value < self.least)}: must be at least {self.least:g} {self.unit}".rstrip() + ".")
+
+
+@dataclass(frozen=True)
+class State:
+    """One state variable.
+
+    Attributes:
+        initial: value at the start, a number or the name of the parameter that holds it.
+        unit: e.g. ``"mV"``.
+        dtype: ``"float"`` or ``"int"`` (a counter).
+        doc: what it is.
+    """
+
+    initial: float | str = 0.0
+    unit: str = ""
+    dtype: str = "float"
+    doc: str = ""
+
+
+class Parametric(nn.Module):
+    """A module with a parameter table: values checked at construction, scalar or per neuron, fixed or learnable.
+
+    Fixed values keep float64. A learnable one is an `nn.Parameter` in torch's default type, stored as its logarithm
+    (``log_<name>``) where the table says ``above=0``.
+
+    Args:
+        values: parameter name to a number or an array that broadcasts over the layer's neurons.
+        learnable: names of the parameters to train.
+
+    Raises:
+        UnknownNameError: a name that is not in the table.
+        ParameterError, NonFiniteError, DTypeError: a value that the table refuses.
+    """
+
+    PARAMETERS: ClassVar[dict[str, Parameter]] = {}
+
+    def __init__(self, values: dict[str, Any], learnable: Iterable[str] = ()) -> None:
+        super().__init__()
+        kind = type(self).__name__
+        self.learnable = frozenset([learnable] if isinstance(learnable, str) else learnable)
+        for name in (*values, *self.learnable):
+            if name not in self.PARAMETERS:
+                raise unknown_name(f"parameter of {kind}", name, self.PARAMETERS)
+        for name, row in self.PARAMETERS.items():
+            value = as_value(f"{kind}({name})", values.get(name, row.default))
+            row.check(f"{kind}({name})", value)
+            if name in self.learnable:
+                stored = torch.log(value) if row.above == 0.0 else value
+                self.register_parameter(self._stored(name), nn.Parameter(stored.to(torch.get_default_dtype())))
+            else:
+                self.register_buffer(f"_{name}", value, persistent=value.ndim > 0)
+
+    def _stored(self, name: str) -> str:
+        return f"log_{name}" if self.PARAMETERS[name].above == 0.0 else f"_{name}"
+
+    def value(self, name: str) -> torch.Tensor:
+        """Return a parameter's value, float64, differentiable if it is learnable.
+
+        Args:
+            name: the parameter's name.
+        """
+        if name not in self.learnable:
+            fixed: torch.Tensor = getattr(self, f"_{name}")
+            return fixed
+        stored = getattr(self, self._stored(name)).double()
+        return torch.exp(stored) if self.PARAMETERS[name].above == 0.0 else stored
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).PARAMETERS:
+            return self.value(name)
+        return super().__getattr__(name)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Move with the module, but keep fixed values in float64: they are constants of the model."""
+        fixed = {key: buffer for key, buffer in self._buffers.items() if buffer is not None}
+        super()._apply(fn, recurse)
+        for key, buffer in fixed.items():
+            moved = self._buffers[key]
+            if moved is not None and moved.dtype != buffer.dtype:
+                self._buffers[key] = buffer.to(moved.device)
+        return self
+
+    def extra_repr(self) -> str:
+        """Show the parameters that differ from the table's defaults."""
+        shown = []
+        for name, row in self.PARAMETERS.items():
+            value = self.value(name).detach()
+            if value.ndim:
+                shown.append(f"{name}=[{'x'.join(map(str, value.shape))}]")
+            elif value.item() != row.default or name in self.learnable:
+                shown.append(f"{name}={value.item():g}" + (" (learnable)" if name in self.learnable else ""))
+        return ", ".join(shown)
+
+
+def _first(value: torch.Tensor, wrong: torch.Tensor) -> str:
+    """Describe the first wrong element."""
+    if value.ndim == 0:
+        return f"{value.item():g}"
+    index = tuple(int(i) for i in wrong.nonzero()[0])
+    return f"[{', '.join(map(str, index))}] {value[index].item():g}"
+
+
+def as_value(name: str, value: Any) -> torch.Tensor:
+    """Return a parameter value as a float64 tensor.
+
+    Args:
+        name: the parameter's name, for the message.
+        value: a number, array or tensor of real numbers.
+
+    Raises:
+        DTypeError: it is not made of real numbers.
+    """
+    if isinstance(value, (bool, str, bytes)) or value is None:
+        raise DTypeError(f"{name}={value!r}: must be a number, or an array with one number per neuron.")
+    try:
+        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"it has type {array.dtype}")
+        return torch.as_tensor(array.astype(np.float64))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DTypeError(f"{name}={value!r}: must be a number, or an array with one number per neuron ({error}).") from None

@@ -1,0 +1,49 @@
+"""A chain of torch layers and neurons over ``[T, B, ...]``, with explicit state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from spikeframe.errors import ShapeError
+from spikeframe.neurons.neuron import Neuron
+
+
+class Sequential(nn.Sequential):
+    """`nn.Sequential` over time: stateless layers see time and batch merged, neurons keep them apart.
+
+    Called as ``out, state = net(x, state)``; the state is a tuple with one entry per neuron layer, in order.
+
+    Args:
+        args: layers, or one ordered dict of named layers, as `nn.Sequential` takes them.
+    """
+
+    def forward(self, input: Tensor, state: tuple[Any, ...] | None = None) -> tuple[Tensor, tuple[Any, ...]]:  # noqa: A002
+        """Run over time.
+
+        Args:
+            input: ``[T, B, ...]``.
+            state: the state that an earlier call returned, or None.
+
+        Returns:
+            Output ``[T, B, ...]`` and the final states.
+
+        Raises:
+            ShapeError: the input has no time and batch axes, or the state is of another network.
+        """
+        neurons = [layer for layer in self if isinstance(layer, (Neuron, Sequential))]
+        if input.ndim < 3:
+            raise ShapeError(f"Sequential: input has shape {tuple(input.shape)}; it must be [T, B, ...].")
+        if state is not None and len(state) != len(neurons):
+            raise ShapeError(f"Sequential: got {len(state)} states for {len(neurons)} neuron layers.")
+        before = iter(state if state is not None else [None] * len(neurons))
+        after = []
+        x = input
+        for layer in self:
+            if isinstance(layer, (Neuron, Sequential)):
+                x, new = layer(x, next(before))
+                after.append(new)
+            else:
+                x = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return x, tuple(after)
