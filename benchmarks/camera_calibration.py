@@ -86,9 +86,6 @@ def record(camera: Camera, pictures: Floats) -> list[Events]:
     return list(record_all(camera, pictures))
 
 
-# --- how close -------------------------------------------------------------------------------------------------------
-
-
 def correlation(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     """Pearson's r of two arrays."""
     return float(np.corrcoef(np.ravel(a), np.ravel(b))[0, 1])
@@ -110,7 +107,7 @@ def closeness(model: list[Events], real: list[Events], pictures: Floats) -> None
     print(f"  mean ratio, r over pairs        {counts[0].mean() / counts[1].mean():.3f}   {correlation(*counts):.3f}")
     error = np.sqrt(np.mean((counts[0] / counts[1] - 1) ** 2))
     print(f"  rms relative error              {error:.3f}")
-    print(f"r with the picture's L1 gradient  {correlation(counts[0], gradient):.3f}   {correlation(counts[1], gradient):.3f}")
+    print(f"r with the picture's L1 gradient  {'   '.join(f'{correlation(side, gradient):.3f}' for side in counts)}")
     for name, side in zip(("model", "real "), saccades, strict=True):
         share = side[..., 1].sum() / side.sum()
         print(f"{name} by saccade {side.sum(2).mean(0).round()}, ON fraction {share:.3f}")
@@ -122,9 +119,6 @@ def closeness(model: list[Events], real: list[Events], pictures: Floats) -> None
     print(f"intervals of a pixel (5, 25, 50, 75 %) ms  model {quartiles[0]}  real {quartiles[1]}")
     print(f"pixel-to-pixel roughness          {roughness(model):.3f}   {roughness(real):.3f}")
     print(f"background Hz a pixel (ON, OFF)   {np.round(corner_rates(model), 3)}   {np.round(corner_rates(real), 3)}")
-
-
-# --- fit -------------------------------------------------------------------------------------------------------------
 
 
 def features(recordings: list[Events]) -> Floats:
@@ -163,7 +157,7 @@ def fit(camera: Camera, pictures: Floats, real: list[Events], rounds: int) -> Ca
     goal, weight = features(real), weights(real)
     on, off = corner_rates(real)
     camera = replace(camera, noise_on=on, noise_off=off)
-    damping = 1e-2
+    damping = 1e-3
     vector = to_vector(camera)
     residual = weight * (features(record(camera, pictures)) - goal)
     for number in range(rounds):
@@ -184,19 +178,19 @@ def fit(camera: Camera, pictures: Floats, real: list[Events], rounds: int) -> Ca
         else:
             break
         gain = 1 - (there @ there) / (residual @ residual)
-        vector, residual, damping = trial, there, damping / 3
+        vector, residual, damping = trial, there, damping / 5
         camera = to_camera(vector, camera)
         ratio = roughness(real) / roughness(record(camera, pictures))
         camera = replace(camera, mismatch=float(np.clip(camera.mismatch * np.sqrt(ratio), 0.02, 0.5)))
         residual = weight * (features(record(camera, pictures)) - goal)
-        print(f"round {number}: cost {residual @ residual:.0f}, gain {gain:.4f}, mismatch {camera.mismatch:.3f}", flush=True)
+        print(
+            f"round {number}: cost {residual @ residual:.0f}, gain {gain:.4f}, mismatch {camera.mismatch:.3f}",
+            flush=True,
+        )
         print({name: round(getattr(camera, name), 3) for name in SHAPE}, flush=True)
         if gain < 5e-4:
             break
     return camera
-
-
-# --- picture ---------------------------------------------------------------------------------------------------------
 
 
 def figure(path: Path, model: list[Events], real: list[Events]) -> None:
@@ -230,14 +224,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with nmnist_small and mnist_idx")
     parser.add_argument("--fit", type=int, default=0, metavar="ROUNDS", help="search from the defaults first")
-    parser.add_argument("--inverted", action="store_true")
-    parser.add_argument("--swap", action="store_true")
     parser.add_argument("--figure", type=Path, help="PNG to write, three digits side by side")
     args = parser.parse_args()
     pictures, real = load_pairs(args.data)
-    camera = replace(Camera(),inverted=args.inverted)
-    if args.swap:
-        for e in real: e["p"]=1-e["p"]
+    camera = Camera()
     if args.fit:
         camera = fit(camera, pictures[::2], real[::2], args.fit)
         print(asdict(camera))

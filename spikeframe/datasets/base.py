@@ -53,7 +53,9 @@ class EventDataset(ABC):
         except TypeError:
             raise ParameterError(f"{type(self).__name__}[{index!r}]; accepted is a whole number.") from None
         if not -len(self) <= number < len(self):
-            raise IndexError(f"{type(self).__name__}[{number}]: there are {len(self)} recordings, 0 to {len(self) - 1}.")
+            raise IndexError(
+                f"{type(self).__name__}[{number}]: there are {len(self)} recordings, 0 to {len(self) - 1}."
+            )
         number %= len(self)
         events: Any = self.events(number)
         label: Any = int(self.labels[number])

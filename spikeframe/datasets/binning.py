@@ -1,7 +1,7 @@
 """Events to frames, voxel grids and sparse tensors, and frames back to events.
 
-Counting never loses an event in silence: the last window is kept even where it is incomplete, the last event belongs to
-the last bin, and what lies outside an interval that the caller chose, or above a count he chose, is returned as a number.
+Counting never loses an event in silence: the last window is kept even where it is incomplete, the last event belongs
+to the last bin, and what lies outside a chosen interval, or above a chosen count, is returned as a number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from spikeframe.datasets.events import (
     Events,
     SensorSize,
     as_events,
-    bad_event,
     check_events,
     check_sensor_size,
     whole_number,
@@ -109,25 +108,22 @@ def to_frames(
         EventError: unsorted or negative times, coordinates or polarity out of range.
         ParameterError: a division that is missing, doubled, not positive or too large to store.
     """
-    table = as_events(events)
+    table = _legal(events, sensor_size)
     width, height, polarities = check_sensor_size(sensor_size)
     limit = _NO_LIMIT if saturate is None else whole_number("saturate", saturate, 1, _NO_LIMIT)
     if event_count is not None:
         if not (n_time_bins is time_window is start is stop is None):
-            raise ParameterError("event_count goes without n_time_bins, time_window, start and stop; give one division.")
-        per_window = whole_number("event_count", event_count, 1)
-        edges = np.append(table["t"][::per_window], table["t"][-1:] + 1)
-        counts = _zeros((max(edges.size - 1, 0), polarities, height, width), out)
-        saturated, bad = kernels.count_by_number(table, per_window, limit, counts)
-        outside = 0
-        edges = edges if edges.size else np.zeros(1, np.int64)
+            raise ParameterError(
+                "event_count goes without n_time_bins, time_window, start and stop; give one division."
+            )
+        starts = np.append(np.arange(0, table.size, whole_number("event_count", event_count, 1)), table.size)
+        edges = np.append(table["t"][starts[:-1]], table["t"][-1:] + 1) if table.size else np.zeros(1, np.int64)
     else:
         edges = _edges(table, n_time_bins, time_window, start, stop)
-        counts = _zeros((edges.size - 1, polarities, height, width), out)
-        outside, saturated, bad = kernels.count_by_time(table, edges, limit, counts)
-    if bad >= 0:
-        raise bad_event(table, int(bad), (width, height), "events")
-    return Frames(counts, edges, int(outside), int(saturated))
+        starts = kernels.window_starts(table, edges)
+    counts = _zeros((edges.size - 1, polarities, height, width), out)
+    saturated = kernels.count_windows(table, starts, limit, counts)
+    return Frames(counts, edges, table.size - int(starts[-1] - starts[0]), int(saturated))
 
 
 def to_sparse(
@@ -156,16 +152,14 @@ def to_sparse(
         EventError: unsorted or negative times, coordinates or polarity out of range.
         ParameterError: a division that is missing or not positive.
     """
-    table = as_events(events)
+    table = _legal(events, sensor_size)
     width, height, polarities = check_sensor_size(sensor_size)
-    check_events(table, (width, height, polarities))
     edges = _edges(table, n_time_bins, time_window, start, stop)
     first, last = np.searchsorted(table["t"], edges[[0, -1]])
     inside = table[first:last]
     window = np.searchsorted(edges, inside["t"], side="right") - 1
     shape = (edges.size - 1, polarities, height, width)
     polarity = inside["p"] if polarities == 2 else np.zeros(inside.size, np.int8)
-    # One key per place, in Python integers where the product could leave int64.
     if shape[0] * polarities * height * width > 2**62:
         raise ParameterError(f"{shape[0]} windows of {polarities}x{height}x{width} are too many places to number.")
     key = ((window * polarities + polarity) * height + inside["y"]) * width + inside["x"]
@@ -177,8 +171,8 @@ def to_sparse(
 def to_voxel_grid(events: Events, sensor_size: SensorSize, n_time_bins: int) -> npt.NDArray[np.float32]:
     """Spread each event's sign over the two nearest of ``n_time_bins`` instants.
 
-    Equation: ``V[b, y, x] = sum_i s_i max(0, 1 - |b - (n - 1) (t_i - t_first) / (t_last - t_first)|)`` with s = +1 for ON
-    and -1 for OFF (always +1 with one polarity), so the grid's sum is the number of ON minus OFF events.
+    Equation: ``V[b, y, x] = sum_i s_i max(0, 1 - |b - (n - 1) (t_i - t_first) / (t_last - t_first)|)`` with s = +1 for
+    ON and -1 for OFF (always +1 with one polarity), so the grid's sum is the number of ON minus OFF events.
     Source: Zhu et al., Unsupervised Event-based Learning of Optical Flow, Depth, and Egomotion, CVPR 2019.
 
     Args:
@@ -193,14 +187,12 @@ def to_voxel_grid(events: Events, sensor_size: SensorSize, n_time_bins: int) -> 
         EventError: unsorted or negative times, coordinates or polarity out of range.
         ParameterError: a bad sensor size or number of bins, or a grid too large to store.
     """
-    table = as_events(events)
+    table = _legal(events, sensor_size)
     width, height, polarities = check_sensor_size(sensor_size)
     shape = (whole_number("n_time_bins", n_time_bins, 1, _MAX_WINDOWS), 1, height, width)
     _check_memory(shape)
     grid = np.zeros(shape, np.float32)
-    bad = kernels.spread_in_time(table, polarities == 2, grid[:, 0])
-    if bad >= 0:
-        raise bad_event(table, int(bad), (width, height), "events")
+    kernels.spread_in_time(table, polarities == 2, grid[:, 0])
     return grid
 
 
@@ -223,9 +215,7 @@ def frames_to_events(counts: npt.NDArray[Any], edges: npt.ArrayLike) -> Events:
     """
     counts, starts = np.asarray(counts), np.asarray(edges)
     if counts.ndim != 4 or starts.shape != (counts.shape[0] + 1,):
-        raise ShapeError(
-            f"counts {counts.shape} with edges {starts.shape}; accepted are [T, P, H, W] and [T + 1]."
-        )
+        raise ShapeError(f"counts {counts.shape} with edges {starts.shape}; accepted are [T, P, H, W] and [T + 1].")
     if counts.dtype.kind not in "iu" or starts.dtype.kind not in "iu":
         raise DTypeError(f"counts of type {counts.dtype}, edges of type {starts.dtype}; accepted are integers.")
     check_sensor_size((counts.shape[3], counts.shape[2], counts.shape[1]))
@@ -245,6 +235,13 @@ def frames_to_events(counts: npt.NDArray[Any], edges: npt.ArrayLike) -> Events:
     return events
 
 
+def _legal(events: Events, sensor_size: SensorSize) -> Events:
+    """Events as ``EVENT_DTYPE``, checked."""
+    table = as_events(events)
+    check_events(table, sensor_size)
+    return table
+
+
 def _edges(
     events: Events, n_time_bins: int | None, time_window: int | None, start: int | None, stop: int | None
 ) -> npt.NDArray[np.int64]:
@@ -254,7 +251,7 @@ def _edges(
     if n_time_bins is not None and time_window is not None and stop is not None:
         raise ParameterError("n_time_bins, time_window and stop together say the end twice; leave one out.")
     times = events["t"]
-    first = whole_number("start", start, 0) if start is not None else (max(int(times[0]), 0) if times.size else 0)
+    first = whole_number("start", start, 0) if start is not None else (int(times[0]) if times.size else 0)
     if stop is not None:
         last = whole_number("stop", stop, first)
     else:
@@ -265,9 +262,15 @@ def _edges(
         k = np.arange(n + 1, dtype=np.int64)
         return first + k * length - (-k * rest) // n
     length = whole_number("time_window", time_window, 1)
-    n = -(-(last - first) // length) if n_time_bins is None else whole_number("n_time_bins", n_time_bins, 1, _MAX_WINDOWS)
+    n = (
+        -(-(last - first) // length)
+        if n_time_bins is None
+        else whole_number("n_time_bins", n_time_bins, 1, _MAX_WINDOWS)
+    )
     if n > _MAX_WINDOWS or first + n * length > 2**63 - 1:
-        raise ParameterError(f"{n} windows of {length} µs; accepted are up to {_MAX_WINDOWS} windows. Take longer ones.")
+        raise ParameterError(
+            f"{n} windows of {length} µs; accepted are up to {_MAX_WINDOWS} windows. Take longer ones."
+        )
     return first + length * np.arange(n + 1, dtype=np.int64)
 
 

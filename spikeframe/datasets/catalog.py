@@ -194,7 +194,8 @@ def load(
 
             return Packed(packed, transform, target_transform, **options)
         arguments["root"] = root
-    return _class(info)(**arguments)
+    data: EventDataset = _class(info)(**arguments)
+    return data
 
 
 def convert(name: str, root: str | Path | None, out: str | Path) -> dict[str, tuple[Path, str]]:

@@ -118,7 +118,9 @@ def record_all(
     """
     from tqdm import tqdm
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) as pool:
+    with ThreadPoolExecutor(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    ) as pool:
         made = pool.map(lambda n: camera.record(pictures[n], sample=n, seed=seed), range(len(pictures)))
         hidden = progress is None or not sys.stderr.isatty()
         yield from tqdm(made, progress, len(pictures), disable=hidden, delay=1.0, unit="recording")

@@ -88,7 +88,9 @@ def as_events(events: Events, where: str = "events") -> Events:
         EventError: for another type, a missing or non-integer field, or a value that does not fit the field.
     """
     if not isinstance(events, np.ndarray):
-        raise EventError(f"{where}: got {type(events).__name__}; accepted is a NumPy structured array with fields {_F}.")
+        raise EventError(
+            f"{where}: got {type(events).__name__}; accepted is a NumPy structured array with fields {_F}."
+        )
     if events.ndim != 1:
         raise EventError(f"{where}: shape {events.shape}; accepted is a one-dimensional array of events.")
     if events.dtype == EVENT_DTYPE:
@@ -103,7 +105,9 @@ def as_events(events: Events, where: str = "events") -> Events:
             continue
         column = events[name]
         if column.dtype.kind not in "iub" or column.ndim != 1:
-            raise EventError(f"{where}: field {name} has type {column.dtype} {column.shape[1:]}; accepted are integers.")
+            raise EventError(
+                f"{where}: field {name} has type {column.dtype} {column.shape[1:]}; accepted are integers."
+            )
         out[name] = column
         wrong = out[name] != column
         if wrong.any():
@@ -166,8 +170,8 @@ def describe_bad_event(events: Events, index: int, size: tuple[int, int]) -> str
     """Say which rule of event arrays the event at ``index`` breaks, and what is accepted."""
     event = {name: int(events[name][index]) for name in ("x", "y", "t", "p")}
     before = int(events["t"][index - 1]) if index else 0
-    if event["t"] < 0:
-        what, rule = "t", "times are whole microseconds, not negative"
+    if not 0 <= event["t"] <= kernels.MAX_TIME:
+        what, rule = "t", "times are whole microseconds from 0 to 2^62"
     elif event["t"] < before:
         what, rule = "t", f"times never decrease (event {index - 1} has t = {before}); sort by t first"
     elif not 0 <= event["x"] < size[0]:

@@ -54,7 +54,7 @@ def write_packed(
     dtype = _record_dtype(sensor_size)
     digest = hashlib.sha256()
     offsets, labels = [0], []
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with tempfile.TemporaryFile(dir=path.parent) as spool:
             for number, (events, label) in enumerate(samples):
@@ -73,7 +73,7 @@ def write_packed(
             }
             tables = (np.asarray(offsets, np.int64), np.asarray(labels, np.int64))
             sha256 = _finish(digest, *tables, about)
-            with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
                 with _member(archive, "events.npy") as member:
                     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
                     np.lib.format.write_array_header_1_0(member, {**header, "shape": (offsets[-1],)})
@@ -83,10 +83,9 @@ def write_packed(
                         np.lib.format.write_array(member, table, allow_pickle=False)
                 with _member(archive, "about.json") as member:
                     member.write(json.dumps({**about, "sha256": sha256}).encode())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
     return sha256
 
 
@@ -217,7 +216,7 @@ def _array(path: Path, first: int, length: int) -> npt.NDArray[Any]:
         raise ValueError("a table's header does not fit its length")
     if shape[0] == 0:
         return np.empty(0, dtype)
-    return np.memmap(path, dtype, "r", start, shape)
+    return np.asarray(np.memmap(path, dtype, "r", start, shape))
 
 
 def _understood(about: Any) -> tuple[SensorSize, list[str], str]:
@@ -238,7 +237,12 @@ def _check_tables(
     """Raise ValueError unless offsets and labels are tables of these records."""
     if records.dtype != _record_dtype(sensor_size) or offsets.dtype != np.int64 or labels.dtype != np.int64:
         raise ValueError("a table has the wrong type")
-    if len(offsets) != len(labels) + 1 or offsets[0] != 0 or offsets[-1] != len(records) or (np.diff(offsets) < 0).any():
+    if (
+        len(offsets) != len(labels) + 1
+        or offsets[0] != 0
+        or offsets[-1] != len(records)
+        or (np.diff(offsets) < 0).any()
+    ):
         raise ValueError("the table of recordings does not fit the events")
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError("a label has no class")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from spikeframe.core.counts import Counts
 
-PRICES = ("ac", "mac", "exp", "cmp", "synop", "update", "hop", "weight_word", "state_word")
+PRICES = ("ac", "mac", "mul", "exp", "cmp", "synop", "update", "hop", "weight_word", "state_word")
 
 # Field of Counts: the category it is reported under, and the price it is charged at (the first that the model has).
 _CHARGES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -15,7 +15,7 @@ _CHARGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "dense_mac": ("synapses", ("synop", "mac")),
     "bias_ac": ("synapses", ("ac",)),
     "neu_ac": ("neurons", ("ac",)),
-    "neu_mac": ("neurons", ("mac",)),
+    "neu_mac": ("neurons", ("mul", "mac")),
     "neu_exp": ("neurons", ("exp",)),
     "neu_cmp": ("neurons", ("cmp",)),
     "neu_upd": ("neurons", ("update",)),

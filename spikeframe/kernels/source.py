@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
+import importlib
 import os
 import sys
 import tempfile
@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
-_LOADED: dict[str, ModuleType] = {}
+_PACKAGE = "spikeframe_generated"
 _LOCK = threading.Lock()
 
 
@@ -63,21 +63,18 @@ def load(text: str, title: str) -> ModuleType:
         title: a word for the file name, e.g. the neuron's class.
     """
     name = f"{title}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    path = _folder() / f"{name}.py"
+    if not path.exists():
+        temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
     with _LOCK:
-        if name not in _LOADED:
-            path = _folder() / f"{name}.py"
-            if not path.exists():
-                temporary = path.with_suffix(f".{os.getpid()}.tmp")
-                temporary.write_text(text, encoding="utf-8")
-                temporary.replace(path)
-            spec = importlib.util.spec_from_file_location(f"spikeframe_generated.{name}", path)
-            if spec is None or spec.loader is None:
-                raise ImportError(f"cannot import the generated module {path}")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module
-            spec.loader.exec_module(module)
-            _LOADED[name] = module
-        return _LOADED[name]
+        if _PACKAGE not in sys.modules:
+            package = ModuleType(_PACKAGE)
+            package.__path__ = [str(_folder())]
+            sys.modules[_PACKAGE] = package
+        importlib.invalidate_caches()
+        return importlib.import_module(f"{_PACKAGE}.{name}")
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from spikeframe.neurons.neuron import Neuron
 from spikeframe.neurons.parameters import Parameter, State
 from spikeframe.neurons.receptors import Alpha, Delta, Exp, Receptor
 from spikeframe.neurons.sequential import Sequential
+from spikeframe.neurons.sum_pool import SumPool2d
 
 __all__ = [
     "ALIF",
@@ -25,6 +26,7 @@ __all__ = [
     "Receptor",
     "Sequential",
     "State",
+    "SumPool2d",
     "detach",
     "exp",
     "maximum",

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from spikeframe.energy import Comparison
+from spikeframe.energy.reports import energy as with_unit
 from spikeframe.errors import ParameterError, ShapeError
 from spikeframe.plots.style import BLUE, CYCLE, GRID, INK, MUTED, ORANGE, SKY, legend, new_axes, numbers, plain, tidy
 
@@ -243,32 +244,44 @@ def energy_bars(comparison: Comparison | Mapping[str, Any], ax: Axes | None = No
     samples = max(int(data["samples"]), 1)
     models = list(data["models"].values())
     kinds = (
-        ("spiking_pj", "spiking, event-driven", BLUE),
+        ("spiking_pj", "spiking", BLUE),
         ("non_spiking_pj", "non-spiking, once", ORANGE),
         ("non_spiking_every_step_pj", "non-spiking, every step", GRID),
     )
-    ax = new_axes(ax, 6.4, 0.9 + 0.62 * len(models))
-    lowest, highest = np.inf, 0.0
-    for row, model in enumerate(models):
-        shown = [(model["total"][key], label, colour) for key, label, colour in kinds]
-        for slot, (pj, label, colour) in enumerate(shown):
-            if not pj:
-                continue
-            value = pj / samples / 1e3
-            lowest, highest = min(lowest, value), max(highest, value)
-            edge = MUTED if colour == GRID else colour
-            ax.barh(row + 0.2 * slot, value, 0.17, color=colour, edgecolor=edge, linewidth=0.5, label=label)
-        ax.text(0.0, row - 0.14, f" {plain(model['title'])}", transform=ax.get_yaxis_transform(), fontsize=8, color=INK)
-    if not highest:
+    bars = [[(model["total"][key], label, colour) for key, label, colour in kinds] for model in models]
+    bars = [[(pj / samples / 1e3, label, colour) for pj, label, colour in group if pj] for group in bars]
+    values = [value for group in bars for value, _, _ in group]
+    if not values:
         raise ParameterError("comparison holds no energy above zero: run at least one sample first.")
+    ax = new_axes(ax, 4.6, 0.8 + 0.15 * (len(values) + 1.6 * len(models)))
+    line = 0.0
+    for model, group in zip(models, bars, strict=True):
+        title = f" {plain(model['title'])}"
+        ax.text(0.0, line, title, transform=ax.get_yaxis_transform(), fontsize=8, color=INK, va="center")
+        for value, label, colour in group:
+            line += 1.0
+            edge = MUTED if colour == GRID else colour
+            ax.barh(line, value, 0.8, color=colour, edgecolor=edge, linewidth=0.5, label=label)
+            amount = with_unit(value * 1e3)
+            ax.annotate(amount, (value, line), (3, 0), textcoords="offset points", fontsize=7, color=MUTED, va="center")
+        line += 1.6
     ax.set_xscale("log")
-    ax.set_xlim(10.0 ** np.floor(np.log10(lowest / 1.5)), highest * 1.5)
-    ax.set_ylim(len(models) - 0.35, -0.5)
+    ax.set_xlim(10.0 ** np.floor(np.log10(min(values) / 1.5)), max(values) * 20.0)
+    ax.set_ylim(line - 0.6, -0.9)
     ax.set_yticks([])
     handles = {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     tidy(ax, "", "energy per sample (nJ, logarithmic)", "", grid="x")
     ax.spines["left"].set_visible(False)
-    legend(ax, handles=list(handles.values()), labels=list(handles), loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    legend(
+        ax,
+        handles=list(handles.values()),
+        labels=list(handles),
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        columnspacing=1.0,
+        handlelength=1.2,
+    )
     return ax
 
 

@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 
 import matplotlib
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from spikeframe.plots.style import GRID, INK, MUTED
 
@@ -32,12 +32,13 @@ p { margin: .4rem 0; max-width: 46rem; } .lead { font-size: 1.05rem; } .note, fi
 .tile span { font-size: .87rem; color: var(--muted); } .good b { color: var(--good); } .bad b { color: var(--bad); }
 .figures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr));
   align-items: start; }
-figure { margin: .6rem 0; } figure svg { width: 100%; max-width: 640px; height: auto; display: block; }
+figure { margin: .6rem 0; } figure svg { width: 100%; max-width: 520px; height: auto; display: block; }
 figure svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif !important; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; margin: .6rem 0; }
 th, td { padding: .28rem .7rem .28rem 0; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap;
   font-variant-numeric: tabular-nums; }
-th { font-weight: 500; vertical-align: bottom; } th:first-child, td:first-child { text-align: left; }
+th { font-weight: 500; vertical-align: bottom; white-space: normal; min-width: 4rem; }
+th:first-child, td:first-child { text-align: left; }
 tr.total td { font-weight: 600; } table.words td { white-space: normal; text-align: left; vertical-align: top; }
 table.words th { text-align: left; } details { margin: .6rem 0; } summary { cursor: pointer; }
 li { margin: .15rem 0; font-size: .87rem; } td.wrap { overflow-wrap: anywhere; }
@@ -103,15 +104,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, total: bool = F
     return f'<div class="scroll"><table{shape}><thead><tr>{names}</tr></thead><tbody>\n{body}</tbody></table></div>'
 
 
-def figure(drawing: Figure, caption: str) -> str:
-    """Set a matplotlib figure as inline SVG whose lines and letters follow the page's theme."""
+def figure(ax: Axes, caption: str) -> str:
+    """Set the figure that axes stand in as inline SVG whose lines and letters follow the page's theme."""
     settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": hashlib.sha256(caption.encode()).hexdigest()}
     buffer = io.StringIO()
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Glyph .* missing"
         )  # the browser draws the letters, with its own fonts
-        drawing.savefig(buffer, format="svg", dpi=160, metadata={"Date": None, "Creator": None})
+        ax.figure.canvas.print_figure(buffer, format="svg", dpi=160, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -103,10 +103,10 @@ def _accuracy(result: Mapping[str, Any], history: list[dict[str, Any]]) -> Itera
     for quantity in ("accuracy", "loss"):
         if any(row.get(f"{part}_{quantity}") is not None for row in history for part in ("train", "validation")):
             axes = draw.learning_curves(history, quantity)
-            drawings.append(page.figure(axes.figure, f"{quantity.capitalize()} over epochs."))
+            drawings.append(page.figure(axes, f"{quantity.capitalize()} over epochs."))
     if result.get("confusion"):
         axes = draw.confusion_matrix(result["confusion"], result.get("classes"))
-        drawings.append(page.figure(axes.figure, "Test samples by true class (rows) and predicted class (columns)."))
+        drawings.append(page.figure(axes, "Test samples by true class (rows) and predicted class (columns)."))
     if drawings:
         yield page.section("Accuracy", page.figures(drawings))
 
@@ -168,23 +168,23 @@ def _energy(result: Mapping[str, Any]) -> Iterator[str]:
         total = model["total"]
         keys = ("spiking_pj", "dense_pj", "non_spiking_pj", "non_spiking_every_step_pj")
         energies = [with_unit(None if total[key] is None else total[key] / samples) for key in keys]
-        rows.append((model["title"], *energies, _share(total["ratio"]), _share(total["break_even"])))
+        rows.append((model["title"], *energies, _times(total["ratio"]), _density(total["break_even"])))
         caveats.append((model["title"], model["caveat"]))
         sources += [f"{model['title']}: {source}" for source in model["sources"]]
     head = ("model", "spiking", "nothing skipped", "non-spiking once", "every step", "ratio", "break-even density")
-    densities = {_share(model["total"]["density"]) for model in data["models"].values()} - {"–"}
+    densities = {_density(model["total"]["density"]) for model in data["models"].values()} - {"–"}
     measured = f" This run's density: {densities.pop()}." if len(densities) == 1 else ""
     explained = (
         "Ratio: the event-driven spiking run over the non-spiking network executed once per sample; below 1 spiking "
-        "costs less. The non-spiking network has the same layers, weights and word width and multiplies everything, zeros "
-        "included. Break-even density: events per input and step at which both cost the same; 0 means that neuron "
-        f"updates alone cost more.{measured}"
+        "costs less. The non-spiking network has the same layers, weights and word width and multiplies everything, "
+        "zeros included. Break-even density: events per input and step at which both cost the same; 0 means that "
+        f"neuron updates alone cost more.{measured}"
     )
     pieces = [
         page.paragraph("Estimates, not measurements: the models differ in what they include, so none is the result.")
     ]
     if any(model["total"]["spiking_pj"] for model in data["models"].values()):
-        pieces.append(page.figure(draw.energy_bars(data).figure, "Energy per sample under each model."))
+        pieces.append(page.figure(draw.energy_bars(data), "Energy per sample under each model."))
     yield page.section(
         "Energy",
         *pieces,
@@ -211,11 +211,11 @@ def _one_sample(
         pieces.append(page.paragraph(f"A sample of class {label}, {hit} {predicted}."))
     if "frames" in sample and sample["frames"].size:
         strip = draw.event_frames(sample["frames"], dt_ms=dt_ms)
-        drawings.append(page.figure(strip[0].figure, "Input events: ON blue, OFF orange; no frame left out."))
+        drawings.append(page.figure(strip[0], "Input events: ON blue, OFF orange; no frame left out."))
     if spikes:
         sizes = {name: layers[name].neurons for name in spikes if name in layers}
         axes = draw.spike_raster(spikes, sizes=sizes, dt_ms=dt_ms)
-        drawings.append(page.figure(axes.figure, "Every spike of every layer for this sample."))
+        drawings.append(page.figure(axes, "Every spike of every layer for this sample."))
     if "output" in sample and sample["output"].size:
         width = sample["output"].shape[-1]
         names = classes if len(classes) == width else [str(n) for n in range(width)]
@@ -223,9 +223,9 @@ def _one_sample(
             sample["output"], dt_ms=dt_ms, labels=names, highlight=verdict or None, unit="output"
         )
         axes.set_title("Output", loc="left", fontsize=10)
-        drawings.append(page.figure(axes.figure, "Output per class; true and predicted class in colour."))
+        drawings.append(page.figure(axes, "Output per class; true and predicted class in colour."))
     if rates:
-        drawings.append(page.figure(draw.rate_histogram(rates).figure, "How many neurons fire at which rate."))
+        drawings.append(page.figure(draw.rate_histogram(rates), "How many neurons fire at which rate."))
     if drawings:
         yield page.section("One sample", *pieces, page.figures(drawings))
 
@@ -311,7 +311,7 @@ def _ratios(result: Mapping[str, Any]) -> list[float]:
 def _count_cells(values: list[float], possible: float) -> tuple[str, ...]:
     """Order the cells of one row of counts."""
     events, spikes, ac, mac, dense, updates, neurons = values
-    density = f"{100 * events / possible:.2g} %" if possible else "–"
+    density = _density(events / possible if possible else None)
     return (_number(neurons), _number(events), _number(spikes), density, *map(_number, (ac, mac, dense, updates)))
 
 
@@ -324,8 +324,12 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+def _times(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{ratio:.2g} ×"
+
+
+def _density(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2g} %"
 
 
 def _power(step: float) -> str:

@@ -35,7 +35,7 @@ def tidy(ax: Axes, title: str, x: str, y: str, *, grid: Literal["x", "y"] | None
     ax.set_xlabel(x, fontsize=9, color=INK)
     ax.set_ylabel(y, fontsize=9, color=INK)
     ax.patch.set_alpha(0.0)
-    ax.tick_params(labelsize=8, colors=MUTED, length=3)
+    ax.tick_params(which="both", labelsize=8, colors=MUTED)
     for side, spine in ax.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(MUTED)

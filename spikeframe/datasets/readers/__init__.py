@@ -62,10 +62,11 @@ def read(path: str | Path, format: str | None = None, **options: Any) -> Recordi
     if name not in FORMATS:
         raise unknown_name("event file format", name, FORMATS)
     reader = FORMATS[name]
-    accepted = [option for option in inspect.signature(reader).parameters if option != "path"]
-    for option in options:
-        if option not in accepted:
-            raise unknown_name(f"option of format {name!r}", option, accepted)
+    if options:
+        accepted = [option for option in inspect.signature(reader).parameters if option != "path"]
+        for option in options:
+            if option not in accepted:
+                raise unknown_name(f"option of format {name!r}", option, accepted)
     if name == "shd" and "index" not in options:
         raise ParameterError(f"{path}: holds many recordings; give index, the number of one.")
     return reader(path, **options)
@@ -88,7 +89,9 @@ def guess_format(path: str | Path) -> str:
     if version in ("2", "3"):
         return f"evt{version}"
     begin = data[:12].decode("ascii", "backslashreplace")
-    raise EventFileError(path, 0, f"format not recognised (begins {begin!r}); give format, one of {', '.join(FORMATS)}.")
+    raise EventFileError(
+        path, 0, f"format not recognised (begins {begin!r}); give format, one of {', '.join(FORMATS)}."
+    )
 
 
 __all__ = [

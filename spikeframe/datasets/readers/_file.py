@@ -63,7 +63,9 @@ def whole_records(path: PathLike, data: bytes, start: int, size: int) -> None:
     """Raise unless the bytes from ``start`` are whole records of ``size`` bytes."""
     rest = (len(data) - start) % size
     if rest:
-        raise EventFileError(path, len(data) - rest, f"the last record has {rest} of {size} bytes; the file is cut off.")
+        raise EventFileError(
+            path, len(data) - rest, f"the last record has {rest} of {size} bytes; the file is cut off."
+        )
 
 
 def checked(

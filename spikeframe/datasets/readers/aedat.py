@@ -65,7 +65,9 @@ def read_aedat2(path: PathLike, layout: str | None = None, *, sort: bool = False
         chip = next((line for line in header if line.lower().startswith("aechip")), "").lower()
         layout = next((name for name in _LAYOUTS if name in chip), None)
         if layout is None:
-            raise ParameterError(f"{path}: the header names no known AEChip; give layout, one of {', '.join(_LAYOUTS)}.")
+            raise ParameterError(
+                f"{path}: the header names no known AEChip; give layout, one of {', '.join(_LAYOUTS)}."
+            )
     if layout not in _LAYOUTS:
         raise unknown_name("AEDAT 2 layout", layout, _LAYOUTS)
     parts = _LAYOUTS[layout]
@@ -119,7 +121,9 @@ def read_aedat3(path: PathLike, sensor_size: SensorSize | None = None, *, sort: 
             records = np.frombuffer(data, "<i4", 2 * number, body).reshape(-1, 2)
             good = np.flatnonzero(records[:, 0] & 1)
             if good.size != valid:
-                raise EventFileError(path, start, f"the packet says {valid} valid events and marks {good.size} as valid.")
+                raise EventFileError(
+                    path, start, f"the packet says {valid} valid events and marks {good.size} as valid."
+                )
             packets.append(_polarity_events(path, records[good], overflow, body))
             places.append(body + 8 * good)
             dropped["invalid"] += number - good.size

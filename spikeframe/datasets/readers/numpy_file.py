@@ -62,12 +62,16 @@ def _array(path: PathLike, data: bytes, place: int) -> tuple[npt.NDArray[Any], i
         raise EventFileError(path, place, f"not a NumPy array header ({error}).") from None
     start = stream.tell()
     if dtype.hasobject:
-        raise EventFileError(path, place, "the array holds Python objects, which are never unpickled; save plain numbers.")
+        raise EventFileError(
+            path, place, "the array holds Python objects, which are never unpickled; save plain numbers."
+        )
     if len(shape) != 1 or dtype.itemsize == 0:
         raise EventFileError(path, place, f"an array of shape {shape} and type {dtype}; expected one row an event.")
     if math.prod(shape) * dtype.itemsize != len(data) - start:
         need = math.prod(shape) * dtype.itemsize
-        raise EventFileError(path, place + start, f"the header says {need} bytes of events; there are {len(data) - start}.")
+        raise EventFileError(
+            path, place + start, f"the header says {need} bytes of events; there are {len(data) - start}."
+        )
     return np.frombuffer(data, dtype, offset=start), start
 
 
@@ -78,8 +82,12 @@ def _archive(path: PathLike, data: bytes) -> npt.NDArray[Any]:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             total = sum(info.file_size for info in members.values())
             if total > _MAX_RATIO * len(data):
-                raise EventFileError(path, 0, f"the archive unpacks to {total} bytes; up to {_MAX_RATIO} times its size is accepted.")
-            columns = {name: _array(path, _unpack(archive, info), info.header_offset)[0] for name, info in members.items()}
+                raise EventFileError(
+                    path, 0, f"the archive unpacks to {total} bytes; up to {_MAX_RATIO} times its size is accepted."
+                )
+            columns = {
+                name: _array(path, _unpack(archive, info), info.header_offset)[0] for name, info in members.items()
+            }
     except _ZIP_ERRORS as error:
         if isinstance(error, EventFileError):
             raise
@@ -90,7 +98,9 @@ def _archive(path: PathLike, data: bytes) -> npt.NDArray[Any]:
     lengths = {columns[name].size for name in names}
     if len(lengths) != 1 or any(columns[name].dtype.names for name in names):
         sizes = ", ".join(f"{name}: {column.size}" for name, column in columns.items()) or "none"
-        raise EventFileError(path, 0, f"arrays {sizes}; expected one structured array, or x, t, p (and y) of one length.")
+        raise EventFileError(
+            path, 0, f"arrays {sizes}; expected one structured array, or x, t, p (and y) of one length."
+        )
     table = np.empty(lengths.pop(), np.dtype([(name, columns[name].dtype) for name in names]))
     for name in names:
         table[name] = columns[name]

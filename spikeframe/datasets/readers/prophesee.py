@@ -92,7 +92,9 @@ def _read_evt(path: PathLike, sensor_size: SensorSize | None, sort: bool, versio
     count, bad = decode(words, np.empty(0, EVENT_DTYPE), -1, dropped)
     if bad >= 0:
         word = int(words[bad])
-        raise EventFileError(path, start + size * int(bad), f"word {word:#0{2 * size + 2}x} is no word of EVT {version}.0.")
+        raise EventFileError(
+            path, start + size * int(bad), f"word {word:#0{2 * size + 2}x} is no word of EVT {version}.0."
+        )
     events = np.empty(count, EVENT_DTYPE)
     decode(words, events, -1, np.zeros_like(dropped))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from numba import njit
 
 
@@ -25,7 +26,7 @@ def record(
     noise_polarity: npt.NDArray[np.int8],
     out: npt.NDArray[Any],
 ) -> int:
-    """Write one recording's events pixel after pixel into ``out`` and return their number, which may exceed its size."""
+    """Write one recording's events, pixel after pixel, and return how many there are."""
     height, width = theta_on.shape
     steps = cell.shape[0] - 1
     count = 0

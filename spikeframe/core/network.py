@@ -1,0 +1,223 @@
+"""A network as the simulator takes it; today a feed-forward chain that a torch model describes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from spikeframe.core.snap import Snapped, snap
+from spikeframe.core.wiring import Connection, connection
+from spikeframe.errors import ConfigError, ParameterError, ShapeError, TimeGridError, UnsupportedLayerError
+from spikeframe.kernels import chain
+from spikeframe.neurons import Neuron, SumPool2d
+
+WEIGHTED = (nn.Linear, nn.Conv2d)
+POOLING = (nn.AvgPool2d, SumPool2d)
+IGNORED = (nn.Dropout, nn.Dropout2d, nn.Identity)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_KNOWN = [*WEIGHTED, *POOLING, nn.Flatten, *NORMS, *IGNORED, nn.Sequential]
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """A layer of neurons with the connection that leads into it.
+
+    Attributes:
+        name: path of the neuron layer in the model.
+        neuron: the neuron layer.
+        shape: shape of its neurons, e.g. ``(16, 8, 8)``.
+        connection: synapses from the layer before, or from the input.
+        synapse_names: paths of the layers that make up the connection.
+    """
+
+    name: str
+    neuron: Neuron
+    shape: tuple[int, ...]
+    connection: Connection
+    synapse_names: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return prod(self.shape)
+
+    def plan(self, dt: float) -> chain.Layer:
+        """Return what the kernels need.
+
+        Args:
+            dt: time step, ms.
+        """
+        found: dict[str, NDArray[np.generic]] = {}
+        for name, value in self.neuron.cast(dt, torch.float32, self.shape).items():
+            array = value.detach().reshape(-1).numpy() if value.ndim else np.asarray(value.detach().item(), value.detach().numpy().dtype)
+            found[name] = self.connection.to_own_order(array) if value.ndim else array
+        return chain.Layer(
+            name=self.name,
+            synapses=self.connection.synapses,
+            program=self.neuron.program(),
+            waits=self.neuron.waiting_program(),
+            coefficients=found,
+            bias=self.connection.bias,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A feed-forward spiking network, ready for the event-driven simulator.
+
+    Attributes:
+        populations: in order from input to output.
+        input_shape: shape of one step's input, e.g. ``(2, 34, 34)``.
+        input_max: largest magnitude of an input count for which sums are exact.
+        dt: time step, ms.
+        module: the torch model it is bit-identical to: batch norm folded, weights on their grid, in evaluation mode.
+        snapping: per weight layer, how far its weights moved.
+    """
+
+    populations: tuple[Population, ...]
+    input_shape: tuple[int, ...]
+    input_max: int
+    dt: float
+    module: nn.Module = field(repr=False)
+    snapping: dict[str, Snapped]
+
+    @classmethod
+    def from_module(cls, model: nn.Module, input_shape: tuple[int, ...], input_max: int = 16) -> Network:
+        """Read a feed-forward torch model: Linear, Conv2d, pooling, Flatten, Dropout, batch norm and neurons in a chain.
+
+        Batch norm is folded into the layer before it and weights are rounded to a power-of-two grid, on a copy
+        (`module`): on it the event-driven run and the torch forward give the same bits. The model stays as it is.
+
+        Args:
+            model: `spikeframe.neurons.Sequential` or `nn.Sequential` of known layers, nested as you like.
+            input_shape: shape of one step's input without time and batch, e.g. ``(2, 34, 34)``.
+            input_max: largest magnitude of an input count; larger ones make the weight grid coarser.
+
+        Returns:
+            The network.
+
+        Raises:
+            UnsupportedLayerError: a layer the core does not know, named with those it knows.
+            NonFiniteError: a weight is NaN or infinite.
+            ExactnessError: sums cannot be made exact, e.g. after average pooling by 3.
+            TimeGridError: neurons without dt, or with different ones.
+        """
+        if isinstance(input_max, bool) or not isinstance(input_max, int) or not 1 <= input_max < 2**23:
+            raise ParameterError(f"input_max={input_max!r}: must be a whole number from 1 to {2**23 - 1}.")
+        if not input_shape or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in input_shape):
+            raise ShapeError(f"input_shape={input_shape!r}: must be positive sizes, e.g. (2, 34, 34).")
+        module = copy.deepcopy(model).float().eval().requires_grad_(False)
+        layers = list(_leaves(module))
+        layers = _fold_norms(module, layers)
+        shape, order, largest = tuple(input_shape), None, float(input_max)
+        populations: list[Population] = []
+        snapping: dict[str, Snapped] = {}
+        pending: list[tuple[str, nn.Module]] = []
+        for name, layer in layers:
+            if isinstance(layer, Neuron):
+                snapping |= _snap_chain(pending, largest)
+                link = connection(pending, shape, order, name)
+                populations.append(Population(name, layer, link.shape, link, tuple(n for n, _ in pending)))
+                shape, order, largest, pending = link.shape, link.order, 1.0, []
+            elif not isinstance(layer, IGNORED):
+                pending.append((name, layer))
+        _check_chain(populations, pending)
+        return cls(tuple(populations), tuple(input_shape), input_max, _common_dt(populations), module, snapping)
+
+    def plan(self) -> list[chain.Layer]:
+        """Return what the kernels need, one entry per population."""
+        return [population.plan(self.dt) for population in self.populations]
+
+
+def _leaves(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers of nested Sequentials in order, with their paths."""
+    if isinstance(model, nn.Sequential):
+        for name, child in model.named_children():
+            yield from _leaves(child, f"{path}.{name}" if path else name)
+    elif isinstance(model, (Neuron, *WEIGHTED, *POOLING, nn.Flatten, *NORMS, *IGNORED)):
+        if isinstance(model, Neuron) and list(model.receptors) != ["input"]:
+            raise UnsupportedLayerError(f"{path or 'the model'}: a neuron with named receptors {list(model.receptors)}; a chain feeds one receptor.")
+        yield path or type(model).__name__.lower(), model
+    else:
+        known = ", ".join(k.__name__ for k in _KNOWN)
+        raise UnsupportedLayerError(
+            f"{path or 'the model'}: {type(model).__name__} is not known to the event-driven core. Known: {known} and every "
+            "neuron of spikeframe.neurons, in (nested) Sequentials."
+        )
+
+
+def _fold_norms(module: nn.Module, layers: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+    """Fold every batch norm into the Linear or Conv2d before it; put an Identity in its place."""
+    kept: list[tuple[str, nn.Module]] = []
+    for name, layer in layers:
+        if not isinstance(layer, NORMS):
+            kept.append((name, layer))
+            continue
+        before = next((item for item in reversed(kept) if not isinstance(item[1], IGNORED)), None)
+        if before is None or not isinstance(before[1], WEIGHTED):
+            raise UnsupportedLayerError(f"{name}: batch norm can only be folded into a Linear or Conv2d right before it.")
+        if layer.running_mean is None or layer.running_var is None:
+            raise UnsupportedLayerError(f"{name}: batch norm without running statistics cannot be folded.")
+        target = before[1]
+        scale = (1.0 if layer.weight is None else layer.weight.double()) / torch.sqrt(layer.running_var.double() + layer.eps)
+        offset = 0.0 if layer.bias is None else layer.bias.double()
+        bias = torch.zeros_like(layer.running_mean, dtype=torch.float64) if target.bias is None else target.bias.double()
+        weight = target.weight.double() * scale.reshape(-1, *[1] * (target.weight.ndim - 1))
+        target.weight = nn.Parameter(weight.float(), requires_grad=False)
+        target.bias = nn.Parameter(((bias - layer.running_mean.double()) * scale + offset).float(), requires_grad=False)
+        parent, _, leaf = name.rpartition(".")
+        setattr(module.get_submodule(parent), leaf, nn.Identity())
+    return kept
+
+
+def _snap_chain(pending: list[tuple[str, nn.Module]], largest: float) -> dict[str, Snapped]:
+    """Snap the weights of one connection in place."""
+    finest = 1.0
+    found = {}
+    for name, layer in pending:
+        if isinstance(layer, nn.AvgPool2d):
+            sides = layer.kernel_size if isinstance(layer.kernel_size, tuple) else (layer.kernel_size, layer.kernel_size)
+            finest /= layer.divisor_override or prod(sides)
+        elif isinstance(layer, SumPool2d):
+            largest *= layer.kernel_size**2
+    for name, layer in pending:
+        if isinstance(layer, WEIGHTED):
+            bias = None if layer.bias is None else layer.bias.data
+            weight, moved, found[name] = snap(layer.weight.data, bias, largest=largest, finest=finest, where=name)
+            layer.weight.data = weight
+            if moved is not None and layer.bias is not None:
+                layer.bias.data = moved
+    return found
+
+
+def _check_chain(populations: list[Population], pending: list[tuple[str, nn.Module]]) -> None:
+    if not populations:
+        raise ConfigError("The model has no neuron layer; the event-driven core runs spiking networks.")
+    if pending:
+        raise UnsupportedLayerError(
+            f"{pending[-1][0]}: the model ends in {type(pending[-1][1]).__name__} without neurons after it; end it in a neuron "
+            "layer, e.g. neurons.LI as a readout."
+        )
+    for population in populations[:-1]:
+        if not population.neuron.spiking:
+            raise UnsupportedLayerError(f"{population.name}: {type(population.neuron).__name__} gives graded values; only the last layer may.")
+
+
+def _common_dt(populations: list[Population]) -> float:
+    found = {p.neuron.dt for p in populations}
+    if len(found) != 1 or None in found:
+        listed = ", ".join(f"{p.name}: {p.neuron.dt}" for p in populations)
+        raise TimeGridError(f"All neuron layers need the same dt (ms); got {listed}.")
+    return float(next(iter(found)) or 0.0)
+
+
+def as_tensor(inputs: Tensor | NDArray[np.generic]) -> Tensor:
+    """Return inputs as a tensor without copying."""
+    return inputs if isinstance(inputs, Tensor) else torch.from_numpy(np.ascontiguousarray(inputs))

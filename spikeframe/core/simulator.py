@@ -1,0 +1,286 @@
+"""The event-driven simulator on the grid clock."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spikeframe.core.counts import Counts
+from spikeframe.core.network import Network, Population, as_tensor
+from spikeframe.errors import DTypeError, ExactnessError, NonFiniteError, ParameterError, ShapeError
+from spikeframe.kernels import chain
+from spikeframe.neurons import Neuron, Sequential
+
+
+@dataclass(frozen=True, eq=False)
+class Spikes:
+    """Spikes of one population, sorted by sample and time.
+
+    Attributes:
+        samples: index of each spike's sample.
+        steps: its time step.
+        ids: its neuron, as torch's flat index into the layer's shape.
+        dt: time step, ms.
+    """
+
+    samples: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    dt: float
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Time of each spike, ms: the end of its step."""
+        return (self.steps + 1) * self.dt
+
+    def __len__(self) -> int:
+        return int(self.ids.size)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a run gave.
+
+    Attributes:
+        spikes: per spiking population.
+        outputs: ``[T, B, ...]`` what the last population put out: its membrane if it is a readout, else its spikes.
+        counts: operation counts per population, its synapses included.
+        state: per population the final state, ``[B, ...]`` arrays by name; give it to the next `run` to go on.
+    """
+
+    spikes: dict[str, Spikes]
+    outputs: NDArray[np.float32]
+    counts: dict[str, Counts]
+    state: dict[str, dict[str, NDArray[Any]]]
+
+
+class Simulator:
+    """Runs a network event by event; its spikes equal the torch forward of ``network.module`` to the bit.
+
+    Args:
+        network: what to run.
+        backend: ``"auto"``, ``"numba"``, ``"reference"`` or ``"cuda"``.
+        threads: samples of a batch run in parallel on so many threads; all cores by default. Changes no result.
+
+    Raises:
+        BackendError, UnknownNameError: no such backend here.
+    """
+
+    def __init__(self, network: Network, backend: str = "auto", threads: int | None = None) -> None:
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise ParameterError(f"threads={threads!r}: must be a whole number of at least 1, or None for all cores.")
+        self.network = network
+        self.threads = threads or os.cpu_count() or 1
+        self._provider = chain.provider(backend)
+
+    @cached_property
+    def _plan(self) -> list[chain.Layer]:
+        return self.network.plan()
+
+    def run(
+        self, inputs: Tensor | NDArray[Any], state: dict[str, dict[str, NDArray[Any]]] | None = None
+    ) -> Result:
+        """Run a batch of samples.
+
+        Args:
+            inputs: ``[T, B, ...]`` whole event counts per step (any real type).
+            state: what an earlier run returned, to go on from there; None starts afresh.
+
+        Returns:
+            Spikes, outputs, counts and final state.
+
+        Raises:
+            ShapeError, DTypeError, NonFiniteError: the inputs are not usable.
+            ExactnessError: a count is no whole number or larger than the network's ``input_max``.
+        """
+        events = _events(inputs, self.network)
+        batch = events.samples
+        states = []
+        for population in self.network.populations:
+            given = None if state is None else state.get(population.name)
+            states.append(_start(population, batch, given))
+        trains = self._provider.run(self._plan, events, states, self.threads)
+        for population, values in zip(self.network.populations, states, strict=True):
+            _check_finite(population, values)
+        spikes = {
+            p.name: _spikes(p, t, events, self.network.dt)
+            for p, t in zip(self.network.populations, trains, strict=True)
+            if p.neuron.spiking
+        }
+        final = {
+            p.name: {n: _to_torch(p, v).reshape(batch, *p.shape) for n, v in values.items()}
+            for p, values in zip(self.network.populations, states, strict=True)
+        }
+        return Result(spikes, self._outputs(trains[-1], events, spikes), self._counts(events, trains), final)
+
+    def _outputs(self, train: chain.Trains, events: chain.Events, spikes: dict[str, Spikes]) -> NDArray[np.float32]:
+        last = self.network.populations[-1]
+        if train.output is not None:
+            dense = _to_torch(last, train.output)
+        else:
+            found = spikes[last.name]
+            dense = np.zeros((events.samples, events.steps, last.size), np.float32)
+            dense[found.samples, found.steps, found.ids] = 1.0
+        return np.ascontiguousarray(dense.transpose(1, 0, 2)).reshape(events.steps, events.samples, *last.shape)
+
+    def _counts(self, events: chain.Events, trains: list[chain.Trains]) -> dict[str, Counts]:
+        found = {}
+        source, count = events.source, events.count
+        for population, layer, train in zip(self.network.populations, self._plan, trains, strict=True):
+            found[population.name] = _count(layer, events, source, count, train)
+            source, count = train.neuron, np.ones(train.neuron.size, np.float32)
+        return found
+
+
+def _events(inputs: Any, network: Network) -> chain.Events:
+    """Turn dense counts into events, checked."""
+    x = as_tensor(inputs)
+    if x.ndim != 2 + len(network.input_shape) or tuple(x.shape[2:]) != network.input_shape:
+        raise ShapeError(f"inputs have shape {tuple(x.shape)}; expected [T, B, {', '.join(map(str, network.input_shape))}].")
+    if x.is_complex() or x.dtype == torch.bool:
+        raise DTypeError(f"inputs are {x.dtype}; expected event counts of an integer or float type.")
+    steps, samples = x.shape[:2]
+    array = x.detach().reshape(steps, samples, -1).transpose(0, 1).numpy()
+    sample, step, source = np.nonzero(array)
+    values = array[sample, step, source].astype(np.float64)
+    if not np.isfinite(values).all():
+        i = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise NonFiniteError(f"inputs[{step[i]}, {sample[i]}] (time, sample), channel {source[i]}: {values[i]} is not finite.")
+    wrong = np.flatnonzero((values != np.rint(values)) | (np.abs(values) > network.input_max))
+    if wrong.size:
+        i = int(wrong[0])
+        raise ExactnessError(
+            f"inputs[{step[i]}, {sample[i]}] (time, sample), channel {source[i]}: {values[i]:g} must be a whole number of at most "
+            f"{network.input_max}; make the network with a larger input_max, or saturate the frames."
+        )
+    place = sample * steps + step
+    start = np.concatenate([[0], np.cumsum(np.bincount(place, minlength=samples * steps))]).astype(np.int64)
+    return chain.Events(start, source.astype(np.int32), values.astype(np.float32), int(samples), int(steps))
+
+
+def _start(population: Population, batch: int, given: dict[str, NDArray[Any]] | None) -> dict[str, NDArray[Any]]:
+    """Return the state to begin with, ``[samples, neurons]`` in the population's own order."""
+    initial = population.neuron.initial_state((batch, *population.shape))
+    fresh = {name: value.numpy() for name, value in zip(initial._fields, initial, strict=True)}
+    if given is not None:
+        for name, value in fresh.items():
+            if name not in given or np.shape(given[name]) != value.shape:
+                got = np.shape(given[name]) if name in given else "nothing"
+                raise ShapeError(f"{population.name}: state {name!r} has shape {got}, expected {value.shape}.")
+        fresh = {name: np.asarray(given[name], value.dtype) for name, value in fresh.items()}
+    flat = {name: value.reshape(batch, -1) for name, value in fresh.items()}
+    return {name: np.array(population.connection.to_own_order(value), order="C") for name, value in flat.items()}
+
+
+def _to_torch(population: Population, values: NDArray[Any]) -> NDArray[Any]:
+    """Return per-neuron values in torch's order."""
+    order = population.connection.order
+    if order is None:
+        return values
+    back = np.empty_like(values)
+    back[..., order] = values
+    return back
+
+
+def _check_finite(population: Population, values: dict[str, NDArray[Any]]) -> None:
+    for name, value in values.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            sample, neuron = (int(i[0]) for i in np.nonzero(~np.isfinite(value)))
+            raise NonFiniteError(f"{population.name}: state {name!r} of neuron {neuron} is {value[sample, neuron]} in sample {sample}.")
+
+
+def _spikes(population: Population, train: chain.Trains, events: chain.Events, dt: float) -> Spikes:
+    place = np.repeat(np.arange(events.samples * events.steps), np.diff(train.start))
+    sample, step = np.divmod(place, max(events.steps, 1))
+    ids = population.connection.to_torch_order(train.neuron)
+    order = np.lexsort((ids, step, sample))
+    return Spikes(sample[order], step[order], ids[order], dt)
+
+
+def _count(layer: chain.Layer, events: chain.Events, source: Any, count: Any, train: chain.Trains) -> Counts:
+    synapses = layer.synapses
+    unit = np.abs(count) == 1.0
+    fan, reach = synapses.fan_out[source], synapses.reach[source]
+    steps = events.samples * events.steps
+    n, states = layer.neurons, len(layer.program.names("state"))
+    each = layer.program.operations()
+    every = int(synapses.reach.sum())
+    read = int(reach.sum())
+    return Counts(
+        samples=events.samples,
+        steps=steps,
+        neurons=n,
+        fan_out=int(synapses.fan_out.max(initial=0)),
+        weights=int(synapses.weight.size),
+        spk_in=int(np.abs(count).sum()),
+        spk_out=int(train.neuron.size),
+        syn_ac=int(fan[unit].sum()),
+        syn_mac=int(fan[~unit].sum()),
+        neu_upd=train.updates,
+        neu_ac=train.updates * each["ac"],
+        neu_mac=train.updates * each["mac"],
+        neu_exp=train.updates * each["exp"],
+        neu_cmp=train.updates * each["cmp"],
+        mem_rd_w=read,
+        mem_rd_s=read + train.updates * (states + 1),
+        mem_wr_s=read + train.updates * (states + 1),
+        route=int(source.size),
+        bias_ac=0 if layer.bias is None else steps * n,
+        syn_ac_dense=steps * every,
+        neu_upd_dense=steps * n,
+        mem_rd_w_dense=steps * every,
+        mem_rd_s_dense=steps * (every + n * (states + 1)),
+        mem_wr_s_dense=steps * (every + n * (states + 1)),
+    )
+
+
+def differing_spikes(network: Network, inputs: Tensor | NDArray[Any], result: Result) -> int:
+    """Count where an event-driven run differs from the step-by-step torch forward of ``network.module``.
+
+    Args:
+        network: what was run.
+        inputs: ``[T, B, ...]`` as given to `Simulator.run`.
+        result: what it returned.
+
+    Returns:
+        Spikes that only one of the two has, over all layers, and readout values that are not equal.
+    """
+    seen: dict[str, Tensor] = {}
+    paths = {id(module): name for name, module in network.module.named_modules()}
+    neurons = [m for m in network.module.modules() if isinstance(m, Neuron)]
+
+    def keep(module: Any, _: Any, output: Any) -> None:
+        seen[paths[id(module)]] = output[0]
+
+    handles = [neuron.register_forward_hook(keep) for neuron in neurons]
+    backends = [neuron.backend for neuron in neurons]
+    model = network.module if isinstance(network.module, Sequential) else Sequential(network.module)
+    try:
+        for neuron in neurons:
+            neuron.backend = "torch"
+        with torch.no_grad():
+            model(as_tensor(inputs).float())
+    finally:
+        for handle in handles:
+            handle.remove()
+        for neuron, backend in zip(neurons, backends, strict=True):
+            neuron.backend = backend
+    different = 0
+    for population in network.populations:
+        out = seen[population.name].numpy()
+        if population.neuron.spiking:
+            dense = np.zeros((out.shape[0], out.shape[1], prod(population.shape)), bool)
+            train = result.spikes[population.name]
+            dense[train.steps, train.samples, train.ids] = True
+            different += int((dense != (out.reshape(dense.shape) != 0)).sum())
+        else:
+            different += int((out != result.outputs.reshape(out.shape)).sum())
+    return different

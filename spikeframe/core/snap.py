@@ -1,0 +1,86 @@
+r"""Weights on a power-of-two grid, so that sums of events are exact in float32 in any order.
+
+With every weight a multiple of a step q and every input a multiple of f with magnitude up to m, all partial sums are
+multiples of q f. They are exact while ``m \sum |w| + |b| < 2^24 q f``; q is the smallest power of two that gives one
+bit to spare, so rounding moves a weight by at most ``2^-23 m \sum |w| / 2``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spikeframe.errors import ExactnessError, NonFiniteError
+
+_EXACT = 2.0**24
+
+
+@dataclass(frozen=True)
+class Snapped:
+    """How a layer's weights were moved.
+
+    Attributes:
+        step: the grid's step q.
+        largest_change: largest change of a weight or bias.
+        rms_change: root mean square change of the weights.
+    """
+
+    step: float
+    largest_change: float
+    rms_change: float
+
+
+def _reach(weight: Tensor, bias: Tensor | None, largest: float) -> float:
+    """Largest magnitude that any partial sum of a neuron can have."""
+    reach = weight.double().abs().flatten(1).sum(1) * largest
+    if bias is not None:
+        reach = reach + bias.double().abs()
+    return float(reach.max()) if reach.numel() else 0.0
+
+
+def _on_grid(tensor: Tensor, step: float) -> bool:
+    scaled = tensor.double() / step
+    return bool((scaled == scaled.round()).all())
+
+
+def snap(
+    weight: Tensor, bias: Tensor | None = None, *, largest: float = 1.0, finest: float = 1.0, where: str = "weight"
+) -> tuple[Tensor, Tensor | None, Snapped]:
+    """Round weights to the finest grid on which every sum is exact; weights already on one stay as they are.
+
+    Args:
+        weight: ``[outputs, ...]``, one output's weights in a row; float32.
+        bias: ``[outputs]`` or None.
+        largest: largest magnitude of an input.
+        finest: every input is a multiple of this power of two.
+        where: the layer's name, for errors.
+
+    Returns:
+        New weight, new bias, and what changed.
+
+    Raises:
+        NonFiniteError: a weight or bias is NaN or infinite.
+        ExactnessError: `finest` is no power of two.
+    """
+    for what, tensor in (("weight", weight), ("bias", bias)):
+        if tensor is not None and not bool(torch.isfinite(tensor).all()):
+            place = tuple(int(i) for i in (~torch.isfinite(tensor)).nonzero()[0])
+            raise NonFiniteError(f"{where}: {what}{list(place)} is {tensor[place].item()}; weights must be finite.")
+    if finest <= 0 or math.frexp(finest)[0] != 0.5:
+        raise ExactnessError(f"{where}: inputs are multiples of {finest:g}, which is no power of two; exact sums need one.")
+    reach = _reach(weight, bias, largest)
+    if reach == 0.0:
+        return weight.clone(), None if bias is None else bias.clone(), Snapped(1.0, 0.0, 0.0)
+    step = 2.0 ** (math.floor(math.log2(reach / (_EXACT * finest))) + 1)
+    if not (_on_grid(weight, step) and (bias is None or _on_grid(bias, step))):
+        step *= 2.0
+    moved = (torch.round(weight.double() / step) * step).to(weight.dtype)
+    moved_bias = None if bias is None else (torch.round(bias.double() / step) * step).to(bias.dtype)
+    if not _reach(moved, moved_bias, largest) < _EXACT * step * finest:
+        raise ExactnessError(f"{where}: {weight.shape[1:].numel()} inputs are too many for exact float32 sums.")
+    change = (moved.double() - weight.double()).abs()
+    changes = [float(change.max())] + ([] if bias is None or moved_bias is None else [float((moved_bias - bias).abs().max())])
+    return moved, moved_bias, Snapped(step, max(changes), float(change.square().mean().sqrt()))

@@ -1,0 +1,213 @@
+"""Operation counts of a torch run, by the rules of the event-driven simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeframe.core.counts import Counts
+from spikeframe.energy.fanout import SUM_POOLS, WEIGHT_LAYERS, fan_out, item_axes, through_pool
+from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedLayerError
+from spikeframe.neurons import Neuron
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+@dataclass
+class _Synapses:
+    """One call of a weight layer: its input events by position, and the pools they went through."""
+
+    name: str
+    layer: Any
+    shape: tuple[int, ...]
+    unit: Tensor
+    graded: Tensor
+    pools: list[tuple[nn.Module, tuple[int, ...]]]
+    items: int
+    outputs: int
+
+
+@dataclass
+class _Run:
+    """What the hooks saw, in order of execution."""
+
+    steps: int
+    waiting: list[_Synapses] = field(default_factory=list)
+    normalised: int = 0
+    pooled: dict[tuple[int, int], tuple[nn.Module, Tensor, Tensor]] = field(default_factory=dict)
+    layers: list[tuple[str, Counts, list[_Synapses]]] = field(default_factory=list)
+
+    def see_pool(self, pool: nn.Module, x: Tensor, y: Tensor) -> None:
+        self.pooled[y.data_ptr(), y.numel()] = (pool, x, y)  # y is kept, so that its address stays its own
+
+    def see_weights(self, name: str, layer: Any, x: Tensor, y: Tensor) -> None:
+        shape = tuple(x.shape[-item_axes(layer) :])
+        items = x.numel() // max(torch.Size(shape).numel(), 1)
+        events, pools = x, []
+        while (events.data_ptr(), events.numel()) in self.pooled:
+            pool, events, _ = self.pooled[events.data_ptr(), events.numel()]
+            pools.append((pool, tuple(events.shape[-item_axes(pool) :])))
+        source = pools[-1][1] if pools else shape
+        flat = events.reshape(-1, *source)
+        unit = (flat.abs() == 1).sum(0)
+        graded = (flat != 0).sum(0) - unit
+        self.waiting.append(_Synapses(name, layer, shape, unit, graded, pools, items, y.numel()))
+
+    def see_norm(self, y: Tensor) -> None:
+        self.normalised += y.numel()
+
+    def see_neurons(self, name: str, neuron: Neuron, x: Any, state: Any, spikes: Tensor) -> None:
+        arriving = next(iter(x.values())) if isinstance(x, Mapping) else x
+        updates = arriving.numel()
+        steps = arriving.shape[0] * arriving.shape[1]
+        costs = {kind: updates * n for kind, n in neuron.operations().items()}
+        words = updates * len(neuron.all_states())
+        counts = Counts(
+            steps=steps,
+            neurons=updates // max(steps, 1),
+            spk_out=int(torch.count_nonzero(spikes)) if neuron.spiking else 0,
+            neu_upd=updates,
+            neu_ac=costs["ac"] + self.normalised,
+            neu_mac=costs["mac"] + self.normalised,
+            neu_exp=costs["exp"],
+            neu_cmp=costs["cmp"],
+            mem_rd_s=words,
+            mem_wr_s=words,
+            neu_upd_dense=updates,
+            mem_rd_s_dense=words,
+            mem_wr_s_dense=words,
+        )
+        self.layers.append((name, counts, self.waiting))
+        self.waiting, self.normalised = [], 0
+
+    def finish(self) -> None:
+        """Make layers of the weight layers that no population followed."""
+        for call in self.waiting:
+            neurons = call.outputs // max(self.steps, 1)
+            norm = self.normalised if call is self.waiting[-1] else 0
+            self.layers.append(
+                (call.name, Counts(steps=self.steps, neurons=neurons, neu_ac=norm, neu_mac=norm), [call])
+            )
+
+
+def count(model: nn.Module, x: Tensor, state: Any = None) -> dict[str, Counts]:
+    """Count the operations of a torch run, layer by layer, in integers.
+
+    A layer is a neuron population with the weight layers that ran since the population before it, named by the neurons'
+    module path; weight layers with no neurons after them are named by their own. An input of value -1 or 1 costs one
+    accumulate per nonzero weight it meets, any other nonzero input a multiply-accumulate; what falls on padding costs
+    nothing. Events pass an average or sum pool one by one, as they do in the event-driven simulator. Batch norm
+    that is not folded costs its neurons one multiplication and one addition a step. All neurons are updated at every step, as torch
+    does. Matrix products outside modules are not seen. Call ``model.eval()`` first.
+
+    Args:
+        model: module called as ``model(x)`` or ``model(x, state)`` over [T, B, ...].
+        x: input [T, B, ...].
+        state: state to start from.
+
+    Returns:
+        Counts by layer, in order of execution.
+
+    Raises:
+        DTypeError, ShapeError, NonFiniteError: x is not a finite tensor of shape [T, B, ...].
+        UnsupportedLayerError: a module with parameters of its own is of a kind that cannot be counted.
+        ParameterError: no weight layer and no neuron ran.
+    """
+    check_input(x)
+    run = _Run(steps=x.shape[0] * x.shape[1])
+    with hooked(model, run.see_weights, run.see_neurons, run.see_pool, run.see_norm), torch.no_grad():
+        model(x) if state is None else model(x, state)
+    run.finish()
+    if not run.layers:
+        raise ParameterError(f"{type(model).__name__} ran no Linear, Conv or neuron module: nothing to count.")
+    total: dict[str, Counts] = {}
+    for name, counts, calls in run.layers:
+        for call in calls:
+            counts += _priced(call)
+        total[name] = total[name] + counts if name in total else counts
+    return {name: replace(counts, samples=int(x.shape[1])) for name, counts in total.items()}
+
+
+def check_input(x: Tensor) -> None:
+    """Refuse what is not a finite tensor over time and batch."""
+    if not isinstance(x, Tensor):
+        raise DTypeError(f"x is {type(x).__name__}: needs a tensor [T, B, ...].")
+    if x.ndim < 3 or 0 in x.shape[:2]:
+        raise ShapeError(f"x has shape {tuple(x.shape)}: needs [T, B, ...] with T and B at least 1.")
+    if not bool(torch.isfinite(x).all()):
+        raise NonFiniteError("x holds NaN or infinite values: events are finite.")
+
+
+@contextmanager
+def hooked(
+    model: nn.Module,
+    weights: Callable[[str, Any, Tensor, Tensor], None],
+    neurons: Callable[[str, Neuron, Any, Any, Tensor], None],
+    pool: Callable[[nn.Module, Tensor, Tensor], None] | None = None,
+    norm: Callable[[Tensor], None] | None = None,
+) -> Iterator[None]:
+    """Call back after every weight layer (name, layer, x, y), population (name, neuron, x, state, out), pool and norm."""
+    handles = []
+
+    def watch(module: nn.Module, see: Callable[[tuple[Any, ...], Any], None]) -> None:
+        handles.append(
+            module.register_forward_hook(
+                lambda _, args, named, out: see((*args, *named.values()), out), with_kwargs=True
+            )
+        )
+
+    def visit(name: str, module: nn.Module) -> None:
+        if isinstance(module, Neuron):
+            watch(module, lambda args, out: neurons(name, module, args[0], (*args, None)[1], out[0]))
+            return
+        if isinstance(module, WEIGHT_LAYERS):
+            watch(module, lambda args, y: weights(name, module, args[0], y))
+        elif isinstance(module, _NORMS):
+            watch(module, lambda args, y: norm(y) if norm else None)
+        elif isinstance(module, SUM_POOLS):
+            watch(module, lambda args, y: pool(module, args[0], y) if pool else None)
+        elif any(True for _ in module.parameters(recurse=False)):
+            kinds = ", ".join(kind.__name__ for kind in (*WEIGHT_LAYERS, *_NORMS, Neuron))
+            raise UnsupportedLayerError(f"{name or 'model'} is {type(module).__name__}: can count {kinds}.")
+        for key, child in module.named_children():
+            visit(f"{name}.{key}" if name else key, child)
+
+    try:
+        visit("", model)
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _priced(call: _Synapses) -> Counts:
+    """Turn one call of a weight layer into counts."""
+    reached = fan_out(call.layer, call.shape)
+    dense = int(fan_out(call.layer, call.shape, dense=True).sum()) * call.items
+    for pool, shape in call.pools:
+        reached = through_pool(pool, shape, reached)
+    accumulates, multiplies = int((call.unit * reached).sum()), int((call.graded * reached).sum())
+    operations = accumulates + multiplies
+    events = int(call.unit.sum()) + int(call.graded.sum())
+    return Counts(
+        fan_out=int(reached.max()) if reached.numel() else 0,
+        weights=call.layer.weight.numel(),
+        spk_in=events,
+        route=events,
+        syn_ac=accumulates,
+        syn_mac=multiplies,
+        syn_ac_dense=0 if multiplies else dense,
+        syn_mac_dense=dense if multiplies else 0,
+        bias_ac=0 if call.layer.bias is None else call.outputs,
+        mem_rd_w=operations,
+        mem_rd_s=operations,
+        mem_wr_s=operations,
+        mem_rd_w_dense=dense,
+        mem_rd_s_dense=dense,
+        mem_wr_s_dense=dense,
+    )

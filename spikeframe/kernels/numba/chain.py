@@ -1,0 +1,321 @@
+"""A chain of populations compiled by Numba: one call runs samples, steps and layers.
+
+Each population's update is generated from its traced step; a driver for the chain's shape calls deliveries and
+updates in order. A lazy layer keeps, per block of neurons, the step up to which its state is valid: a block that no
+event reached and in which nobody can spike is left alone, and caught up by the same update with zero input when an
+event reaches it, so its bits are those of a run that updates everything.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from spikeframe.kernels import source
+from spikeframe.kernels.chain import Events, Layer, Trains
+from spikeframe.kernels.emit import NUMBA, identifier, result, statements
+from spikeframe.kernels.numba.steps import header, in_ranges, loads, per_neuron_names
+from spikeframe.kernels.steps import Array
+from spikeframe.kernels.synapses import Rows, Stencil
+from spikeframe.kernels.trace import Program
+
+#: Neurons of a block in layers whose events reach only some neurons.
+BLOCK = 64
+#: Spikes recorded per call at the most, so that buffers stay bounded.
+_RECORD_LIMIT = 1 << 24
+
+_POPULATION = '''
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def update(lo, hi, acc, {bias}flags, {arrays}):
+    """One step for neurons lo..hi; returns whether any spiked."""
+    hit = I(0)
+    for j in range(lo, hi):
+        {x} = acc[j]{plus_bias}
+        acc[j] = ZERO
+        {body}
+        {store}
+    return hit
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def silent(lo, hi, steps, {arrays}):
+    """Up to `steps` steps without input; stops where nothing changes any more; returns the steps done."""
+    for k in range(steps):
+        changed = I(0)
+        for j in range(lo, hi):
+            {x} = ZERO
+            {silent_body}
+            {silent_store}
+        if changed == 0:
+            return k + 1
+    return steps
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def collect(lo, hi, flags, words, neuron, n):
+    """Append the neurons whose flag is set; flags are read eight at a time."""
+    for q in range(lo >> 3, (hi + 7) >> 3):
+        if words[q] != 0:
+            for j in range(q << 3, min(hi, (q << 3) + 8)):
+                if flags[j]:
+                    neuron[n] = j
+                    n += 1
+    return n
+'''
+
+_LAZY = '''
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def awake_after(lo, hi, {arrays}):
+    """Whether any neuron could spike without further input."""
+    awake = I(0)
+    for j in range(lo, hi):
+        {body}
+        awake |= I(0) if {waits} else I(1)
+    return awake
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def tick(t, n, block, acc, flags, words, touched, awake, valid, neuron, {arrays}):
+    """Advance the blocks that need it to the end of step t; returns (spikes, neuron updates)."""
+    found = 0
+    updates = 0
+    for b in range(touched.size):
+        if touched[b] == 0 and awake[b] == 0:
+            continue
+        touched[b] = 0
+        lo = b * block
+        hi = min(n, lo + block)
+        if valid[b] < t:
+            updates += (hi - lo) * silent(lo, hi, t - valid[b], {arrays})
+        updates += hi - lo
+        if update(lo, hi, acc, flags, {arrays}):
+            found = collect(lo, hi, flags, words, neuron, found)
+        valid[b] = t + 1
+        awake[b] = awake_after(lo, hi, {arrays})
+    return found, updates
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def finish(steps, n, block, valid, {arrays}):
+    """Bring every block to the end of the run; returns the updates done."""
+    updates = 0
+    for b in range(valid.size):
+        if valid[b] < steps:
+            lo = b * block
+            hi = min(n, lo + block)
+            updates += (hi - lo) * silent(lo, hi, steps - valid[b], {arrays})
+    return updates
+'''
+
+
+def _indented(lines: list[str], levels: int) -> str:
+    return ("\n" + "    " * levels).join(lines)
+
+
+@lru_cache(maxsize=256)
+def _population_text(program: Program, waits: Program | None, per_neuron: frozenset[str], biased: bool) -> str:
+    """Source of one population's functions."""
+    kinds = ("state", "coefficient")
+    states = program.names("state")
+    read = loads(program, kinds, per_neuron)
+    body = [*read, *statements(program, NUMBA)]
+    out = result(program, "out")
+    emit = [f"flags[j] = np.uint8({out} != ZERO)", f"hit |= I({out} != ZERO)"] if program.spikes else [f"flags[j] = {out}"]
+    store = [f"r_{identifier(s)}[j] = {result(program, s)}" for s in states]
+    # A comparison with itself lets NaN count as unchanged, so that silence still ends.
+    changed = [
+        f"changed |= I(({result(program, s)} != {identifier(s)}) & ({identifier(s)} == {identifier(s)}))" for s in states
+    ]
+    text = _POPULATION.format(
+        arrays=array_names(program, per_neuron),
+        bias="bias, " if biased else "",
+        plus_bias=" + bias[j]" if biased else "",
+        x=identifier(program.names("input")[0]),
+        body=_indented(body, 2),
+        store=_indented([*emit, *store], 2),
+        silent_body=_indented(body, 3),
+        silent_store=_indented([*changed, *store], 3),
+    )
+    if waits is not None:
+        waiting = [*loads(waits, kinds, per_neuron), *statements(waits, NUMBA)]
+        text += _LAZY.format(arrays=array_names(program, per_neuron), body=_indented(waiting, 2), waits=result(waits, "waits"))
+    return text
+
+
+def array_names(program: Program, per_neuron: frozenset[str]) -> str:
+    """Return the parameters of a population's functions: states, then coefficients."""
+    names = [f"r_{identifier(s)}" for s in program.names("state")]
+    names += [f"r_{identifier(c)}" if c in per_neuron else identifier(c) for c in program.names("coefficient")]
+    return ", ".join(names)
+
+
+def _population(layer: Layer) -> Any:
+    per_neuron = per_neuron_names(layer.program, layer.coefficients)
+    waits = layer.waits if layer.lazy else None
+    text = header("Population update", np.dtype(np.float32))
+    return source.load(text + _population_text(layer.program, waits, per_neuron, layer.bias is not None), "population")
+
+
+def _deliver_call(layer: Layer, p: str) -> str:
+    """Source of the delivery of events ``src[a:b]`` into the layer whose variables begin with `p`."""
+    kind = type(layer.synapses).__name__.lower()
+    block = "" if isinstance(layer.synapses, (Rows, Stencil)) else f"{p}block, "
+    return f"{kind}(src, cnt, a, b, {', '.join(_synapse_arguments(layer, p)[0])}, {block}{p}acc, {p}touched)"
+
+
+def _synapse_arguments(layer: Layer, p: str) -> tuple[list[str], list[Any]]:
+    """Return names and values of what the delivery into a layer needs."""
+    s = layer.synapses
+    if isinstance(s, Rows):
+        return [f"{p}weight", f"{p}row"], [s.weight, s.row]
+    if isinstance(s, Stencil):
+        geometry = (*s.plane, *s.stride, *s.padding, *s.dilation, BLOCK)
+        return [f"{p}weight", f"{p}channel", f"{p}y", f"{p}x", f"{p}geometry"], [s.weight, s.channel, s.y, s.x, geometry]
+    return [f"{p}start", f"{p}target", f"{p}weight"], [s.start, s.target, s.weight]
+
+
+def _coefficient_arguments(layer: Layer, p: str) -> tuple[list[str], list[Any]]:
+    """Return names and values of a layer's coefficients."""
+    names = layer.program.names("coefficient")
+    values = [layer.coefficients[name] for name in names]
+    return [f"{p}c_{identifier(n)}" for n in names], [v if np.ndim(v) else v[()] for v in values]
+
+
+def _step(layer: Layer, i: int, arrays: str) -> list[str]:
+    """Statements of one step of layer `i`: deliver ``src[a:b]``, update, and hand the spikes on."""
+    p, n = f"l{i}_", layer.neurons
+    bias = f"{p}bias, " if layer.bias is not None else ""
+    lines = ["if b > a:", f"    {_deliver_call(layer, p)}"]
+    if not layer.program.spikes:
+        return [*lines, f"update{i}(0, {n}, {p}acc, {bias}{p}output[sample, t], {arrays})", f"done[sample, {i}] += {n}"]
+    if layer.lazy:
+        work = f"{p}acc, {p}flags, {p}words, {p}touched, {p}awake, {p}valid, {p}now"
+        lines += [f"found, updates = tick{i}(t, {n}, {p}block, {work}, {arrays})", f"done[sample, {i}] += updates"]
+    else:
+        lines += [
+            "found = 0",
+            f"if update{i}(0, {n}, {p}acc, {bias}{p}flags, {arrays}):",
+            f"    found = collect{i}(0, {n}, {p}flags, {p}words, {p}now, 0)",
+            f"done[sample, {i}] += {n}",
+        ]
+    return [
+        *lines,
+        "for e in range(found):",
+        f"    {p}record[{p}at + e] = {p}now[e]",
+        f"{p}at += found",
+        f"many[{i}, sample * steps + t] = found",
+        f"src, cnt, a, b = {p}now, {p}ones, 0, found",
+    ]
+
+
+def _driver(layers: list[Layer], modules: list[str]) -> str:
+    """Source of the loop over samples, steps and layers."""
+    imports, parameters, allocate, begin, step, end = [], [], [], [], [], []  # type: tuple[list[str], ...]
+    for i, layer in enumerate(layers):
+        p, n = f"l{i}_", layer.neurons
+        functions = ["update"] + ["collect"] * layer.program.spikes + ["tick", "finish"] * layer.lazy
+        imports.append(f"from {modules[i]} import " + ", ".join(f"{f} as {f}{i}" for f in functions))
+        parameters += [*_synapse_arguments(layer, p)[0], *_coefficient_arguments(layer, p)[0]]
+        parameters += [f"{p}bias"] * (layer.bias is not None)
+        parameters += [f"{p}s_{identifier(s)}" for s in layer.program.names("state")]
+        parameters.append(f"{p}record" if layer.program.spikes else f"{p}output")
+        block = max(1, n) if isinstance(layer.synapses, Rows) else BLOCK
+        blocks = -(-max(1, n) // block)
+        allocate += [
+            f"{p}acc = np.zeros({n}, np.float32)",
+            f"{p}block = {block}",
+            f"{p}touched = np.zeros({blocks}, np.uint8)",
+        ]
+        begin.append(f"{p}acc[:] = 0")
+        if layer.program.spikes:
+            allocate += [
+                f"{p}flags = np.zeros({-(-max(n, 1) // 8) * 8}, np.uint8)",
+                f"{p}words = {p}flags.view(np.uint64)",
+                f"{p}now = np.empty({n}, np.int32)",
+                f"{p}ones = np.ones({n}, np.float32)",
+                f"{p}at = 0",
+            ]
+        states = [f"{p}s_{identifier(s)}[sample]" for s in layer.program.names("state")]
+        arrays = ", ".join([*states, *_coefficient_arguments(layer, p)[0]])
+        if layer.lazy:
+            allocate += [f"{p}awake = np.empty({blocks}, np.uint8)", f"{p}valid = np.empty({blocks}, np.int64)"]
+            begin += [f"{p}awake[:] = 1", f"{p}valid[:] = 0", f"{p}touched[:] = 0"]
+            end.append(f"done[sample, {i}] += finish{i}(steps, {n}, {p}block, {p}valid, {arrays})")
+        step += _step(layer, i, arrays)
+    head = ["lo", "hi", "steps", "in_start", "in_source", "in_count", "done", "many", *parameters]
+    first = ["src, cnt = in_source, in_count", "a = in_start[sample * steps + t]", "b = in_start[sample * steps + t + 1]"]
+    lines = [
+        '"""Driver of a chain: generated; do not edit."""', "", "import numpy as np", "from numba import njit", "",
+        "from spikeframe.kernels.numba.deliver import lists, rows, stencil", *imports, "", "",
+        '@njit(cache=True, nogil=True, error_model="numpy")', f"def drive({', '.join(head)}):",
+        *_indent(allocate), "    for sample in range(lo, hi):", *_indent(begin, 2),
+        "        for t in range(steps):", *_indent([*first, *step], 3), *_indent(end, 2), "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _indent(lines: list[str], levels: int = 1) -> list[str]:
+    return ["    " * levels + line for line in lines]
+
+
+def _samples_per_call(layers: list[Layer], events: Events) -> int:
+    widest = max((layer.neurons for layer in layers), default=1)
+    return max(1, _RECORD_LIMIT // max(1, widest * events.steps))
+
+
+class NumbaChain:
+    """Compiled chain runs (see `spikeframe.kernels.chain.ChainProvider`)."""
+
+    def __init__(self) -> None:
+        self._drivers: dict[tuple[int, ...], Any] = {}
+
+    def _drive(self, layers: list[Layer]) -> Any:
+        key = tuple(id(layer) for layer in layers)
+        if key not in self._drivers:
+            modules = [_population(layer).__name__ for layer in layers]
+            self._drivers[key] = (layers, source.load(_driver(layers, modules), "chain").drive)
+        return self._drivers[key][1]
+
+    def run(self, layers: list[Layer], events: Events, states: list[dict[str, Array]], threads: int) -> list[Trains]:
+        """Run every sample."""
+        drive = self._drive(layers)
+        done = np.zeros((events.samples, len(layers)), np.int64)
+        many = np.zeros((len(layers), events.samples * events.steps), np.int64)
+        outputs = [
+            None if layer.program.spikes else np.zeros((events.samples, events.steps, layer.neurons), np.float32)
+            for layer in layers
+        ]
+        pieces: list[dict[int, Array]] = [{} for _ in layers]
+        common = [events.steps, events.start, events.source, events.count, done, many]
+
+        def work(lo: int, hi: int) -> None:
+            arguments = list(common)
+            records = []
+            for i, layer in enumerate(layers):
+                p = f"l{i}_"
+                arguments += [*_synapse_arguments(layer, p)[1], *_coefficient_arguments(layer, p)[1]]
+                arguments += [layer.bias] * (layer.bias is not None)
+                arguments += [states[i][name] for name in layer.program.names("state")]
+                # Pages of this buffer cost nothing until a spike is written to them.
+                records.append(np.empty((hi - lo) * events.steps * layer.neurons * layer.program.spikes, np.int32))
+                arguments.append(records[-1] if outputs[i] is None else outputs[i])
+            drive(lo, hi, *arguments)
+            for i, record in enumerate(records):
+                pieces[i][lo] = record[: many[i, lo * events.steps : hi * events.steps].sum()].copy()
+
+        if not drive.signatures:
+            with source.compiling("the event-driven run"):
+                work(0, 0)
+        chunk = _samples_per_call(layers, events)
+        for begin in range(0, events.samples, chunk):
+            in_ranges(lambda lo, hi, at=begin: work(at + lo, at + hi), min(chunk, events.samples - begin), threads)  # type: ignore[misc]
+        trains = []
+        for i, output in enumerate(outputs):
+            start = np.concatenate([[0], np.cumsum(many[i])]).astype(np.int64)
+            neuron = np.concatenate([np.zeros(0, np.int32), *(pieces[i][lo] for lo in sorted(pieces[i]))])
+            trains.append(Trains(start, neuron, output, int(done[:, i].sum())))
+        return trains

@@ -1,0 +1,28 @@
+"""Sum pooling: spikes of a patch added up, exact for any patch (an average divides)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class SumPool2d(nn.Module):
+    """Add up patches of an image.
+
+    Args:
+        kernel_size: side of the square patch.
+        stride: step of the patch; the kernel size by default.
+    """
+
+    def __init__(self, kernel_size: int, stride: int | None = None) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[..., C, H', W']`` sums of ``[..., C, H, W]``."""
+        return functional.avg_pool2d(x, self.kernel_size, self.stride, divisor_override=1)
+
+    def extra_repr(self) -> str:
+        """Show the geometry."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}"

@@ -1,0 +1,207 @@
+"""Event recordings binned once and kept as their non-zero counts; batches of frames are made from them on the fly."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from spikeframe.datasets.binning import to_frames
+from spikeframe.datasets.events import as_events
+from spikeframe.errors import ConfigError, ParameterError, TimeGridError
+from spikeframe.training.seeds import epoch_order
+
+Batch = tuple[Tensor, Tensor]
+
+
+class FrameCache:
+    """A data set of event recordings as frames of counts, held in memory by their non-zero places.
+
+    Every recording is counted into the windows ``[k dt, (k + 1) dt)`` from its time zero. Counts are never cut off;
+    events after the last window are in `outside`.
+
+    Args:
+        dataset: map-style set, ``dataset[i] -> (events, label)``, with ``sensor_size`` (W, H, P) and ``classes``.
+        n_time_bins: number of windows T.
+        dt: length of a window, ms, a whole number of µs.
+        pool: side of the square of neighbouring pixels (or number of channels) that are counted together.
+        samples: take only the first so many recordings; None takes all.
+        progress: title of a progress bar on a terminal's stderr; None shows none.
+
+    Attributes:
+        shape: (T, P, H, W) of one sample.
+        labels: class of each sample, int64 [n].
+        classes: names of the classes.
+        dt: length of a window, ms.
+        events: events counted, in all samples.
+        outside: events before the first or after the last window, in all samples; they are in no frame.
+        largest: largest count of a place.
+
+    Raises:
+        TimeGridError: dt is not a positive whole number of µs.
+        ParameterError: n_time_bins, pool or samples is not a positive whole number.
+        ConfigError: the set holds no recording.
+        EventError, EventFileError: a recording is damaged.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        n_time_bins: int,
+        dt: float,
+        pool: int = 1,
+        samples: int | None = None,
+        progress: str | None = None,
+    ) -> None:
+        window = _whole_microseconds(dt)
+        for name, value in (("n_time_bins", n_time_bins), ("pool", pool), ("samples", samples)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ParameterError(f"{name}={value!r}: must be a whole number from 1.")
+        total = len(dataset) if samples is None else min(samples, len(dataset))
+        if total == 0:
+            raise ConfigError("The data set holds no recording; check its folder and split.")
+        sensor = tuple(int(side) for side in dataset.sensor_size)
+        width, height = -(-sensor[0] // pool), -(-sensor[1] // pool)
+        self.shape = (n_time_bins, sensor[2], height, width)
+        self.classes = [str(name) for name in dataset.classes]
+        self.dt = float(dt)
+        self.outside = 0
+        buffer = np.empty(self.shape, np.int32)
+        places: list[NDArray[np.int32]] = []
+        counts: list[NDArray[Any]] = []
+        labels = []
+        for number in _bar(range(total), progress):
+            events, label = dataset[number]
+            if pool > 1:
+                events = as_events(events).copy()
+                events["x"] //= pool
+                events["y"] //= pool
+            frames = to_frames(
+                events, (width, height, sensor[2]), n_time_bins=n_time_bins, time_window=window, start=0, out=buffer
+            )
+            self.outside += frames.outside
+            flat = frames.counts.reshape(-1)
+            found = np.flatnonzero(flat)
+            values = flat[found]
+            places.append(found.astype(np.int32))
+            counts.append(values.astype(np.min_scalar_type(int(values.max(initial=0)))))
+            labels.append(int(label))
+        self._offsets = np.concatenate([[0], np.cumsum([len(p) for p in places])]).astype(np.int64)
+        self._places = np.concatenate(places)
+        self._counts = np.concatenate(counts)
+        self.labels = np.asarray(labels, np.int64)
+        self.events = int(self._counts.sum(dtype=np.int64))
+        self.largest = int(self._counts.max(initial=0))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return the frames [T, P, H, W] (float32) and the label of one sample, as a `DataLoader` wants them."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"FrameCache[{index}]: there are {len(self)} samples.")
+        x, labels = self.batch([index % len(self)])
+        return x[:, 0], int(labels[0])
+
+    def batch(self, indices: ArrayLike) -> Batch:
+        """Return samples as one batch.
+
+        Args:
+            indices: which samples, [B].
+
+        Returns:
+            Counts float32 [T, B, P, H, W] and labels int64 [B].
+        """
+        chosen = np.asarray(indices, np.int64)
+        first, lengths = self._offsets[chosen], self._offsets[chosen + 1] - self._offsets[chosen]
+        ends = np.cumsum(lengths)
+        take = np.arange(ends[-1] if ends.size else 0) + np.repeat(first - (ends - lengths), lengths)
+        steps, *inner = self.shape
+        size = math.prod(inner)
+        step, cell = np.divmod(self._places[take].astype(np.int64), size)
+        column = np.repeat(np.arange(len(chosen)), lengths)
+        x = torch.zeros((steps, len(chosen), *inner))
+        x.view(-1).numpy()[(step * len(chosen) + column) * size + cell] = self._counts[take]
+        return x, torch.from_numpy(self.labels[chosen])
+
+    def batches(self, batch_size: int, seed: int | None = None, epoch: int = 0) -> Iterator[Batch]:
+        """Yield all samples in batches; the last one may be smaller.
+
+        Args:
+            batch_size: samples in a batch.
+            seed: seed of the order, which depends on (seed, epoch) alone; None keeps the set's order.
+            epoch: which epoch, from 0.
+
+        Yields:
+            Counts float32 [T, B, P, H, W] and labels int64 [B].
+        """
+        order = np.arange(len(self)) if seed is None else epoch_order(len(self), seed, epoch)
+        for first in range(0, len(self), batch_size):
+            yield self.batch(order[first : first + batch_size])
+
+
+def collate(items: Sequence[tuple[Tensor, int]]) -> Batch:
+    """Put samples together time-first, as ``DataLoader(cache, batch_size, collate_fn=collate)`` needs it.
+
+    Args:
+        items: frames [T, ...] and label of each sample.
+
+    Returns:
+        Frames [T, B, ...] and labels int64 [B].
+    """
+    return torch.stack([x for x, _ in items], dim=1), torch.tensor([label for _, label in items], dtype=torch.int64)
+
+
+def time_grid(dataset: Any, n_time_bins: int | None = None, dt: float | None = None) -> tuple[int, float]:
+    """Choose windows that cover the longest recording of a set.
+
+    Args:
+        dataset: map-style set, ``dataset[i] -> (events, label)``.
+        n_time_bins: number of windows; None takes as many as dt asks for.
+        dt: length of a window, ms; None divides the longest recording, rounded up to a tenth of a millisecond.
+
+    Returns:
+        Number of windows, and their length in ms.
+
+    Raises:
+        ConfigError: neither was given, or no recording holds an event.
+    """
+    if n_time_bins is not None and dt is not None:
+        return n_time_bins, dt
+    if n_time_bins is None and dt is None:
+        raise ConfigError("time_grid: give n_time_bins, dt or both.")
+    longest = 0
+    for number in range(len(dataset)):
+        times = dataset[number][0]["t"]
+        longest = max(longest, int(times[-1]) + 1 if len(times) else 0)
+    if longest == 0:
+        raise ConfigError("No recording of the data set holds an event; give n_time_bins and dt.")
+    if n_time_bins is not None:
+        return n_time_bins, -(-longest // (100 * n_time_bins)) / 10
+    assert dt is not None  # noqa: S101  (for the type checker)
+    return -(-longest // _whole_microseconds(dt)), dt
+
+
+def _whole_microseconds(dt: float) -> int:
+    """Return dt in µs, or raise TimeGridError unless it is a positive whole number of them."""
+    if isinstance(dt, bool) or not isinstance(dt, (int, float)) or not math.isfinite(dt) or dt <= 0:
+        raise TimeGridError(f"dt={dt!r}: must be a positive number of milliseconds.")
+    microseconds = round(dt * 1000)
+    if microseconds < 1 or abs(microseconds - dt * 1000) > 1e-6:
+        raise TimeGridError(f"dt={dt!r} ms: must be a whole number of microseconds, at least 0.001 ms.")
+    return microseconds
+
+
+def _bar(numbers: Sequence[int], title: str | None) -> Any:
+    """Wrap a loop in a progress bar, which only a terminal sees."""
+    from tqdm import tqdm
+
+    hidden = title is None or not sys.stderr.isatty()
+    return tqdm(numbers, title, disable=hidden, delay=0.5, unit="recording", leave=False)
