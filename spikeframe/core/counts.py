@@ -6,7 +6,12 @@ when nothing is skipped, so that a saving is the ratio of two counts made by the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+
+from spikeframe.errors import unknown_name
+
+_SIZES = ("inputs", "neurons", "fan_out", "weights")
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,8 @@ class Counts:
     Attributes:
         samples: input samples the counts cover.
         steps: time steps, summed over samples.
-        neurons: neurons of the layer (not additive; the same in every term of a sum).
+        inputs: distinct inputs of the layer's weights (not additive; the same in every term of a sum).
+        neurons: neurons of the layer (not additive).
         fan_out: synapses that one input event reaches at the most (not additive).
         weights: synaptic weights stored (not additive).
         spk_in: events that entered the layer.
@@ -38,6 +44,7 @@ class Counts:
 
     samples: int = 0
     steps: int = 0
+    inputs: int = 0
     neurons: int = 0
     fan_out: int = 0
     weights: int = 0
@@ -64,11 +71,27 @@ class Counts:
     mem_wr_s_dense: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        """Add two counts; sizes are kept where both name the same layer, summed over layers otherwise by `total`."""
+        """Add the counts of two runs of one layer; the layer's sizes stay what they are."""
         merged = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        merged.update({name: max(getattr(self, name), getattr(other, name)) for name in ("neurons", "fan_out", "weights")})
+        merged.update({name: max(getattr(self, name), getattr(other, name)) for name in _SIZES})
         return Counts(**merged)
 
     def as_dict(self) -> dict[str, int]:
         """Return the fields as plain integers, for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, int]) -> Counts:
+        """Build counts from what `as_dict` gave.
+
+        Args:
+            values: field name to integer.
+
+        Raises:
+            UnknownNameError: a name that is no field.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise unknown_name("count", name, known)
+        return cls(**{name: int(value) for name, value in values.items()})

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spikeframe.core.snap import Snapped, snap
+from spikeframe.core.snapping import Snapped, snap
 from spikeframe.core.wiring import Connection, connection
 from spikeframe.errors import ConfigError, ParameterError, ShapeError, TimeGridError, UnsupportedLayerError
 from spikeframe.kernels import chain

@@ -212,11 +212,12 @@ def _count(layer: chain.Layer, events: chain.Events, source: Any, count: Any, tr
     steps = events.samples * events.steps
     n, states = layer.neurons, len(layer.program.names("state"))
     each = layer.program.operations()
-    every = int(synapses.reach.sum())
+    every = int(synapses.reach[synapses.inputs].sum())
     read = int(reach.sum())
     return Counts(
         samples=events.samples,
         steps=steps,
+        inputs=int(synapses.inputs.size),
         neurons=n,
         fan_out=int(synapses.fan_out.max(initial=0)),
         weights=int(synapses.weight.size),

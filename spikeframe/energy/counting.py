@@ -27,6 +27,8 @@ class _Synapses:
     shape: tuple[int, ...]
     unit: Tensor
     graded: Tensor
+    events: int
+    whole: bool
     pools: list[tuple[nn.Module, tuple[int, ...]]]
     items: int
     outputs: int
@@ -56,7 +58,10 @@ class _Run:
         flat = events.reshape(-1, *source)
         unit = (flat.abs() == 1).sum(0)
         graded = (flat != 0).sum(0) - unit
-        self.waiting.append(_Synapses(name, layer, shape, unit, graded, pools, items, y.numel()))
+        size = flat.abs()
+        whole = bool((size == size.round()).all())
+        arrived = int(torch.where(size == size.round(), size, 1.0).sum(dtype=torch.float64))
+        self.waiting.append(_Synapses(name, layer, shape, unit, graded, arrived, whole, pools, items, y.numel()))
 
     def see_norm(self, y: Tensor) -> None:
         self.normalised += y.numel()
@@ -66,7 +71,7 @@ class _Run:
         updates = arriving.numel()
         steps = arriving.shape[0] * arriving.shape[1]
         costs = {kind: updates * n for kind, n in neuron.operations().items()}
-        words = updates * len(neuron.all_states())
+        words = updates * (len(neuron.all_states()) + 1)  # the accumulator of the input is one more
         counts = Counts(
             steps=steps,
             neurons=updates // max(steps, 1),
@@ -101,9 +106,10 @@ def count(model: nn.Module, x: Tensor, state: Any = None) -> dict[str, Counts]:
     A layer is a neuron population with the weight layers that ran since the population before it, named by the neurons'
     module path; weight layers with no neurons after them are named by their own. An input of value -1 or 1 costs one
     accumulate per nonzero weight it meets, any other nonzero input a multiply-accumulate; what falls on padding costs
-    nothing. Events pass an average or sum pool one by one, as they do in the event-driven simulator. Batch norm
-    that is not folded costs its neurons one multiplication and one addition a step. All neurons are updated at every step, as torch
-    does. Matrix products outside modules are not seen. Call ``model.eval()`` first.
+    nothing. A whole number stands for so many events that came at once. Events pass an average or sum pool one by one,
+    as they do in the event-driven simulator. Batch norm that is not folded costs its neurons one multiplication and one
+    addition a step. All neurons are updated at every step, as torch does. Matrix products outside modules are not seen.
+    Call ``model.eval()`` first.
 
     Args:
         model: module called as ``model(x)`` or ``model(x, state)`` over [T, B, ...].
@@ -151,8 +157,9 @@ def hooked(
     pool: Callable[[nn.Module, Tensor, Tensor], None] | None = None,
     norm: Callable[[Tensor], None] | None = None,
 ) -> Iterator[None]:
-    """Call back after every weight layer (name, layer, x, y), population (name, neuron, x, state, out), pool and norm."""
-    handles = []
+    """Call back after every weight layer, population (name, neuron, x, state, output), pool and norm of a model."""
+    handles: list[Any] = []
+    seen: set[nn.Module] = set()
 
     def watch(module: nn.Module, see: Callable[[tuple[Any, ...], Any], None]) -> None:
         handles.append(
@@ -162,6 +169,9 @@ def hooked(
         )
 
     def visit(name: str, module: nn.Module) -> None:
+        if module in seen:
+            return
+        seen.add(module)
         if isinstance(module, Neuron):
             watch(module, lambda args, out: neurons(name, module, args[0], (*args, None)[1], out[0]))
             return
@@ -187,26 +197,26 @@ def hooked(
 
 def _priced(call: _Synapses) -> Counts:
     """Turn one call of a weight layer into counts."""
-    reached = fan_out(call.layer, call.shape)
-    dense = int(fan_out(call.layer, call.shape, dense=True).sum()) * call.items
+    reached, read = fan_out(call.layer, call.shape), fan_out(call.layer, call.shape, dense=True)
+    dense = int(read.sum()) * call.items
     for pool, shape in call.pools:
-        reached = through_pool(pool, shape, reached)
-    accumulates, multiplies = int((call.unit * reached).sum()), int((call.graded * reached).sum())
-    operations = accumulates + multiplies
-    events = int(call.unit.sum()) + int(call.graded.sum())
+        reached, read = through_pool(pool, shape, reached), through_pool(pool, shape, read)
+    words = int(((call.unit + call.graded) * read).sum())
+    biased = call.layer.bias is not None and bool((call.layer.bias != 0).any())
     return Counts(
+        inputs=torch.Size(call.shape).numel(),
         fan_out=int(reached.max()) if reached.numel() else 0,
         weights=call.layer.weight.numel(),
-        spk_in=events,
-        route=events,
-        syn_ac=accumulates,
-        syn_mac=multiplies,
-        syn_ac_dense=0 if multiplies else dense,
-        syn_mac_dense=dense if multiplies else 0,
-        bias_ac=0 if call.layer.bias is None else call.outputs,
-        mem_rd_w=operations,
-        mem_rd_s=operations,
-        mem_wr_s=operations,
+        spk_in=call.events,
+        route=int(call.unit.sum() + call.graded.sum()),
+        syn_ac=int((call.unit * reached).sum()),
+        syn_mac=int((call.graded * reached).sum()),
+        bias_ac=call.outputs if biased else 0,
+        mem_rd_w=words,
+        mem_rd_s=words,
+        mem_wr_s=words,
+        syn_ac_dense=dense if call.whole else 0,
+        syn_mac_dense=0 if call.whole else dense,
         mem_rd_w_dense=dense,
         mem_rd_s_dense=dense,
         mem_wr_s_dense=dense,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from spikeframe.core.counts import Counts
+from spikeframe.energy import twins
 
 PRICES = ("ac", "mac", "mul", "exp", "cmp", "synop", "update", "hop", "weight_word", "state_word")
 
@@ -48,8 +49,9 @@ def prices(constants: Mapping[str, float], counts: Counts) -> dict[str, float]:
 def syops(constants: Mapping[str, float], counts: Counts) -> dict[str, float]:
     """Estimate operations from the mean rate, as the syops counter does.
 
-    A layer driven by spikes does (dense operations x mean input rate) = (input events x fan-out) accumulates; a layer
-    driven by graded values does all its dense operations as multiply-accumulates. A neuron costs one accumulate a step.
+    A layer driven by spikes does (dense operations x mean input rate) = (input events x synapses of an input)
+    accumulates; a layer driven by any graded value does all its dense operations as multiply-accumulates. A neuron
+    costs one accumulate a step.
     Source: Chen et al. 2023, syops-counter.
 
     Args:
@@ -60,7 +62,7 @@ def syops(constants: Mapping[str, float], counts: Counts) -> dict[str, float]:
         Energy in pJ by category.
     """
     graded = counts.syn_mac > 0
-    accumulates = 0 if graded else counts.spk_in * counts.fan_out
+    accumulates = 0 if graded else counts.spk_in * twins.reach(counts)
     multiplies = counts.dense_mac + (counts.syn_ac_dense + counts.syn_mac_dense if graded else 0)
     return {
         "synapses": accumulates * constants["ac"] + multiplies * constants["mac"],

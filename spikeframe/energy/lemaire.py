@@ -15,6 +15,7 @@ from math import ceil
 from typing import Literal
 
 from spikeframe.core.counts import Counts
+from spikeframe.energy import twins
 
 CONSTANTS = ("add", "multiply", "access", "access_per_bit", "bits")
 
@@ -77,16 +78,16 @@ class Layer:
     @classmethod
     def of(cls, counts: Counts) -> Layer:
         """Read the shape off a layer's counts; an event meets the weights of the synapses it reaches."""
-        dense = (counts.syn_ac_dense + counts.syn_mac_dense + counts.dense_mac) // max(counts.steps, 1)
+        dense, reach = twins.dense_operations(counts) // max(counts.steps, 1), twins.reach(counts)
         return cls(
-            inputs=dense // max(counts.fan_out, 1),
+            inputs=counts.inputs,
             outputs=counts.neurons,
-            meets=counts.fan_out,
-            reaches=counts.fan_out,
+            meets=reach,
+            reaches=reach,
             macs=dense,
             weights=counts.weights,
             channels=counts.neurons,
-            convolution=counts.fan_out != counts.neurons,
+            convolution=reach != counts.neurons,
             bias=counts.bias_ac > 0,
             leak=counts.neu_mac > 0,
         )

@@ -1,7 +1,8 @@
 """NeuroBench's metrics of a torch run, counted in integers.
 
-Definitions: Yik et al. 2025, "The NeuroBench framework", doi:10.1038/s41467-025-56739-4, and the package ``neurobench`` 2.
-They differ from `count`: an operation is an accumulate only if *all* inputs of that layer, step and batch are -1, 0 or 1.
+Definitions: Yik et al. 2025, "The NeuroBench framework", doi:10.1038/s41467-025-56739-4, and the package
+``neurobench`` 2. They differ from `count`: an operation is an accumulate only if *all* inputs of that layer, step and
+batch are -1, 0 or 1.
 """
 
 from __future__ import annotations

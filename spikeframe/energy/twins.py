@@ -6,15 +6,23 @@ from dataclasses import replace
 
 from spikeframe.core.counts import Counts
 
+_WORDS = ("mem_rd_w", "mem_rd_s", "mem_wr_s")
+
 
 def dense_operations(counts: Counts) -> int:
     """Count the synaptic operations of the layer when no input is skipped, over all its steps."""
     return counts.syn_ac_dense + counts.syn_mac_dense + counts.dense_mac
 
 
+def reach(counts: Counts) -> int:
+    """Count the synapses of one input: all neurons if every weight works once a step, else the layer's fan-out."""
+    connected = dense_operations(counts) == counts.weights * counts.steps
+    return counts.neurons if connected else counts.fan_out
+
+
 def possible_events(counts: Counts) -> int:
-    """Count the input events that would drive every synapse at every step: dense operations over fan-out."""
-    return dense_operations(counts) // max(counts.fan_out, 1)
+    """Count the input events of a run in which every input is active at every step."""
+    return counts.inputs * counts.steps
 
 
 def dense(counts: Counts) -> Counts:
@@ -48,7 +56,7 @@ def dense(counts: Counts) -> Counts:
 def silent(counts: Counts) -> Counts:
     """Make the counts of the same run without input events; neuron updates and output spikes are kept.
 
-    A synaptic operation reads one weight and reads and writes one accumulator, so that many words go with it.
+    With each weight that is read goes one accumulator that is read and written.
 
     Args:
         counts: the counts of one layer.
@@ -56,9 +64,7 @@ def silent(counts: Counts) -> Counts:
     Returns:
         Counts without synaptic work.
     """
-    operations = counts.syn_ac + counts.syn_mac
-    words = ("mem_rd_w", "mem_rd_s", "mem_wr_s")
-    left = {name: max(getattr(counts, name) - operations, 0) for name in words}
+    left = {name: max(getattr(counts, name) - counts.mem_rd_w, 0) for name in _WORDS}
     return replace(counts, spk_in=0, route=0, syn_ac=0, syn_mac=0, **left)
 
 
@@ -71,10 +77,9 @@ def saturated(counts: Counts) -> Counts:
     Returns:
         Counts with all synaptic work.
     """
-    operations = counts.syn_ac_dense + counts.syn_mac_dense
     events = possible_events(counts)
     base = silent(counts)
-    words = {name: getattr(base, name) + operations for name in ("mem_rd_w", "mem_rd_s", "mem_wr_s")}
+    words = {name: getattr(base, name) + counts.mem_rd_w_dense for name in _WORDS}
     synapses = {"syn_ac": counts.syn_ac_dense, "syn_mac": counts.syn_mac_dense}
     return replace(base, spk_in=events, route=events, **synapses, **words)
 
@@ -99,6 +104,7 @@ def non_spiking(counts: Counts, *, every_step: bool = False) -> Counts:
     return Counts(
         samples=counts.samples,
         steps=passes,
+        inputs=counts.inputs,
         neurons=counts.neurons,
         fan_out=counts.fan_out,
         weights=counts.weights,

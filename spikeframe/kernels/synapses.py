@@ -44,6 +44,12 @@ class Rows:
         """Weights read when each source fires."""
         return np.where(self.row >= 0, self.neurons, 0).astype(np.int64)
 
+    @cached_property
+    def inputs(self) -> NDArray[np.int64]:
+        """One source for each distinct input of the weights (pooling merges sources)."""
+        rows, first = np.unique(self.row, return_index=True)
+        return first[rows >= 0].astype(np.int64)
+
     def of(self, source: int) -> tuple[NDArray[np.int64], Floats]:
         """Return targets and weights of one source."""
         if self.row[source] < 0:
@@ -118,6 +124,12 @@ class Stencil:
         """Weights read when each source fires."""
         return self._positions(np.full(self.weight.shape[:3], self.weight.shape[3], np.int64))
 
+    @cached_property
+    def inputs(self) -> NDArray[np.int64]:
+        """One source for each distinct input of the weights (pooling merges sources)."""
+        places, first = np.unique(np.stack([self.channel, self.y, self.x]), axis=1, return_index=True)
+        return first[places[0] >= 0].astype(np.int64)
+
     def of(self, source: int) -> tuple[NDArray[np.int64], Floats]:
         """Return targets and weights of one source."""
         if self.channel[source] < 0:
@@ -162,6 +174,11 @@ class Lists:
     def reach(self) -> NDArray[np.int64]:
         """Weights read when each source fires."""
         return np.diff(self.start)
+
+    @cached_property
+    def inputs(self) -> NDArray[np.int64]:
+        """Every source is an input of its own."""
+        return np.arange(self.start.size - 1)
 
     def of(self, source: int) -> tuple[NDArray[np.int64], Floats]:
         """Return targets and weights of one source."""

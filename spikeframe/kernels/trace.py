@@ -152,7 +152,6 @@ class Recorder:
 class Value:
     """A number that records what is done with it instead of doing it."""
 
-    __array_ufunc__ = None
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, recorder: Recorder, index: int, dtype: str) -> None:
@@ -250,6 +249,14 @@ class Value:
         _refuse("a traced value cannot become a Python number (math.exp, numpy, float); use exp, where, minimum, maximum of spikeframe.neurons.")
 
     __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]
+
+    def __array_ufunc__(self, ufunc: Any, *_: Any, **__: Any) -> NoReturn:
+        _refuse(f"numpy.{ufunc.__name__} cannot be traced; use + - * /, where, minimum, maximum, exp, spike of spikeframe.neurons.")
+
+    @classmethod
+    def __torch_function__(cls, function: Any, *_: Any, **__: Any) -> NoReturn:
+        name = getattr(function, "__name__", function)
+        _refuse(f"torch.{name} cannot be traced; use + - * /, where, minimum, maximum, exp, spike of spikeframe.neurons.")
 
     def __iter__(self) -> NoReturn:
         _refuse("a traced value is one number; it cannot be iterated or unpacked.")

@@ -80,7 +80,6 @@ def _derivative_form(derivative: Derivative) -> Step:
     return form(recorder.program([("g", derivative(recorder.leaf(0)))]))
 
 
-@lru_cache(maxsize=256)
 def form(program: Program) -> Step:
     """Generate the torch function of a traced program.
 
@@ -90,6 +89,12 @@ def form(program: Program) -> Step:
     Returns:
         A function of one tensor per leaf, in order, which returns one tensor per output, in order.
     """
+    return _form(program, program.derivative)
+
+
+@lru_cache(maxsize=256)
+def _form(program: Program, derivative: Derivative | None) -> Step:
+    """Generate and keep one function per program and surrogate; programs compare without their surrogate."""
     arguments = ", ".join(identifier(leaf.name) for leaf in program.leaves)
     first = next(identifier(leaf.name) for leaf in program.leaves if leaf.dtype == FLOAT)
     body = "\n    ".join(statements(program, TORCH))
@@ -102,10 +107,10 @@ def form(program: Program) -> Step:
         + body.replace("\n    ", "\n        ")
         + f"\n        return ({returned},)\n\n    return step\n"
     )
-    derivative = _derivative_form(program.derivative) if program.derivative is not None else None
+    slope = _derivative_form(derivative) if derivative is not None else None
 
     def spike(u: Tensor) -> Tensor:
-        z: Tensor = _Spike.apply(u, derivative)
+        z: Tensor = _Spike.apply(u, slope)
         return z
 
     def constant(value: float, example: Tensor) -> Tensor:

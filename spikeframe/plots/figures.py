@@ -71,7 +71,7 @@ def spike_raster(
             pairs; booleans or floats [T, N] are a dense record, nonzero where a neuron fired.
         ax: where to draw; None makes a figure.
         sizes: neurons per layer where spikes do not tell (silent neurons at the end).
-        dt_ms: length of a step in ms; None labels the axis in steps.
+        dt_ms: length of a step in ms, a spike stands at its end; None labels the axis in steps.
 
     Returns:
         The axes.
@@ -81,14 +81,13 @@ def spike_raster(
     """
     layers = dict(spikes) if isinstance(spikes, Mapping) else {"": spikes}
     ax = new_axes(ax, height=1.2 + 1.1 * max(len(layers), 2))
-    scale = 1.0 if dt_ms is None else dt_ms
     base, centres = 0, []
     for index, (name, values) in enumerate(layers.items()):
         steps, neurons, size = _pairs(values, name)
         size = max(size, (sizes or {}).get(name, 0), 1)
         heavy = steps.size > _RASTERISE_ABOVE
         ax.scatter(
-            steps * scale,
+            steps if dt_ms is None else (steps + 1) * dt_ms,
             neurons + base,
             s=4 if steps.size < 500 else 1.5,
             marker="|" if steps.size < 500 else "o",
@@ -318,7 +317,7 @@ def membrane_traces(
         raise ShapeError(f"labels holds {len(names)} names: membranes [T, N] has {values.shape[1]} neurons.")
     chosen = list(range(min(values.shape[1], len(CYCLE)))) if highlight is None else list(dict.fromkeys(highlight))
     ax = new_axes(ax)
-    times = (np.arange(len(values)) + 1) * (1.0 if dt_ms is None else dt_ms)
+    times = np.arange(len(values)) if dt_ms is None else (np.arange(len(values)) + 1) * dt_ms
     for neuron in set(range(values.shape[1])) - set(chosen):
         ax.plot(times, values[:, neuron], color=GRID, linewidth=1.0)
     for index, neuron in enumerate(chosen):

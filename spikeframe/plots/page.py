@@ -116,6 +116,7 @@ def figure(ax: Axes, caption: str) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # the same in every figure, and a page's ids are unique
     for colour, themed in _THEMED.items():
         svg = svg.replace(colour, themed)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(caption)}" ', 1)

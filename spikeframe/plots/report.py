@@ -54,10 +54,9 @@ def write_report(folder: str | Path) -> Path:
             *_one_sample(sample, result, layers),
             *_settings(result, config),
         ]
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise CheckpointError(
-            f"{folder}: result.json, metrics.jsonl or sample.npz lacks a field: {error!r}."
-        ) from error
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        files = "result.json, metrics.jsonl or sample.npz"
+        raise CheckpointError(f"{folder}: {files} lacks a field or holds what does not fit: {error!r}.") from error
     title = f"spikeframe run: {result['data']}" if result.get("data") else "spikeframe run"
     return _replace(folder / "report.html", page.page(title, body))
 
@@ -279,7 +278,7 @@ def _sample(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is not an archive of plain arrays: {error}. Remove it, or run again.") from error

@@ -97,7 +97,7 @@ def _pixel(
         slope = (levels[step] - levels[step - 1]) / dt
         now = start
         while ready < end:
-            if ready > now:
+            if ready >= now:
                 now = ready
                 memory = levels[step - 1] + slope * (now - start)
             crossing = []
