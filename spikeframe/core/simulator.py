@@ -148,7 +148,7 @@ def _events(inputs: Any, network: Network) -> chain.Events:
     if x.is_complex() or x.dtype == torch.bool:
         raise DTypeError(f"inputs are {x.dtype}; expected event counts of an integer or float type.")
     steps, samples = x.shape[:2]
-    array = x.detach().reshape(steps, samples, -1).transpose(0, 1).numpy()
+    array = x.detach().reshape(steps, samples, prod(network.input_shape)).transpose(0, 1).numpy()
     sample, step, source = np.nonzero(array)
     values = array[sample, step, source].astype(np.float64)
     if not np.isfinite(values).all():
@@ -176,7 +176,7 @@ def _start(population: Population, batch: int, given: dict[str, NDArray[Any]] | 
                 got = np.shape(given[name]) if name in given else "nothing"
                 raise ShapeError(f"{population.name}: state {name!r} has shape {got}, expected {value.shape}.")
         fresh = {name: np.asarray(given[name], value.dtype) for name, value in fresh.items()}
-    flat = {name: value.reshape(batch, -1) for name, value in fresh.items()}
+    flat = {name: value.reshape(batch, population.size) for name, value in fresh.items()}
     return {name: np.array(population.connection.to_own_order(value), order="C") for name, value in flat.items()}
 
 

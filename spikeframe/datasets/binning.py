@@ -16,6 +16,7 @@ from spikeframe.datasets.events import (
     Events,
     SensorSize,
     as_events,
+    bad_event,
     check_events,
     check_sensor_size,
     whole_number,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _MAX_BYTES = 2**36
 _MAX_WINDOWS = 2**28
+_MAX_PLACES = 2**62
 _NO_LIMIT = 2**31 - 1
 
 
@@ -108,7 +110,7 @@ def to_frames(
         EventError: unsorted or negative times, coordinates or polarity out of range.
         ParameterError: a division that is missing, doubled, not positive or too large to store.
     """
-    table = _legal(events, sensor_size)
+    table = as_events(events)
     width, height, polarities = check_sensor_size(sensor_size)
     limit = _NO_LIMIT if saturate is None else whole_number("saturate", saturate, 1, _NO_LIMIT)
     if event_count is not None:
@@ -116,11 +118,11 @@ def to_frames(
             raise ParameterError(
                 "event_count goes without n_time_bins, time_window, start and stop; give one division."
             )
+        check_events(table, sensor_size)
         starts = np.append(np.arange(0, table.size, whole_number("event_count", event_count, 1)), table.size)
         edges = np.append(table["t"][starts[:-1]], table["t"][-1:] + 1) if table.size else np.zeros(1, np.int64)
     else:
-        edges = _edges(table, n_time_bins, time_window, start, stop)
-        starts = kernels.window_starts(table, edges)
+        edges, starts = _windows(table, sensor_size, n_time_bins, time_window, start, stop)
     counts = _zeros((edges.size - 1, polarities, height, width), out)
     saturated = kernels.count_windows(table, starts, limit, counts)
     return Frames(counts, edges, table.size - int(starts[-1] - starts[0]), int(saturated))
@@ -152,16 +154,15 @@ def to_sparse(
         EventError: unsorted or negative times, coordinates or polarity out of range.
         ParameterError: a division that is missing or not positive.
     """
-    table = _legal(events, sensor_size)
+    table = as_events(events)
     width, height, polarities = check_sensor_size(sensor_size)
-    edges = _edges(table, n_time_bins, time_window, start, stop)
-    first, last = np.searchsorted(table["t"], edges[[0, -1]])
-    inside = table[first:last]
-    window = np.searchsorted(edges, inside["t"], side="right") - 1
+    edges, starts = _windows(table, sensor_size, n_time_bins, time_window, start, stop)
     shape = (edges.size - 1, polarities, height, width)
-    polarity = inside["p"] if polarities == 2 else np.zeros(inside.size, np.int8)
-    if shape[0] * polarities * height * width > 2**62:
-        raise ParameterError(f"{shape[0]} windows of {polarities}x{height}x{width} are too many places to number.")
+    if edges.size * polarities * height * width > _MAX_PLACES:
+        raise ParameterError(f"frames of shape {shape} have too many places to number; take fewer or longer windows.")
+    inside = table[starts[0] : starts[-1]]
+    window = np.repeat(np.arange(edges.size - 1), np.diff(starts))
+    polarity = inside["p"] if polarities == 2 else 0
     key = ((window * polarities + polarity) * height + inside["y"]) * width + inside["x"]
     places, counts = np.unique(key, return_counts=True)
     coordinates = np.stack(np.unravel_index(places, shape), axis=1) if places.size else np.zeros((0, 4), np.int64)
@@ -187,7 +188,8 @@ def to_voxel_grid(events: Events, sensor_size: SensorSize, n_time_bins: int) -> 
         EventError: unsorted or negative times, coordinates or polarity out of range.
         ParameterError: a bad sensor size or number of bins, or a grid too large to store.
     """
-    table = _legal(events, sensor_size)
+    table = as_events(events)
+    check_events(table, sensor_size)
     width, height, polarities = check_sensor_size(sensor_size)
     shape = (whole_number("n_time_bins", n_time_bins, 1, _MAX_WINDOWS), 1, height, width)
     _check_memory(shape)
@@ -235,11 +237,24 @@ def frames_to_events(counts: npt.NDArray[Any], edges: npt.ArrayLike) -> Events:
     return events
 
 
-def _legal(events: Events, sensor_size: SensorSize) -> Events:
-    """Events as ``EVENT_DTYPE``, checked."""
-    table = as_events(events)
-    check_events(table, sensor_size)
-    return table
+def _windows(
+    events: Events,
+    sensor_size: SensorSize,
+    n_time_bins: int | None,
+    time_window: int | None,
+    start: int | None,
+    stop: int | None,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Check the events; edges of the windows, and the index of the first event at or after each, both int64 [T + 1]."""
+    # Edges come from the first and the last time: these are checked before, all others on the way.
+    if events.size and not 0 <= events["t"][0] <= events["t"][-1] <= kernels.MAX_TIME:
+        check_events(events, sensor_size)
+    edges = _edges(events, n_time_bins, time_window, start, stop)
+    starts = np.empty(edges.size, np.int64)
+    bad = int(kernels.window_starts(events, edges, sensor_size[0], sensor_size[1], starts))
+    if bad >= 0:
+        raise bad_event(events, bad, sensor_size[:2], "events")
+    return edges, starts
 
 
 def _edges(
@@ -258,9 +273,7 @@ def _edges(
         last = max(int(times[-1]) + 1, first) if times.size else first
     if time_window is None:
         n = whole_number("n_time_bins", n_time_bins, 1, _MAX_WINDOWS)
-        length, rest = divmod(last - first, n)
-        k = np.arange(n + 1, dtype=np.int64)
-        return first + k * length - (-k * rest) // n
+        return kernels.equal_edges(first, last - first, n)
     length = whole_number("time_window", time_window, 1)
     n = (
         -(-(last - first) // length)

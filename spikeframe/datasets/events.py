@@ -87,7 +87,7 @@ def as_events(events: Events, where: str = "events") -> Events:
     Raises:
         EventError: for another type, a missing or non-integer field, or a value that does not fit the field.
     """
-    if not isinstance(events, np.ndarray):
+    if not isinstance(events, np.ndarray) or isinstance(events, np.ma.MaskedArray):
         raise EventError(
             f"{where}: got {type(events).__name__}; accepted is a NumPy structured array with fields {_F}."
         )
@@ -163,17 +163,17 @@ def whole_number(name: str, value: object, low: int, high: int = 2**62) -> int:
 
 def bad_event(events: Events, index: int, size: tuple[int, int], where: str) -> EventError:
     """Build the error for the event at ``index``, which breaks a rule of event arrays."""
-    return EventError(f"{where}: {describe_bad_event(events, index, size)}")
+    return EventError(f"{where}: {describe_bad_event(events, index, size, 'sort by t first')}")
 
 
-def describe_bad_event(events: Events, index: int, size: tuple[int, int]) -> str:
-    """Say which rule of event arrays the event at ``index`` breaks, and what is accepted."""
+def describe_bad_event(events: Events, index: int, size: tuple[int, int], remedy: str) -> str:
+    """Say which rule of event arrays the event at ``index`` breaks, and the ``remedy`` if it is the order of times."""
     event = {name: int(events[name][index]) for name in ("x", "y", "t", "p")}
     before = int(events["t"][index - 1]) if index else 0
     if not 0 <= event["t"] <= kernels.MAX_TIME:
         what, rule = "t", "times are whole microseconds from 0 to 2^62"
     elif event["t"] < before:
-        what, rule = "t", f"times never decrease (event {index - 1} has t = {before}); sort by t first"
+        what, rule = "t", f"times never decrease (event {index - 1} has t = {before}); {remedy}"
     elif not 0 <= event["x"] < size[0]:
         what, rule = "x", f"x is 0 to {size[0] - 1}"
     elif not 0 <= event["y"] < size[1]:

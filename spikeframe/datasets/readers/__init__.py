@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeframe.datasets.events import Recording
-from spikeframe.datasets.readers._file import load, text_header
+from spikeframe.datasets.readers._file import as_path, load, text_header
 from spikeframe.datasets.readers.aedat import read_aedat2, read_aedat3, read_cochlea
 from spikeframe.datasets.readers.hdf5 import SpikeFile, read_shd
 from spikeframe.datasets.readers.nmnist import read_bs1, read_bs2, read_nmnist
@@ -78,7 +78,7 @@ def guess_format(path: str | Path) -> str:
     Raises:
         EventFileError: neither says it.
     """
-    suffix = Path(path).suffix.lower()
+    suffix = as_path(path).suffix.lower()
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
     data = load(path)

@@ -10,16 +10,24 @@ from pathlib import Path
 import numpy as np
 
 from spikeframe.datasets.events import MAX_SIDE, Events, Recording, SensorSize, check_sensor_size, describe_bad_event
-from spikeframe.errors import DataNotFoundError, EventFileError
+from spikeframe.errors import DataNotFoundError, EventFileError, ParameterError
 from spikeframe.kernels.numba import events as kernels
 
 PathLike = str | Path
+
+
+def as_path(path: PathLike) -> Path:
+    """Return ``path`` as a Path, or raise ParameterError if it can be none."""
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        raise ParameterError(f"path = {path!r}; accepted is the path of a file.")
+    return Path(path)
 
 
 def load(path: PathLike) -> bytes:
     """Read a whole file; plain system calls, because small files are opened by the thousand.
 
     Raises:
+        ParameterError: the argument is no path.
         DataNotFoundError: there is no such file.
         EventFileError: the file is empty or cannot be read.
     """
@@ -36,6 +44,8 @@ def load(path: PathLike) -> bytes:
         raise DataNotFoundError(f"{path}: no such file; check the path.") from None
     except OSError as error:
         raise EventFileError(path, 0, f"the file cannot be read ({error.strerror}).") from None
+    except (TypeError, ValueError):
+        raise ParameterError(f"path = {path!r}; accepted is the path of a file.") from None
     if not data:
         raise EventFileError(path, 0, "the file is empty; expected at least one record or a header.")
     return data
@@ -87,12 +97,10 @@ def checked(
         sort: put events whose times step back in order, instead of refusing the file.
     """
     width, height, _ = check_sensor_size(sensor_size) if sensor_size is not None else (MAX_SIDE, MAX_SIDE, 2)
-    index = np.arange(events.size) if sort and (np.diff(events["t"]) < 0).any() else None
-    if index is not None:
-        index = np.argsort(events["t"], kind="stable")
-        events = events[index]
+    order = np.argsort(events["t"], kind="stable") if sort else np.arange(0)
+    events = events[order] if sort else events
     bad = int(kernels.first_bad_event(events, width, height))
     if bad >= 0:
-        reason = describe_bad_event(events, bad, (width, height)).replace("; sort by t first", "; sort=True sorts them")
-        raise EventFileError(path, offset(bad if index is None else int(index[bad])), reason)
+        reason = describe_bad_event(events, bad, (width, height), "sort=True puts them in order")
+        raise EventFileError(path, offset(int(order[bad]) if sort else bad), reason)
     return Recording(events, sensor_size, {kind: int(count) for kind, count in dropped.items() if count})

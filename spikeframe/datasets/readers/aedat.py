@@ -133,13 +133,14 @@ def read_aedat3(path: PathLike, sensor_size: SensorSize | None = None, *, sort: 
     return checked(path, events, sensor_size, dropped, lambda index: int(offsets[index]), sort)
 
 
-def read_cochlea(path: PathLike, address_bytes: int = 4, ticks_per_us: int = 5) -> Recording:
+def read_cochlea(path: PathLike, address_bytes: int = 4, ticks_per_us: int = 5, *, sort: bool = False) -> Recording:
     """Read a headerless file of an auditory sensor: big-endian address and 32-bit time.
 
     Args:
         path: the ``.aedat`` file.
         address_bytes: 2 or 4.
         ticks_per_us: clock ticks in a µs; times are rounded down to µs.
+        sort: put events whose times step back in order, instead of refusing the file.
 
     Returns:
         The events; x is the address without its lowest bit, which is the polarity.
@@ -162,7 +163,7 @@ def read_cochlea(path: PathLike, address_bytes: int = 4, ticks_per_us: int = 5) 
     events["x"] = records["address"] >> 1
     events["p"] = records["address"] & 1
     events["t"] = records["time"] // ticks
-    return checked(path, events, None, {}, lambda index: index * records.itemsize)
+    return checked(path, events, None, {}, lambda index: index * records.itemsize, sort)
 
 
 def _packet(path: PathLike, data: bytes, start: int) -> tuple[str, int, int, int, int]:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikeframe.datasets.events import EVENT_DTYPE, MAX_SIDE, Events, Recording, SensorSize, check_sensor_size
-from spikeframe.datasets.readers._file import PathLike, checked
+from spikeframe.datasets.readers._file import PathLike, as_path, checked
 from spikeframe.errors import DataNotFoundError, EventFileError, ParameterError
 
 _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("key", "<u4")])
@@ -51,7 +51,7 @@ class SpikeFile:
     """
 
     def __init__(self, path: PathLike, sensor_size: SensorSize = (700, 1, 1)) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
         self.sensor_size = check_sensor_size(sensor_size)
         try:
             self._descriptor = os.open(self.path, os.O_RDONLY)
@@ -135,25 +135,25 @@ class SpikeFile:
         return _Rows(references, dtype)
 
     def _read_chunks(self, data: h5py.Dataset, name: str, references: npt.NDArray[Any]) -> None:
-        """Fill ``references`` from the chunks of a data set, plain, shuffled or deflated."""
-        if data.compression not in (None, "gzip") or data.fletcher32 or data.scaleoffset is not None:
-            self._refuse(f"'{name}' has a filter that is not known; known are gzip and shuffle.")
+        """Fill ``references`` from the chunks of a data set, plain or deflated."""
         size = data.chunks[0] * _REFERENCE.itemsize
         if size > max(_MAX_RATIO * self._size, 2**20):
             self._refuse(f"'{name}' claims chunks of {size} bytes in a file of {self._size}.")
+        pipeline = data.id.get_create_plist()
+        filters = [pipeline.get_filter(k)[0] for k in range(pipeline.get_nfilters())]
         for k in range(data.id.get_num_chunks()):
             info = data.id.get_chunk_info(k)
             raw = self._bytes(info.byte_offset, info.size)
-            if data.compression == "gzip" and not info.filter_mask:
+            # The mask has a bit for each filter that this chunk skipped, as HDF5 does with shuffling of references.
+            applied = [code for bit, code in enumerate(filters) if not info.filter_mask >> bit & 1]
+            if applied == [h5py.h5z.FILTER_DEFLATE]:
                 raw = zlib.decompressobj().decompress(raw, size)
+            elif applied:
+                self._refuse(f"'{name}' has filters {applied}; known is deflate. Write the file again without them.")
             if len(raw) != size:
-                raise EventFileError(
-                    self.path, info.byte_offset, f"a chunk of '{name}' has {len(raw)} of {size} bytes."
-                )
-            if data.shuffle:
-                raw = np.frombuffer(raw, np.uint8).reshape(_REFERENCE.itemsize, -1).T.tobytes()
-            first = info.chunk_offset[0]
-            part = references[first : first + data.chunks[0]]
+                reason = f"a chunk of '{name}' has {len(raw)} of {size} bytes."
+                raise EventFileError(self.path, info.byte_offset, reason)
+            part = references[info.chunk_offset[0] :][: data.chunks[0]]
             part[:] = np.frombuffer(raw, _REFERENCE)[: len(part)]
 
     def _labels(self, file: h5py.File) -> npt.NDArray[np.int64]:

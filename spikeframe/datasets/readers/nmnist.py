@@ -49,7 +49,7 @@ def read_nmnist(path: PathLike, sensor_size: SensorSize | None = (34, 34, 2)) ->
     count, markers, bad = kernels.decode_40bit(records, events, width, height, marker)
     if bad >= 0:
         # The kernel has written the offending event, so that it can be described.
-        reason = describe_bad_event(events[: count + 1], count, (width, height))
+        reason = describe_bad_event(events[: count + 1], count, (width, height), "recordings of this format are sorted")
         raise EventFileError(path, bad * _RECORD.itemsize, f"{reason} Give sensor_size if this is another sensor.")
     if markers:
         return Recording(events[:count].copy(), sensor_size, {"time overflow": int(markers)})
@@ -61,12 +61,13 @@ def read_bs2(path: PathLike, sensor_size: SensorSize | None = None) -> Recording
     return read_nmnist(path, sensor_size)
 
 
-def read_bs1(path: PathLike, sensor_size: SensorSize | None = None) -> Recording:
+def read_bs1(path: PathLike, sensor_size: SensorSize | None = None, *, sort: bool = False) -> Recording:
     """Read a one-dimensional SLAYER spike file, as of N-TIDIGITS: 16 bits channel, then polarity and time.
 
     Args:
         path: the ``.bs1`` file.
         sensor_size: (channels, 1, polarities) of the sensor.
+        sort: put events whose times step back in order, instead of refusing the file.
 
     Returns:
         The events; x is the channel.
@@ -82,4 +83,4 @@ def read_bs1(path: PathLike, sensor_size: SensorSize | None = None) -> Recording
     events["x"] = np.where(records["channel"] < MAX_SIDE, records["channel"], -1)
     events["t"] = (records["high"] & 127).astype(np.int64) << 16 | records["low"]
     events["p"] = records["high"] >> 7
-    return checked(path, events, sensor_size, {}, lambda index: 5 * index)
+    return checked(path, events, sensor_size, {}, lambda index: 5 * index, sort)

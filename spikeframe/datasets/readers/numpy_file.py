@@ -9,6 +9,7 @@ import io
 import math
 import zipfile
 import zlib
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,18 @@ from spikeframe.errors import EventError, EventFileError
 
 _MAGIC = b"\x93NUMPY"
 _MAX_RATIO = 100
+# What NumPy's parser of array headers raises on damaged ones; warnings where they are errors.
+_HEADER_ERRORS = (
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    ValueError,
+    Warning,
+)
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
 
 
@@ -58,7 +71,7 @@ def _array(path: PathLike, data: bytes, place: int) -> tuple[npt.NDArray[Any], i
         version = np.lib.format.read_magic(stream)
         read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
         shape, _, dtype = read_header(stream)
-    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+    except _HEADER_ERRORS as error:
         raise EventFileError(path, place, f"not a NumPy array header ({error}).") from None
     start = stream.tell()
     if dtype.hasobject:

@@ -39,7 +39,7 @@ def generator(events: Events, seed: int, name: str) -> np.random.Generator:
     The same recording meets the same draws whoever computes it and in any order; a new seed gives new ones.
     """
     key = whole_number("seed", seed, 0, 2**63 - 1)
-    digest = hashlib.blake2b(np.ascontiguousarray(events).tobytes(), key=name.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(as_events(events).tobytes(), key=name.encode(), digest_size=8).digest()
     return np.random.Generator(np.random.Philox(key=[key, int.from_bytes(digest, "little") >> 1]))
 
 

@@ -59,11 +59,11 @@ def record(
                 if ready >= end:
                     continue
                 quiet = noise >= noise_end or noise_time[noise] >= end
-                if quiet and ready <= start and memory - low <= level <= memory + high:
+                if quiet and ready < start and memory - low <= level <= memory + high:
                     continue
                 slope = (level - before) / dt
                 now = start
-                if ready > start:
+                if ready >= start:
                     now = ready
                     memory = before + slope * (ready - start)
                 while True:

@@ -79,6 +79,13 @@ def awake_after(lo, hi, {arrays}):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def rouse(n, block, awake, {arrays}):
+    """Mark the blocks in which the state at the start may bring a spike without input."""
+    for b in range(awake.size):
+        awake[b] = awake_after(b * block, min(n, (b + 1) * block), {arrays})
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def tick(t, n, block, acc, flags, words, touched, awake, valid, neuron, {arrays}):
     """Advance the blocks that need it to the end of step t; returns (spikes, neuron updates)."""
     found = 0
@@ -187,20 +194,20 @@ def _coefficient_arguments(layer: Layer, p: str) -> tuple[list[str], list[Any]]:
 
 def _step(layer: Layer, i: int, arrays: str) -> list[str]:
     """Statements of one step of layer `i`: deliver ``src[a:b]``, update, and hand the spikes on."""
-    p, n = f"l{i}_", layer.neurons
+    p = f"l{i}_"
     bias = f"{p}bias, " if layer.bias is not None else ""
     lines = ["if b > a:", f"    {_deliver_call(layer, p)}"]
     if not layer.program.spikes:
-        return [*lines, f"update{i}(0, {n}, {p}acc, {bias}{p}output[sample, t], {arrays})", f"done[sample, {i}] += {n}"]
+        return [*lines, f"update{i}(0, {p}n, {p}acc, {bias}{p}output[sample, t], {arrays})", f"done[sample, {i}] += {p}n"]
     if layer.lazy:
         work = f"{p}acc, {p}flags, {p}words, {p}touched, {p}awake, {p}valid, {p}now"
-        lines += [f"found, updates = tick{i}(t, {n}, {p}block, {work}, {arrays})", f"done[sample, {i}] += updates"]
+        lines += [f"found, updates = tick{i}(t, {p}n, {p}block, {work}, {arrays})", f"done[sample, {i}] += updates"]
     else:
         lines += [
             "found = 0",
-            f"if update{i}(0, {n}, {p}acc, {bias}{p}flags, {arrays}):",
-            f"    found = collect{i}(0, {n}, {p}flags, {p}words, {p}now, 0)",
-            f"done[sample, {i}] += {n}",
+            f"if update{i}(0, {p}n, {p}acc, {bias}{p}flags, {arrays}):",
+            f"    found = collect{i}(0, {p}n, {p}flags, {p}words, {p}now, 0)",
+            f"done[sample, {i}] += {p}n",
         ]
     return [
         *lines,
@@ -212,39 +219,40 @@ def _step(layer: Layer, i: int, arrays: str) -> list[str]:
     ]
 
 
+def _workspace(layer: Layer, p: str) -> list[str]:
+    """Statements that allocate what a layer needs during a run."""
+    lines = [
+        f"{p}acc = np.zeros({p}n, np.float32)",
+        f"{p}touched = np.zeros((max({p}n, 1) + {p}block - 1) // {p}block, np.uint8)",
+    ]
+    if layer.program.spikes:
+        lines += [
+            f"{p}flags = np.zeros((max({p}n, 1) + 7) // 8 * 8, np.uint8)",
+            f"{p}words = {p}flags.view(np.uint64)",
+            f"{p}now = np.empty({p}n, np.int32)",
+            f"{p}ones = np.ones({p}n, np.float32)",
+            f"{p}at = 0",
+        ]
+    if layer.lazy:
+        lines += [f"{p}awake = np.empty_like({p}touched)", f"{p}valid = np.empty({p}touched.size, np.int64)"]
+    return lines
+
+
 def _driver(layers: list[Layer], modules: list[str]) -> str:
     """Source of the loop over samples, steps and layers."""
     imports, parameters, allocate, begin, step, end = [], [], [], [], [], []  # type: tuple[list[str], ...]
     for i, layer in enumerate(layers):
-        p, n = f"l{i}_", layer.neurons
-        functions = ["update"] + ["collect"] * layer.program.spikes + ["tick", "finish"] * layer.lazy
+        p = f"l{i}_"
+        functions = ["update"] + ["collect"] * layer.program.spikes + ["tick", "finish", "rouse"] * layer.lazy
         imports.append(f"from {modules[i]} import " + ", ".join(f"{f} as {f}{i}" for f in functions))
-        parameters += [*_synapse_arguments(layer, p)[0], *_coefficient_arguments(layer, p)[0]]
-        parameters += [f"{p}bias"] * (layer.bias is not None)
-        parameters += [f"{p}s_{identifier(s)}" for s in layer.program.names("state")]
-        parameters.append(f"{p}record" if layer.program.spikes else f"{p}output")
-        block = max(1, n) if isinstance(layer.synapses, Rows) else BLOCK
-        blocks = -(-max(1, n) // block)
-        allocate += [
-            f"{p}acc = np.zeros({n}, np.float32)",
-            f"{p}block = {block}",
-            f"{p}touched = np.zeros({blocks}, np.uint8)",
-        ]
-        begin.append(f"{p}acc[:] = 0")
-        if layer.program.spikes:
-            allocate += [
-                f"{p}flags = np.zeros({-(-max(n, 1) // 8) * 8}, np.uint8)",
-                f"{p}words = {p}flags.view(np.uint64)",
-                f"{p}now = np.empty({n}, np.int32)",
-                f"{p}ones = np.ones({n}, np.float32)",
-                f"{p}at = 0",
-            ]
+        parameters += _layer_arguments(layer, i)
+        allocate += _workspace(layer, p)
         states = [f"{p}s_{identifier(s)}[sample]" for s in layer.program.names("state")]
         arrays = ", ".join([*states, *_coefficient_arguments(layer, p)[0]])
+        begin.append(f"{p}acc[:] = 0")
         if layer.lazy:
-            allocate += [f"{p}awake = np.empty({blocks}, np.uint8)", f"{p}valid = np.empty({blocks}, np.int64)"]
-            begin += [f"{p}awake[:] = 1", f"{p}valid[:] = 0", f"{p}touched[:] = 0"]
-            end.append(f"done[sample, {i}] += finish{i}(steps, {n}, {p}block, {p}valid, {arrays})")
+            begin += [f"{p}valid[:] = 0", f"{p}touched[:] = 0", f"rouse{i}({p}n, {p}block, {p}awake, {arrays})"]
+            end.append(f"done[sample, {i}] += finish{i}(steps, {p}n, {p}block, {p}valid, {arrays})")
         step += _step(layer, i, arrays)
     head = ["lo", "hi", "steps", "in_start", "in_source", "in_count", "done", "many", *parameters]
     first = ["src, cnt = in_source, in_count", "a = in_start[sample * steps + t]", "b = in_start[sample * steps + t + 1]"]
@@ -256,6 +264,24 @@ def _driver(layers: list[Layer], modules: list[str]) -> str:
         "        for t in range(steps):", *_indent([*first, *step], 3), *_indent(end, 2), "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _layer_arguments(layer: Layer, i: int) -> list[str]:
+    """Return the driver's parameters for one layer, in the order of `_layer_values`."""
+    p = f"l{i}_"
+    names = [f"{p}n", f"{p}block", *_synapse_arguments(layer, p)[0], *_coefficient_arguments(layer, p)[0]]
+    names += [f"{p}bias"] * (layer.bias is not None)
+    names += [f"{p}s_{identifier(s)}" for s in layer.program.names("state")]
+    return [*names, f"{p}record" if layer.program.spikes else f"{p}output"]
+
+
+def _layer_values(layer: Layer, states: dict[str, Array], out: Array) -> list[Any]:
+    """Return the driver's arguments for one layer; `out` takes its spikes or its graded output."""
+    block = max(1, layer.neurons) if isinstance(layer.synapses, Rows) else BLOCK
+    values = [layer.neurons, block, *_synapse_arguments(layer, "")[1], *_coefficient_arguments(layer, "")[1]]
+    values += [] if layer.bias is None else [layer.bias]
+    values += [states[name] for name in layer.program.names("state")]
+    return [*values, out]
 
 
 def _indent(lines: list[str], levels: int = 1) -> list[str]:
@@ -296,13 +322,10 @@ class NumbaChain:
             arguments = list(common)
             records = []
             for i, layer in enumerate(layers):
-                p = f"l{i}_"
-                arguments += [*_synapse_arguments(layer, p)[1], *_coefficient_arguments(layer, p)[1]]
-                arguments += [layer.bias] * (layer.bias is not None)
-                arguments += [states[i][name] for name in layer.program.names("state")]
                 # Pages of this buffer cost nothing until a spike is written to them.
                 records.append(np.empty((hi - lo) * events.steps * layer.neurons * layer.program.spikes, np.int32))
-                arguments.append(records[-1] if outputs[i] is None else outputs[i])
+                output = outputs[i]
+                arguments += _layer_values(layer, states[i], records[-1] if output is None else output)
             drive(lo, hi, *arguments)
             for i, record in enumerate(records):
                 pieces[i][lo] = record[: many[i, lo * events.steps : hi * events.steps].sum()].copy()

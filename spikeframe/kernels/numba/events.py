@@ -24,11 +24,9 @@ def first_bad_event(events: Array, width: int, height: int) -> int:
     before = np.int64(0)
     for i in range(events.size):
         e = events[i]
-        if e.t < before or e.x < 0 or e.x >= width or e.y < 0 or e.y >= height or e.p < 0 or e.p > 1:
+        if e.t < before or e.x < 0 or e.x >= width or e.y < 0 or e.y >= height or e.p < 0 or e.p > 1 or e.t > MAX_TIME:
             return i
         before = e.t
-        if before > MAX_TIME:
-            return i
     return -1
 
 
@@ -175,15 +173,30 @@ def decode_evt3(words: Array, out: Array, target: int, dropped: Array) -> tuple[
 
 
 @njit(cache=True, nogil=True)
-def window_starts(events: Array, edges: Array) -> Array:
-    """Index of the first of the legal events at or after each edge."""
-    starts = np.empty(edges.size, np.int64)
-    i = 0
-    for k in range(edges.size):
-        while i < events.size and events[i].t < edges[k]:
-            i += 1
-        starts[k] = i
-    return starts
+def equal_edges(first: int, span: int, n: int) -> Array:
+    """Edges first + ceil(k span / n) of n equal bins, written so that no product leaves int64."""
+    length, rest = span // n, span % n
+    edges = np.empty(n + 1, np.int64)
+    for k in range(n + 1):
+        edges[k] = first + k * length + (k * rest + n - 1) // n
+    return edges
+
+
+@njit(cache=True, nogil=True)
+def window_starts(events: Array, edges: Array, width: int, height: int, starts: Array) -> int:
+    """Write the index of the first event at or after each edge, and check all events as `first_bad_event` does."""
+    before = np.int64(0)
+    k = 0
+    for i in range(events.size):
+        e = events[i]
+        if e.t < before or e.x < 0 or e.x >= width or e.y < 0 or e.y >= height or e.p < 0 or e.p > 1 or e.t > MAX_TIME:
+            return i
+        before = e.t
+        while k < edges.size and edges[k] <= before:
+            starts[k] = i
+            k += 1
+    starts[k:] = events.size
+    return -1
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,281 @@
+"""The event-driven run: bit-identical to the torch forward, accountable, and strict about its input."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import spikeframe as sf
+from spikeframe.core import Network, Simulator, differing_spikes
+from spikeframe.errors import (
+    BackendError,
+    ConfigError,
+    DTypeError,
+    ExactnessError,
+    NonFiniteError,
+    ParameterError,
+    ShapeError,
+    TimeGridError,
+    UnsupportedLayerError,
+)
+from spikeframe.neurons import ALIF, IF, LI, LIF, Alpha, Exp, Sequential, SumPool2d
+
+
+def frames(steps, batch, shape, density=0.1, largest=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    size = (steps, batch, *shape)
+    counts = torch.randint(1, largest + 1, size, generator=generator)
+    return counts * (torch.rand(size, generator=generator) < density)
+
+
+def mlp():
+    return Sequential(
+        nn.Flatten(), nn.Linear(72, 33, bias=False), LIF(dt=1.0), nn.Dropout(0.5), nn.Linear(33, 5), LI(dt=1.0)
+    ), (2, 6, 6)
+
+
+def convolutional():
+    return Sequential(
+        nn.Conv2d(2, 6, 3, padding=1, bias=False),
+        LIF(dt=1.0, v_th=0.5),
+        nn.AvgPool2d(2),
+        nn.Conv2d(6, 4, 3, stride=2, bias=False),
+        IF(dt=1.0, v_th=0.1),
+        SumPool2d(2),
+        nn.Flatten(),
+        nn.Linear(4, 7, bias=False),
+        ALIF(dt=1.0, v_th=0.1),
+    ), (2, 13, 10)
+
+
+def normalised():
+    model = Sequential(
+        nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6)),
+        LIF(dt=1.0, v_th=0.5, t_ref=2.0, receptors=Exp(tau=4.0)),
+        nn.Conv2d(6, 6, 3, groups=2, dilation=2),
+        nn.AvgPool2d(2),
+        LIF(dt=1.0, v_th=0.05, tau_m=torch.linspace(3, 20, 6).reshape(6, 1, 1)),
+        nn.AvgPool2d(2, stride=1),
+        nn.Flatten(),
+        nn.Linear(6 * 3 * 2, 7),
+        LI(dt=1.0, receptors=Alpha(tau=3.0)),
+    )
+    model.train()
+    with torch.no_grad():
+        model(frames(9, 2, (2, 13, 10), density=0.5).float())
+    return model.eval(), (2, 13, 10)
+
+
+MODELS = {"mlp": mlp, "convolutional": convolutional, "normalised": normalised}
+
+
+def made(name):
+    torch.manual_seed(3)
+    return MODELS[name]()
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("backend", ["reference", "numba"])
+@pytest.mark.parametrize("name", MODELS)
+def test_spikes_and_readout_equal_the_torch_forward_to_the_bit(name, backend):
+    model, shape = made(name)
+    network = Network.from_module(model, shape)
+    x = frames(20, 3, shape, seed=1)
+    result = Simulator(network, backend=backend).run(x)
+    assert differing_spikes(network, x, result) == 0
+    assert sum(len(s) for s in result.spikes.values()) > 50
+
+
+@pytest.mark.exact
+def test_a_spike_too_few_or_too_many_would_be_noticed():
+    model, shape = made("mlp")
+    network = Network.from_module(model, shape)
+    x = frames(20, 3, shape, seed=1)
+    result = Simulator(network).run(x)
+    train = result.spikes["2"]
+    cut = sf.core.Spikes(train.samples[:-1], train.steps[:-1], train.ids[:-1], train.dt)
+    other = sf.core.Result({"2": cut}, result.outputs + np.float32(1e-6), result.counts, result.state)
+    assert differing_spikes(network, x, other) > 1
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("name", MODELS)
+def test_threads_batches_and_pieces_change_no_bit(name):
+    model, shape = made(name)
+    network = Network.from_module(model, shape)
+    x = frames(17, 5, shape, seed=2)
+    whole = Simulator(network, threads=1).run(x)
+    threaded = Simulator(network, threads=3).run(x)
+    sim = Simulator(network)
+    first = sim.run(x[:6])
+    second = sim.run(x[6:], first.state)
+    single = [sim.run(x[:, i : i + 1]).outputs for i in range(5)]
+    assert np.array_equal(whole.outputs, threaded.outputs)
+    assert np.array_equal(whole.outputs, np.concatenate([first.outputs, second.outputs]))
+    assert np.array_equal(whole.outputs, np.concatenate(single, axis=1))
+    for key, states in whole.state.items():
+        for field, value in states.items():
+            assert np.array_equal(value, second.state[key][field])
+    for key, train in whole.spikes.items():
+        assert np.array_equal(train.ids, threaded.spikes[key].ids)
+        assert len(train) == len(first.spikes[key]) + len(second.spikes[key])
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("name", MODELS)
+def test_counts_equal_a_brute_force_loop(name):
+    model, shape = made(name)
+    network = Network.from_module(model, shape)
+    x = frames(11, 2, shape, seed=4)
+    result = Simulator(network).run(x)
+    arriving = x.reshape(22, -1).numpy()
+    for population, layer in zip(network.populations, network.plan(), strict=True):
+        counts = result.counts[population.name]
+        accumulates = multiplies = 0
+        for step in arriving:
+            for source in np.flatnonzero(step):
+                reached = np.count_nonzero(layer.synapses.of(int(source))[1])
+                if abs(step[source]) == 1:
+                    accumulates += reached
+                else:
+                    multiplies += reached
+        assert (counts.syn_ac, counts.syn_mac) == (accumulates, multiplies)
+        assert counts.spk_in == np.abs(arriving).sum()
+        if population.neuron.spiking:
+            train = result.spikes[population.name]
+            assert counts.spk_out == len(train)
+            dense = np.zeros((2, 11, population.size), np.int64)
+            dense[train.samples, train.steps, train.ids] = 1
+            arriving = dense.transpose(1, 0, 2).reshape(22, -1)
+            order = population.connection.order
+            arriving = arriving if order is None else arriving[:, order]
+
+
+def test_without_events_nothing_is_updated_where_the_model_allows():
+    model, shape = made("convolutional")
+    network = Network.from_module(model, shape)
+    result = Simulator(network).run(torch.zeros(50, 1, *shape))
+    for population, counts in zip(network.populations, result.counts.values(), strict=True):
+        assert counts.syn_ac == counts.spk_out == 0
+        # One update at the end of the run, which finds that silence changes nothing.
+        assert counts.neu_upd <= population.size
+
+
+def test_an_event_wakes_only_the_neurons_around_it():
+    network = Network.from_module(Sequential(nn.Conv2d(1, 64, 3, padding=1, bias=False), LIF(dt=1.0, v_th=100.0)), (1, 40, 40))
+    x = torch.zeros(30, 1, 1, 40, 40)
+    x[0, 0, 0, 20, 20] = 1
+    counts = Simulator(network).run(x).counts["1"]
+    assert counts.neu_upd_dense == 30 * 64 * 1600
+    assert counts.neu_upd == 30 * 64 * 9 + 64 * (1600 - 9)
+
+
+@pytest.mark.exact
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 3), st.integers(0, 2), st.integers(1, 3), st.sampled_from([1, 2]))
+def test_any_convolution_geometry_is_delivered_exactly(seed, stride, padding, kernel, dilation):
+    torch.manual_seed(seed)
+    conv = nn.Conv2d(2, 3, kernel, stride=stride, padding=padding, dilation=dilation, bias=False)
+    network = Network.from_module(Sequential(conv, LIF(dt=1.0, v_th=0.3)), (2, 9, 7))
+    x = frames(6, 2, (2, 9, 7), density=0.2, seed=seed)
+    assert differing_spikes(network, x, Simulator(network).run(x)) == 0
+
+
+def test_spike_times_are_the_ends_of_their_steps():
+    network = Network.from_module(nn.Sequential(nn.Linear(1, 1, bias=False), IF(dt=0.5)), (1,))
+    network.module[0].weight.data.fill_(1.0)
+    network = Network.from_module(network.module, (1,))
+    result = Simulator(network).run(torch.tensor([0, 1, 0, 2]).reshape(4, 1, 1))
+    assert result.spikes["1"].times.tolist() == [1.0, 2.0]
+    assert result.outputs.reshape(-1).tolist() == [0, 1, 0, 1]
+
+
+def test_the_original_model_is_left_alone():
+    model, shape = made("normalised")
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    Network.from_module(model, shape)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_an_empty_batch_and_zero_steps_run():
+    model, shape = made("mlp")
+    sim = Simulator(Network.from_module(model, shape))
+    assert sim.run(torch.zeros(5, 0, *shape)).outputs.shape == (5, 0, 5)
+    assert sim.run(torch.zeros(0, 2, *shape)).outputs.shape == (0, 2, 5)
+
+
+class Custom(nn.Module):
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("model", "error", "words"),
+    [
+        (lambda: nn.Sequential(nn.Linear(4, 4), nn.ReLU(), LIF(dt=1.0)), UnsupportedLayerError, "1: ReLU.*Known: Linear, Conv2d"),
+        (lambda: nn.Sequential(nn.MaxPool2d(2), LIF(dt=1.0)), UnsupportedLayerError, "MaxPool2d"),
+        (lambda: Custom(), UnsupportedLayerError, "Custom"),
+        (lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), LIF(dt=1.0)), UnsupportedLayerError, "1: two weight layers"),
+        (lambda: nn.Sequential(nn.Linear(4, 4)), ConfigError, "no neuron layer"),
+        (lambda: nn.Sequential(nn.Linear(4, 4), LIF(dt=1.0), nn.Linear(4, 2)), UnsupportedLayerError, "ends in Linear"),
+        (lambda: nn.Sequential(nn.Linear(4, 4), LI(dt=1.0), nn.Linear(4, 2), LI(dt=1.0)), UnsupportedLayerError, "1: LI gives graded"),
+        (lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 4), LIF(dt=1.0)), UnsupportedLayerError, "0: batch norm"),
+        (lambda: nn.Sequential(nn.Linear(4, 4), LIF()), TimeGridError, "None"),
+        (lambda: nn.Sequential(nn.Linear(4, 4), LIF(dt=1.0), nn.Linear(4, 4), LIF(dt=2.0)), TimeGridError, "same dt"),
+        (lambda: nn.Sequential(nn.Linear(5, 4), LIF(dt=1.0)), ShapeError, "0: Linear does not take"),
+        (lambda: nn.Sequential(nn.Linear(4, 4), LIF(dt=1.0, receptors={"a": Exp(), "b": Exp()})), UnsupportedLayerError, "receptors"),
+    ],
+)
+def test_models_the_core_cannot_run_are_refused_with_a_reason(model, error, words):
+    with pytest.raises(error, match=words):
+        Network.from_module(model(), (4,))
+
+
+@pytest.mark.fault
+def test_bad_weights_and_pools_are_refused():
+    broken = nn.Sequential(nn.Linear(4, 4), LIF(dt=1.0))
+    broken[0].weight.data[2, 1] = math.nan
+    with pytest.raises(NonFiniteError, match=r"0: weight\[2, 1\]"):
+        Network.from_module(broken, (4,))
+    with pytest.raises(ExactnessError, match="power of two"):
+        Network.from_module(Sequential(nn.AvgPool2d(3), nn.Conv2d(1, 2, 2), LIF(dt=1.0)), (1, 9, 9))
+    with pytest.raises(ShapeError, match="input_shape"):
+        Network.from_module(broken, (0,))
+    with pytest.raises(ParameterError, match="input_max"):
+        Network.from_module(broken, (4,), input_max=0)
+
+
+@pytest.mark.fault
+def test_bad_inputs_are_refused_with_their_place():
+    model, shape = made("mlp")
+    network = Network.from_module(model, shape, input_max=3)
+    sim = Simulator(network)
+    x = torch.zeros(4, 2, *shape)
+    with pytest.raises(ShapeError, match=r"\[T, B, 2, 6, 6\]"):
+        sim.run(x[0])
+    with pytest.raises(DTypeError, match="complex"):
+        sim.run(x.to(torch.complex64))
+    for value, error, words in [
+        (math.nan, NonFiniteError, r"inputs\[3, 1\].*channel 71"),
+        (math.inf, NonFiniteError, "finite"),
+        (0.5, ExactnessError, "whole number"),
+        (4.0, ExactnessError, "input_max"),
+    ]:
+        wrong = x.clone()
+        wrong[3, 1, 1, 5, 5] = value
+        with pytest.raises(error, match=words):
+            sim.run(wrong)
+    state = sim.run(x).state
+    with pytest.raises(ShapeError, match="'v'"):
+        sim.run(x[:, :1], state)
+    with pytest.raises(BackendError, match="numba"):
+        Simulator(network, backend="cuda")
+    with pytest.raises(ParameterError, match="threads"):
+        Simulator(network, threads=0)
