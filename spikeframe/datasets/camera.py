@@ -11,6 +11,13 @@ n are normal numbers fixed for each pixel of a camera. After an event the pixel 
 and then accepts the L of that moment, so fast changes saturate. Noise events come at constant rates everywhere and
 reset the pixel like any other. Between two steps L is a straight line, so timestamps are finer than the step.
 
+The default camera and path were fitted to real N-MNIST recordings of known MNIST scans (50 pairs). On 50 other pairs,
+model against recordings (``benchmarks/camera_calibration.py`` fits and measures): 3821 ± 1117 against 3901 ± 1149
+events each, r = 0.994, rms relative error 4.0 %; ON fraction 0.501 against 0.494; events by saccade 1341, 1364, 1116
+against 1353, 1361, 1187; map of events r = 0.953 a pair; 3 x 3 smoothed 20 ms frames r = 0.929, their ON - OFF 0.878;
+median interval of a pixel 5.6 against 5.5 ms. The fit chose dark digits on light, by far (light on dark: count r 0.90,
+error 15 %), and nearly all of the background are ON events.
+
 Random numbers are Philox streams keyed by (seed, sample, purpose): the same recording, whoever makes it and when.
 """
 
@@ -25,9 +32,10 @@ import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 from scipy.special import ndtr
 
-from spikeframe.datasets.events import EVENT_DTYPE, Events
+from spikeframe.datasets.events import EVENT_DTYPE, Events, whole_number
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError
 
+# Fitted, as are the defaults of Camera; the motion is N-MNIST's triangle with the motors' own delays and overshoot.
 NMNIST_PATH = (
     (0.0, 14.45, 14.06),
     (12.0, 14.32, 14.38),
@@ -159,8 +167,8 @@ class Camera:
         from spikeframe.kernels.numba import camera as kernel
 
         view = self._view(_checked_picture(image))
-        on, off = self._thresholds(_whole("seed", seed))
-        noise = self._noise(_whole("sample", sample), seed)
+        on, off = self._thresholds(whole_number("Camera.record: seed", seed, 0))
+        noise = self._noise(whole_number("Camera.record: sample", sample, 0), seed)
         smoothing = 1.0 if self.tau == 0 else -math.expm1(-self.dt / self.tau)
         out = np.empty(1 << 13, EVENT_DTYPE)
         while True:
@@ -170,7 +178,8 @@ class Camera:
             out = np.empty(count, EVENT_DTYPE)
         # Pixels come row by row, so a stable sort by time leaves equal times in the order (y, x).
         events: Events = out[:count][np.argsort(out["t"][:count], kind="stable")]
-        return events
+        # The last step may reach beyond the path's end.
+        return events[: np.searchsorted(events["t"], self.duration * 1000)]
 
     def _view(
         self, picture: npt.NDArray[np.float64]
@@ -231,13 +240,6 @@ def _optics(side: int, scale: float, low: float, high: float, blur: float) -> np
 def _stream(seed: int, sample: int, purpose: int) -> np.random.Generator:
     """Random numbers of one sample for one purpose."""
     return np.random.Generator(np.random.Philox(key=seed, counter=np.array([0, 0, purpose, sample], dtype=np.uint64)))
-
-
-def _whole(name: str, value: int) -> int:
-    """Return a whole number from 0 to 2^63 - 1, or raise ParameterError."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < 2**63:
-        raise ParameterError(f"Camera.record: {name} = {value!r}; accepted is a whole number from 0 to 2^63 - 1.")
-    return int(value)
 
 
 def _is_table(path: object) -> bool:

@@ -6,7 +6,8 @@ Nothing here downloads unless :func:`download` is called.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +15,8 @@ from typing import Any
 
 from spikeframe.datasets.base import SPLITS, EventDataset, Transform, check_split
 from spikeframe.datasets.download import RemoteFile, fetch_and_extract
+from spikeframe.datasets.events import Events
+from spikeframe.datasets.packed import Packed, write_packed
 from spikeframe.errors import ConfigError, DataNotFoundError, unknown_name
 
 
@@ -44,6 +47,11 @@ class SetInfo:
     files: tuple[RemoteFile, ...] = ()
 
 
+_FIGSHARE = "https://figshare.com/ndownloader/files"
+_MENDELEY = "https://data.mendeley.com/public-files/datasets/468j46mzdv/files"
+_ZENKE = "https://zenkelab.org/datasets"
+
+# MD5 as tonic 1.7 lists them; no SHA-256 or size is published.
 CATALOG: Mapping[str, SetInfo] = MappingProxyType(
     {
         "digits": SetInfo(
@@ -67,15 +75,13 @@ CATALOG: Mapping[str, SetInfo] = MappingProxyType(
             layout="ROOT/NMNIST/{Train,Test}/<digit>/<number>.bin",
             files=(
                 RemoteFile(
-                    "https://data.mendeley.com/public-files/datasets/468j46mzdv/files/"
-                    "39c25547-014b-4137-a934-9d29fa53c7a0/file_downloaded",
+                    f"{_MENDELEY}/39c25547-014b-4137-a934-9d29fa53c7a0/file_downloaded",
                     "train.zip",
                     "NMNIST",
                     md5="20959b8e626244a1b502305a9e6e2031",
                 ),
                 RemoteFile(
-                    "https://data.mendeley.com/public-files/datasets/468j46mzdv/files/"
-                    "05a4d654-7e03-4c15-bdfa-9bb2bcbea494/file_downloaded",
+                    f"{_MENDELEY}/05a4d654-7e03-4c15-bdfa-9bb2bcbea494/file_downloaded",
                     "test.zip",
                     "NMNIST",
                     md5="69ca8762b2fe404d9b9bad1103e97832",
@@ -93,16 +99,31 @@ CATALOG: Mapping[str, SetInfo] = MappingProxyType(
             layout="ROOT/SHD/shd_{train,test}.h5",
             files=(
                 RemoteFile(
-                    "https://zenkelab.org/datasets/shd_train.h5.zip",
-                    "shd_train.h5.zip",
-                    "SHD",
-                    md5="f3252aeb598ac776c1b526422d90eecb",
+                    f"{_ZENKE}/shd_train.h5.zip", "shd_train.h5.zip", "SHD", md5="f3252aeb598ac776c1b526422d90eecb"
                 ),
                 RemoteFile(
-                    "https://zenkelab.org/datasets/shd_test.h5.zip",
-                    "shd_test.h5.zip",
-                    "SHD",
-                    md5="1503a5064faa34311c398fb0a1ed0a6f",
+                    f"{_ZENKE}/shd_test.h5.zip", "shd_test.h5.zip", "SHD", md5="1503a5064faa34311c398fb0a1ed0a6f"
+                ),
+            ),
+        ),
+        "ssc": SetInfo(
+            title="Spiking Speech Commands: spoken words through a cochlea model (Cramer et al. 2022)",
+            loader=("shd", "SSC"),
+            sensor_size=(700, 1, 1),
+            classes=35,
+            recordings="75,466 train, 9,981 validation, 20,382 test",
+            home="https://zenkelab.org/resources/spiking-heidelberg-datasets-shd/",
+            licence="CC BY 4.0",
+            layout="ROOT/SSC/ssc_{train,valid,test}.h5",
+            files=(
+                RemoteFile(
+                    f"{_ZENKE}/ssc_train.h5.zip", "ssc_train.h5.zip", "SSC", md5="d102be95e7144fcc0553d1f45ba94170"
+                ),
+                RemoteFile(
+                    f"{_ZENKE}/ssc_valid.h5.zip", "ssc_valid.h5.zip", "SSC", md5="b4eee3516a4a90dd0c71a6ac23a8ae43"
+                ),
+                RemoteFile(
+                    f"{_ZENKE}/ssc_test.h5.zip", "ssc_test.h5.zip", "SSC", md5="a35ff1e9cffdd02a20eb850c17c37748"
                 ),
             ),
         ),
@@ -117,13 +138,13 @@ CATALOG: Mapping[str, SetInfo] = MappingProxyType(
             layout="ROOT/DVSGesture/ibmGesture{Train,Test}/user*_*/<class>.npy, or clips ROOT/<class from 1>.bs2",
             files=(
                 RemoteFile(
-                    "https://figshare.com/ndownloader/files/38022171",
+                    f"{_FIGSHARE}/38022171",
                     "ibmGestureTrain.tar.gz",
                     "DVSGesture",
                     md5="3a8f0d4120a166bac7591f77409cb105",
                 ),
                 RemoteFile(
-                    "https://figshare.com/ndownloader/files/38020584",
+                    f"{_FIGSHARE}/38020584",
                     "ibmGestureTest.tar.gz",
                     "DVSGesture",
                     md5="56070e45dadaa85fff82e0fbfbc06de5",
@@ -164,7 +185,7 @@ def load(
 
     Args:
         name: one of :func:`names`.
-        root: folder that holds the set (not for ``digits``), in its published layout or as :func:`convert` left it.
+        root: folder that holds the set in its published layout or as :func:`convert` left it; None for ``digits``.
         split: ``"train"``, ``"validation"`` or ``"test"``.
         transform: called with each item's events.
         target_transform: called with each item's label.
@@ -182,18 +203,15 @@ def load(
     info = _info(name)
     check_split(split)
     arguments = {"split": split, "transform": transform, "target_transform": target_transform, **options}
-    if name == "digits":
-        if root is not None:
-            raise ConfigError(f"load('digits'): root = {str(root)!r}; this set is built in and takes no folder.")
-    elif root is None:
-        raise ConfigError(f"load({name!r}): no root; give the folder that holds the set: {info.layout}.")
-    else:
+    if root is not None:
         packed = Path(root) / f"{name}-{split}.npz"
         if packed.is_file():
-            from spikeframe.datasets.packed import Packed
-
             return Packed(packed, transform, target_transform, **options)
+        if name == "digits":
+            raise ConfigError(f"load('digits'): root = {str(root)!r} holds no {packed.name}; leave root out.")
         arguments["root"] = root
+    elif name != "digits":
+        raise ConfigError(f"load({name!r}): no root; give the folder that holds the set: {info.layout}.")
     data: EventDataset = _class(info)(**arguments)
     return data
 
@@ -213,8 +231,6 @@ def convert(name: str, root: str | Path | None, out: str | Path) -> dict[str, tu
         DataNotFoundError: no split of the set is there.
         EventFileError: a source file is damaged.
     """
-    from spikeframe.datasets.packed import write_packed
-
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     made: dict[str, tuple[Path, str]] = {}
@@ -270,11 +286,9 @@ def _class(info: SetInfo) -> Any:
     return getattr(importlib.import_module(f"spikeframe.datasets.{module}"), name)
 
 
-def _with_progress(data: EventDataset, title: str) -> Any:
+def _with_progress(data: EventDataset, title: str) -> Iterator[tuple[Events, int]]:
     """The items of a set, with a progress bar on a terminal's stderr."""
-    import sys
-
     from tqdm import tqdm
 
     items = ((data.events(n), int(label)) for n, label in enumerate(data.labels))
-    return tqdm(items, title, len(data), disable=not sys.stderr.isatty(), delay=1.0, unit="recording")
+    yield from tqdm(items, title, len(data), disable=not sys.stderr.isatty(), delay=1.0, unit="recording")

@@ -26,13 +26,15 @@ import numpy.typing as npt
 
 from spikeframe.datasets.base import SPLIT_KEY, EventDataset, Transform, check_split, stratified_order
 from spikeframe.datasets.camera import Camera
-from spikeframe.datasets.events import Events
+from spikeframe.datasets.events import Events, whole_number
 from spikeframe.datasets.packed import Packed, write_packed
 from spikeframe.errors import EventFileError
 
+# Raised whenever the same camera and seed would give other recordings, so that old cache files are not read.
 _VERSION = 1
 _TEST, _VALIDATION = 400, 200
 _BOX, _PICTURE = 20, 28
+CLASSES = tuple("0123456789")
 
 _log = logging.getLogger(__name__)
 
@@ -62,20 +64,29 @@ class Digits(EventDataset):
     ) -> None:
         check_split(split)
         camera = camera or Camera()
-        pictures, labels = digit_pictures()
+        self.recordings = _recordings(camera, whole_number("Digits: seed", seed, 0))
+        labels = self.recordings.labels
         order = stratified_order(labels, SPLIT_KEY)
         parts = np.split(order, (_TEST, _TEST + _VALIDATION))
         self.split = split
         self.numbers = np.sort(dict(zip(("test", "validation", "train"), parts, strict=True))[split])
-        super().__init__(
-            labels[self.numbers], camera.sensor_size, [str(n) for n in range(10)], transform, target_transform
-        )
-        self._recordings = _recordings(camera, seed, pictures, labels)
+        super().__init__(labels[self.numbers], camera.sensor_size, CLASSES, transform, target_transform)
 
     def events(self, number: int) -> Events:
         """Return the events of recording ``number`` of this split."""
-        scan = int(self.numbers[number])
-        return self._recordings.events(scan) if isinstance(self._recordings, Packed) else self._recordings[scan]
+        return self.recordings.events(int(self.numbers[number]))
+
+
+class _InMemory(EventDataset):
+    """All recordings, where the cache folder cannot be written."""
+
+    def __init__(self, recordings: Sequence[Events], labels: npt.NDArray[np.int64], camera: Camera) -> None:
+        super().__init__(labels, camera.sensor_size, CLASSES)
+        self.recordings = recordings
+
+    def events(self, number: int) -> Events:
+        """Return a copy of the events of recording ``number``."""
+        return self.recordings[number].copy()
 
 
 def digit_pictures() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
@@ -126,23 +137,24 @@ def record_all(
         yield from tqdm(made, progress, len(pictures), disable=hidden, delay=1.0, unit="recording")
 
 
-def _recordings(
-    camera: Camera, seed: int, pictures: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
-) -> Packed | Sequence[Events]:
+def _recordings(camera: Camera, seed: int) -> EventDataset:
     """All recordings: from the cache, else made and cached, else made and kept in memory."""
     source = {"set": "digits", "version": _VERSION, "seed": seed, "camera": asdict(camera)}
-    key = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()[:16]
+    # NumPy's numbers are not JSON's.
+    text = json.dumps(source, sort_keys=True, default=float)
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
     path = cache_folder() / f"digits-{key}.npz"
     if path.is_file():
         try:
             return Packed(path)
         except EventFileError as error:
             _log.warning("The cached digits are damaged and are made again: %s", error)
-    made = record_all(camera, pictures, seed, "Recording the digits (once)")
+    pictures, labels = digit_pictures()
+    made = list(record_all(camera, pictures, seed, "Recording the digits (once)"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_packed(path, zip(made, labels.tolist(), strict=True), camera.sensor_size, list("0123456789"), source)
+        write_packed(path, zip(made, labels.tolist(), strict=True), camera.sensor_size, CLASSES, json.loads(text))
         return Packed(path, verify=False)
     except OSError as error:
         _log.warning("The digits stay in memory: the cache folder cannot be written (%s). Set SPIKEFRAME_CACHE.", error)
-        return list(record_all(camera, pictures, seed, "Recording the digits"))
+        return _InMemory(made, labels, camera)

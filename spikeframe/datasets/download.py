@@ -13,7 +13,6 @@ import hashlib
 import http.client
 import lzma
 import os
-import shutil
 import stat
 import sys
 import tarfile
@@ -43,7 +42,11 @@ _DAMAGE = (
     NotImplementedError,
     ValueError,
 )
-_MAGIC: dict[bytes, Callable[..., IO[bytes]]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_OPENERS: dict[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
 
 
 @dataclass(frozen=True)
@@ -176,11 +179,11 @@ def extract(archive: Path, folder: Path, limits: Limits | None = None) -> None:
                 _extract_zip(archive, staging, limits)
             else:
                 _extract_tar(archive, staging, limits)
+            _move_in(staging, folder)
         except ArchiveError:
             raise
         except _DAMAGE as error:
             raise ArchiveError(f"{archive}: cannot be extracted ({type(error).__name__}: {error}).") from None
-        _move_in(staging, folder)
 
 
 def _receive(file: RemoteFile, part: Path) -> None:
@@ -254,11 +257,12 @@ def _extract_tar(archive: Path, staging: Path, limits: Limits) -> None:
     """Judge and write the members of a tar archive, which is first unpacked to a bounded temporary file."""
     with archive.open("rb") as raw:
         start = raw.read(6)
-    opened = next((opener for magic, opener in _MAGIC.items() if start.startswith(magic)), None)
+    opener = next(
+        (opener for magic, opener in _OPENERS.items() if start.startswith(magic)), lambda path: path.open("rb")
+    )
     with tempfile.TemporaryFile(dir=staging.parent) as plain:
-        with opened(archive, "rb") if opened else archive.open("rb") as source:
-            bound = min(limits.bytes, int(limits.ratio * archive.stat().st_size)) + 1024 * limits.members + 10240
-            _copy(source, plain, None, archive, bound)
+        with opener(archive) as packed:
+            _copy(packed, plain, None, archive, _allowed(archive, limits) + _BLOCK)
         plain.seek(0)
         with tarfile.open(fileobj=plain, mode="r:") as box:
             members = []
@@ -267,6 +271,9 @@ def _extract_tar(archive: Path, staging: Path, limits: Limits) -> None:
                 if len(members) > limits.members:
                     break
             _judge(archive, members, limits)
+            plain.seek(box.offset)
+            if plain.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+                raise ArchiveError(f"{archive}: no member and no end where one should be; the archive is damaged.")
             for member in members:
                 target = _target(staging, member)
                 if member.kind == "file":
@@ -290,7 +297,7 @@ def _judge(archive: Path, members: list[_Member], limits: Limits) -> None:
     if len(members) > limits.members:
         raise ArchiveError(f"{archive}: more than {limits.members} members; accepted are at most that many.")
     total = sum(member.size for member in members)
-    allowed = min(limits.bytes, int(limits.ratio * archive.stat().st_size))
+    allowed = _allowed(archive, limits)
     if any(member.size < 0 for member in members) or total > allowed:
         raise ArchiveError(f"{archive}: its members claim {total} bytes; accepted for its size are {allowed}.")
     files: set[str] = set()
@@ -310,6 +317,11 @@ def _judge(archive: Path, members: list[_Member], limits: Limits) -> None:
         folders |= above
     if both := files & folders:
         raise ArchiveError(f"{archive}: {min(both)!r} is both a file and a folder.")
+
+
+def _allowed(archive: Path, limits: Limits) -> int:
+    """Bytes that an archive of this length may hold."""
+    return min(limits.bytes, int(limits.ratio * archive.stat().st_size))
 
 
 def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
@@ -366,4 +378,4 @@ def _move_in(staging: Path, folder: Path) -> None:
         if source.is_dir():
             target.mkdir(exist_ok=True)
         else:
-            shutil.move(source, target)
+            source.replace(target)

@@ -7,6 +7,7 @@ from 1), which have no published split and make up the test split.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -85,10 +86,10 @@ class DVSGesture(EventDataset):
         return _read_columns(path)
 
 
-def _numbered(files: object, first: int) -> list[Path]:
+def _numbered(files: Iterable[Path], first: int) -> list[Path]:
     """Files whose name is a class number, sorted by folder and class."""
     last = first + len(GESTURES)
-    known = [f for f in files if f.stem.isdecimal() and first <= int(f.stem) < last]  # type: ignore[attr-defined]
+    known = [f for f in files if f.stem.isdecimal() and first <= int(f.stem) < last]
     return sorted(known, key=lambda file: (file.parent.name, int(file.stem)))
 
 
@@ -100,7 +101,8 @@ def _read_columns(path: Path) -> Events:
         raise EventFileError(path, 0, f"not a NumPy array ({error}).") from None
     if not isinstance(table, np.ndarray) or table.ndim != 2 or table.shape[1] != 4 or table.dtype.kind not in "iuf":
         raise EventFileError(path, 0, "no array of numbers of shape [n, 4] with the columns x, y, p, t.")
-    whole = np.asarray(table).astype(np.int64)
+    with np.errstate(invalid="ignore"):  # NaN becomes some number, which then differs
+        whole = np.asarray(table).astype(np.int64)
     if (whole != table).any():
         row = int((whole != table).any(axis=1).argmax())
         raise EventFileError(path, 0, f"row {row}: {table[row].tolist()}; expected whole numbers.")

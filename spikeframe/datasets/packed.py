@@ -8,6 +8,7 @@ it; nothing in it is pickled. Field ``tp`` is 2 t + p.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -22,10 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from spikeframe.datasets.base import EventDataset, Transform
-from spikeframe.datasets.events import EVENT_DTYPE, Events, SensorSize, check_events
+from spikeframe.datasets.events import EVENT_DTYPE, Events, SensorSize, check_events, check_sensor_size
 from spikeframe.errors import DataNotFoundError, EventError, EventFileError
 
 _VERSION = 1
+# NotImplementedError and RuntimeError: zipfile, for versions and encryption that a damaged header claims.
+_DAMAGE = (zipfile.BadZipFile, ValueError, LookupError, TypeError, OSError, EOFError, RuntimeError, struct.error)
+_TABLE = np.dtype("<i8")
 _MEMBERS = ("events.npy", "offsets.npy", "labels.npy", "about.json")
 
 
@@ -71,16 +75,15 @@ def write_packed(
                 "classes": list(classes),
                 "source": dict(source),
             }
-            tables = (np.asarray(offsets, np.int64), np.asarray(labels, np.int64))
+            tables = (np.asarray(offsets, _TABLE), np.asarray(labels, _TABLE))
             sha256 = _finish(digest, *tables, about)
             with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
                 with _member(archive, "events.npy") as member:
-                    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-                    np.lib.format.write_array_header_1_0(member, {**header, "shape": (offsets[-1],)})
+                    member.write(_header(dtype, offsets[-1]))
                     shutil.copyfileobj(spool, member, 1 << 20)
                 for name, table in zip(_MEMBERS[1:3], tables, strict=True):
                     with _member(archive, name) as member:
-                        np.lib.format.write_array(member, table, allow_pickle=False)
+                        member.write(_header(_TABLE, len(table)) + table.tobytes())
                 with _member(archive, "about.json") as member:
                     member.write(json.dumps({**about, "sha256": sha256}).encode())
         part.replace(path)
@@ -117,17 +120,16 @@ class Packed(EventDataset):
             with zipfile.ZipFile(self.path) as archive:
                 places = {name: _place(archive, name) for name in _MEMBERS}
                 about = json.loads(archive.read("about.json"))
-                offsets = _array(self.path, *places["offsets.npy"])
-                labels = _array(self.path, *places["labels.npy"])
-            sensor_size, classes, sha256 = _understood(about)
-            self._place = places["events.npy"]
+            offsets, labels = (_array(self.path, places[name], _TABLE) for name in _MEMBERS[1:3])
+            sensor_size, classes, source, sha256 = _understood(about)
+            self._place = places["events.npy"], _record_dtype(sensor_size)
             self._records = _array(self.path, *self._place)
-            _check_tables(self._records, np.asarray(offsets), np.asarray(labels), len(classes), sensor_size)
-        except (zipfile.BadZipFile, ValueError, KeyError, TypeError, OSError, EOFError, struct.error) as error:
+            _check_tables(len(self._records), offsets, labels, len(classes))
+        except _DAMAGE as error:
             raise EventFileError(self.path, 0, f"not a whole packed event file ({error}); convert it again.") from None
         super().__init__(labels, sensor_size, classes, transform, target_transform)
         self.offsets = np.array(offsets)
-        self.source: dict[str, Any] = about["source"]
+        self.source = source
         self.sha256 = sha256
         if verify:
             digest = hashlib.sha256()
@@ -181,8 +183,8 @@ def _finish(
     digest: Any, offsets: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], about: Mapping[str, Any]
 ) -> str:
     """SHA-256 of events (already in ``digest``), tables and description."""
-    digest.update(offsets.astype("<i8").tobytes())
-    digest.update(labels.astype("<i8").tobytes())
+    digest.update(offsets.tobytes())
+    digest.update(labels.tobytes())
     digest.update(json.dumps(about, sort_keys=True).encode())
     return str(digest.hexdigest())
 
@@ -205,44 +207,39 @@ def _place(archive: zipfile.ZipFile, name: str) -> tuple[int, int]:
     return info.header_offset + 30 + name_length + extra_length, info.file_size
 
 
-def _array(path: Path, first: int, length: int) -> npt.NDArray[Any]:
-    """Map an NPY member of the file into memory."""
+def _array(path: Path, place: tuple[int, int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Map an NPY member of a known type, at (first byte, length), into memory."""
+    first, length = place
     with path.open("rb") as file:
         file.seek(first)
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        start = file.tell()
-    if len(shape) != 1 or start - first + shape[0] * dtype.itemsize != length or dtype.hasobject:
-        raise ValueError("a table's header does not fit its length")
-    if shape[0] == 0:
-        return np.empty(0, dtype)
-    return np.asarray(np.memmap(path, dtype, "r", start, shape))
+        start = file.read(min(length, 4096))
+    # Compared with the header that belongs there, not parsed: a damaged one could say anything.
+    for size in (128, 192):
+        count, rest = divmod(length - size, dtype.itemsize)
+        if rest == 0 and count >= 0 and start[:size] == _header(dtype, count):
+            return np.asarray(np.memmap(path, dtype, "r", first + size, (count,))) if count else np.empty(0, dtype)
+    raise ValueError("a table's header does not fit its place")
 
 
-def _understood(about: Any) -> tuple[SensorSize, list[str], str]:
-    """Sensor size, class names and hash from the description."""
+def _header(dtype: np.dtype[Any], count: int) -> bytes:
+    """What an NPY file of ``count`` items starts with."""
+    stream = io.BytesIO()
+    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(stream, description)
+    return stream.getvalue()
+
+
+def _understood(about: Any) -> tuple[SensorSize, list[str], dict[str, Any], str]:
+    """Sensor size, class names, source and hash from the description."""
     if about["version"] != _VERSION:
         raise ValueError(f"version {about['version']}, this reads version {_VERSION}")
-    width, height, polarities = (int(side) for side in about["sensor_size"])
-    return (width, height, polarities), [str(name) for name in about["classes"]], str(about["sha256"])
+    classes = [str(name) for name in about["classes"]]
+    return check_sensor_size(about["sensor_size"]), classes, dict(about["source"]), str(about["sha256"])
 
 
-def _check_tables(
-    records: npt.NDArray[Any],
-    offsets: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
-    classes: int,
-    sensor_size: SensorSize,
-) -> None:
-    """Raise ValueError unless offsets and labels are tables of these records."""
-    if records.dtype != _record_dtype(sensor_size) or offsets.dtype != np.int64 or labels.dtype != np.int64:
-        raise ValueError("a table has the wrong type")
-    if (
-        len(offsets) != len(labels) + 1
-        or offsets[0] != 0
-        or offsets[-1] != len(records)
-        or (np.diff(offsets) < 0).any()
-    ):
+def _check_tables(records: int, offsets: npt.NDArray[Any], labels: npt.NDArray[Any], classes: int) -> None:
+    """Raise ValueError unless offsets and labels are tables of so many records and classes."""
+    if len(offsets) != len(labels) + 1 or offsets[0] != 0 or offsets[-1] != records or (np.diff(offsets) < 0).any():
         raise ValueError("the table of recordings does not fit the events")
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError("a label has no class")
