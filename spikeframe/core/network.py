@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
+from spikeframe.core.encoding import Frames, Recordings, from_frames, from_recordings
 from spikeframe.core.snapping import Snapped, snap
 from spikeframe.core.wiring import Connection, connection
 from spikeframe.errors import ConfigError, ParameterError, ShapeError, TimeGridError, UnsupportedLayerError
@@ -122,8 +124,9 @@ class Network:
         pending: list[tuple[str, nn.Module]] = []
         for name, layer in layers:
             if isinstance(layer, Neuron):
-                snapping |= _snap_chain(pending, largest)
-                link = connection(pending, shape, order, name)
+                moved, grid = _snap_chain(pending, largest)
+                snapping |= moved
+                link = connection(pending, shape, order, grid, name)
                 populations.append(Population(name, layer, link.shape, link, tuple(n for n, _ in pending)))
                 shape, order, largest, pending = link.shape, link.order, 1.0, []
             elif not isinstance(layer, IGNORED):
@@ -131,9 +134,29 @@ class Network:
         _check_chain(populations, pending)
         return cls(tuple(populations), tuple(input_shape), input_max, _common_dt(populations), module, snapping)
 
+    @cached_property
     def plan(self) -> list[chain.Layer]:
-        """Return what the kernels need, one entry per population."""
+        """What the kernels need, one entry per population."""
         return [population.plan(self.dt) for population in self.populations]
+
+    def encode(self, inputs: Frames | Recordings, steps: int | None = None) -> chain.Events:
+        """Turn frames or event recordings into what `Simulator.run` takes.
+
+        Args:
+            inputs: ``[T, B, ...]`` whole counts, or a list of recordings (structured arrays with x, y, t in µs, p).
+            steps: number of time steps, for recordings.
+
+        Returns:
+            The events on the network's time grid.
+
+        Raises:
+            ShapeError, DTypeError, NonFiniteError, ExactnessError, EventError, TimeGridError: they do not fit.
+        """
+        if isinstance(inputs, (list, tuple)):
+            if steps is None:
+                raise ParameterError("recordings need steps=..., the number of time steps of the run.")
+            return from_recordings(inputs, self.input_shape, self.input_max, self.dt, steps)
+        return from_frames(inputs, self.input_shape, self.input_max)
 
 
 def _leaves(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -177,8 +200,8 @@ def _fold_norms(module: nn.Module, layers: list[tuple[str, nn.Module]]) -> list[
     return kept
 
 
-def _snap_chain(pending: list[tuple[str, nn.Module]], largest: float) -> dict[str, Snapped]:
-    """Snap the weights of one connection in place."""
+def _snap_chain(pending: list[tuple[str, nn.Module]], largest: float) -> tuple[dict[str, Snapped], float]:
+    """Snap the weights of one connection in place; return what moved and the grid its sums lie on."""
     finest = 1.0
     found = {}
     for name, layer in pending:
@@ -194,7 +217,7 @@ def _snap_chain(pending: list[tuple[str, nn.Module]], largest: float) -> dict[st
             layer.weight.data = weight
             if moved is not None and layer.bias is not None:
                 layer.bias.data = moved
-    return found
+    return found, finest * next((s.step for s in found.values()), 1.0)
 
 
 def _check_chain(populations: list[Population], pending: list[tuple[str, nn.Module]]) -> None:
@@ -216,8 +239,3 @@ def _common_dt(populations: list[Population]) -> float:
         listed = ", ".join(f"{p.name}: {p.neuron.dt}" for p in populations)
         raise TimeGridError(f"All neuron layers need the same dt (ms); got {listed}.")
     return float(next(iter(found)) or 0.0)
-
-
-def as_tensor(inputs: Tensor | NDArray[np.generic]) -> Tensor:
-    """Return inputs as a tensor without copying."""
-    return inputs if isinstance(inputs, Tensor) else torch.from_numpy(np.ascontiguousarray(inputs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikeframe.core.counts import Counts
-from spikeframe.core.network import Network, Population, as_tensor
-from spikeframe.errors import DTypeError, ExactnessError, NonFiniteError, ParameterError, ShapeError
+from spikeframe.core.encoding import Frames
+from spikeframe.core.network import Network, Population
+from spikeframe.errors import NonFiniteError, ParameterError, ShapeError
 from spikeframe.kernels import chain
 from spikeframe.neurons import Neuron, Sequential
 
@@ -47,19 +49,59 @@ class Spikes:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a run gave.
+    """What a run gave; each part is worked out when it is first asked for.
 
     Attributes:
-        spikes: per spiking population.
-        outputs: ``[T, B, ...]`` what the last population put out: its membrane if it is a readout, else its spikes.
-        counts: operation counts per population, its synapses included.
-        state: per population the final state, ``[B, ...]`` arrays by name; give it to the next `run` to go on.
+        network: what was run.
+        events: what went in.
+        trains: per population, what the kernels returned.
+        states: per population, the final state in the population's own order.
     """
 
-    spikes: dict[str, Spikes]
-    outputs: NDArray[np.float32]
-    counts: dict[str, Counts]
-    state: dict[str, dict[str, NDArray[Any]]]
+    network: Network
+    events: chain.Events
+    trains: list[chain.Trains]
+    states: list[dict[str, NDArray[Any]]]
+
+    @cached_property
+    def spikes(self) -> dict[str, Spikes]:
+        """Spikes per spiking population, by its name."""
+        return {
+            p.name: _spikes(p, t, self.events, self.network.dt)
+            for p, t in zip(self.network.populations, self.trains, strict=True)
+            if p.neuron.spiking
+        }
+
+    @cached_property
+    def outputs(self) -> NDArray[np.float32]:
+        """``[T, B, ...]`` what the last population put out: its membrane if it is a readout, else its spikes."""
+        last, train, events = self.network.populations[-1], self.trains[-1], self.events
+        if train.output is not None:
+            dense = _to_torch(last, train.output)
+        else:
+            found = self.spikes[last.name]
+            dense = np.zeros((events.samples, events.steps, last.size), np.float32)
+            dense[found.samples, found.steps, found.ids] = 1.0
+        return np.ascontiguousarray(dense.transpose(1, 0, 2)).reshape(events.steps, events.samples, *last.shape)
+
+    @cached_property
+    def counts(self) -> dict[str, Counts]:
+        """Operation counts per population, its synapses included."""
+        found = {}
+        source, count = self.events.source, self.events.count
+        for layer, train in zip(self.network.plan, self.trains, strict=True):
+            found[layer.name] = _count(layer, self.events, source, count, train)
+            source, count = train.neuron, np.ones(train.neuron.size, np.int32)
+        return found
+
+    @cached_property
+    def state(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """Final state per population, ``[B, ...]`` arrays by name; give it to the next `run` to go on."""
+        batch = self.events.samples
+        return {
+            p.name: {n: _to_torch(p, v).reshape(batch, *p.shape) for n, v in values.items()}
+            for p, values in zip(self.network.populations, self.states, strict=True)
+        }
 
 
 class Simulator:
@@ -80,19 +122,16 @@ class Simulator:
         self.network = network
         self.threads = threads or os.cpu_count() or 1
         self._provider = chain.provider(backend)
-
-    @cached_property
-    def _plan(self) -> list[chain.Layer]:
-        return self.network.plan()
+        self._initial = [_initial(population) for population in network.populations]
 
     def run(
-        self, inputs: Tensor | NDArray[Any], state: dict[str, dict[str, NDArray[Any]]] | None = None
+        self, inputs: Frames | chain.Events, state: Mapping[str, Mapping[str, NDArray[Any]]] | None = None
     ) -> Result:
         """Run a batch of samples.
 
         Args:
-            inputs: ``[T, B, ...]`` whole event counts per step (any real type).
-            state: what an earlier run returned, to go on from there; None starts afresh.
+            inputs: ``[T, B, ...]`` whole event counts per step (any real type), or what `Network.encode` made.
+            state: the `state` of an earlier result, to go on from there; None starts afresh.
 
         Returns:
             Spikes, outputs, counts and final state.
@@ -101,83 +140,40 @@ class Simulator:
             ShapeError, DTypeError, NonFiniteError: the inputs are not usable.
             ExactnessError: a count is no whole number or larger than the network's ``input_max``.
         """
-        events = _events(inputs, self.network)
-        batch = events.samples
+        events = inputs if isinstance(inputs, chain.Events) else self.network.encode(inputs)
         states = []
-        for population in self.network.populations:
+        for population, initial in zip(self.network.populations, self._initial, strict=True):
             given = None if state is None else state.get(population.name)
-            states.append(_start(population, batch, given))
-        trains = self._provider.run(self._plan, events, states, self.threads)
+            if given is None:
+                states.append({n: np.repeat(v[np.newaxis], events.samples, axis=0) for n, v in initial.items()})
+            else:
+                states.append(_given(population, events.samples, initial, given))
+        trains = self._provider.run(self.network.plan, events, states, self.threads)
         for population, values in zip(self.network.populations, states, strict=True):
             _check_finite(population, values)
-        spikes = {
-            p.name: _spikes(p, t, events, self.network.dt)
-            for p, t in zip(self.network.populations, trains, strict=True)
-            if p.neuron.spiking
-        }
-        final = {
-            p.name: {n: _to_torch(p, v).reshape(batch, *p.shape) for n, v in values.items()}
-            for p, values in zip(self.network.populations, states, strict=True)
-        }
-        return Result(spikes, self._outputs(trains[-1], events, spikes), self._counts(events, trains), final)
-
-    def _outputs(self, train: chain.Trains, events: chain.Events, spikes: dict[str, Spikes]) -> NDArray[np.float32]:
-        last = self.network.populations[-1]
-        if train.output is not None:
-            dense = _to_torch(last, train.output)
-        else:
-            found = spikes[last.name]
-            dense = np.zeros((events.samples, events.steps, last.size), np.float32)
-            dense[found.samples, found.steps, found.ids] = 1.0
-        return np.ascontiguousarray(dense.transpose(1, 0, 2)).reshape(events.steps, events.samples, *last.shape)
-
-    def _counts(self, events: chain.Events, trains: list[chain.Trains]) -> dict[str, Counts]:
-        found = {}
-        source, count = events.source, events.count
-        for population, layer, train in zip(self.network.populations, self._plan, trains, strict=True):
-            found[population.name] = _count(layer, events, source, count, train)
-            source, count = train.neuron, np.ones(train.neuron.size, np.float32)
-        return found
+        return Result(self.network, events, trains, states)
 
 
-def _events(inputs: Any, network: Network) -> chain.Events:
-    """Turn dense counts into events, checked."""
-    x = as_tensor(inputs)
-    if x.ndim != 2 + len(network.input_shape) or tuple(x.shape[2:]) != network.input_shape:
-        raise ShapeError(f"inputs have shape {tuple(x.shape)}; expected [T, B, {', '.join(map(str, network.input_shape))}].")
-    if x.is_complex() or x.dtype == torch.bool:
-        raise DTypeError(f"inputs are {x.dtype}; expected event counts of an integer or float type.")
-    steps, samples = x.shape[:2]
-    array = x.detach().reshape(steps, samples, prod(network.input_shape)).transpose(0, 1).numpy()
-    sample, step, source = np.nonzero(array)
-    values = array[sample, step, source].astype(np.float64)
-    if not np.isfinite(values).all():
-        i = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise NonFiniteError(f"inputs[{step[i]}, {sample[i]}] (time, sample), channel {source[i]}: {values[i]} is not finite.")
-    wrong = np.flatnonzero((values != np.rint(values)) | (np.abs(values) > network.input_max))
-    if wrong.size:
-        i = int(wrong[0])
-        raise ExactnessError(
-            f"inputs[{step[i]}, {sample[i]}] (time, sample), channel {source[i]}: {values[i]:g} must be a whole number of at most "
-            f"{network.input_max}; make the network with a larger input_max, or saturate the frames."
-        )
-    place = sample * steps + step
-    start = np.concatenate([[0], np.cumsum(np.bincount(place, minlength=samples * steps))]).astype(np.int64)
-    return chain.Events(start, source.astype(np.int32), values.astype(np.float32), int(samples), int(steps))
+def _initial(population: Population) -> dict[str, NDArray[Any]]:
+    """Return each state variable at the start, ``[neurons]`` in the population's own order."""
+    state = population.neuron.initial_state((1, *population.shape))
+    values = {name: value.numpy().reshape(population.size) for name, value in zip(state._fields, state, strict=True)}
+    return {name: np.ascontiguousarray(population.connection.to_own_order(value)) for name, value in values.items()}
 
 
-def _start(population: Population, batch: int, given: dict[str, NDArray[Any]] | None) -> dict[str, NDArray[Any]]:
-    """Return the state to begin with, ``[samples, neurons]`` in the population's own order."""
-    initial = population.neuron.initial_state((batch, *population.shape))
-    fresh = {name: value.numpy() for name, value in zip(initial._fields, initial, strict=True)}
-    if given is not None:
-        for name, value in fresh.items():
-            if name not in given or np.shape(given[name]) != value.shape:
-                got = np.shape(given[name]) if name in given else "nothing"
-                raise ShapeError(f"{population.name}: state {name!r} has shape {got}, expected {value.shape}.")
-        fresh = {name: np.asarray(given[name], value.dtype) for name, value in fresh.items()}
-    flat = {name: value.reshape(batch, population.size) for name, value in fresh.items()}
-    return {name: np.array(population.connection.to_own_order(value), order="C") for name, value in flat.items()}
+def _given(
+    population: Population, batch: int, initial: dict[str, NDArray[Any]], given: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Return a state that a caller handed in, checked, ``[samples, neurons]`` in the population's own order."""
+    expected = (batch, *population.shape)
+    found = {}
+    for name, like in initial.items():
+        if name not in given or np.shape(given[name]) != expected:
+            got = np.shape(given[name]) if name in given else "nothing"
+            raise ShapeError(f"{population.name}: state {name!r} has shape {got}, expected {expected}.")
+        flat = np.asarray(given[name], like.dtype).reshape(batch, population.size)
+        found[name] = np.array(population.connection.to_own_order(flat), order="C")
+    return found
 
 
 def _to_torch(population: Population, values: NDArray[Any]) -> NDArray[Any]:
@@ -201,8 +197,10 @@ def _spikes(population: Population, train: chain.Trains, events: chain.Events, d
     place = np.repeat(np.arange(events.samples * events.steps), np.diff(train.start))
     sample, step = np.divmod(place, max(events.steps, 1))
     ids = population.connection.to_torch_order(train.neuron)
-    order = np.lexsort((ids, step, sample))
-    return Spikes(sample[order], step[order], ids[order], dt)
+    if population.connection.order is not None:
+        by_id = np.lexsort((ids, place))
+        ids = ids[by_id]
+    return Spikes(sample, step, ids, dt)
 
 
 def _count(layer: chain.Layer, events: chain.Events, source: Any, count: Any, train: chain.Trains) -> Counts:
@@ -243,7 +241,7 @@ def _count(layer: chain.Layer, events: chain.Events, source: Any, count: Any, tr
     )
 
 
-def differing_spikes(network: Network, inputs: Tensor | NDArray[Any], result: Result) -> int:
+def differing_spikes(network: Network, inputs: Frames, result: Result) -> int:
     """Count where an event-driven run differs from the step-by-step torch forward of ``network.module``.
 
     Args:
@@ -268,7 +266,7 @@ def differing_spikes(network: Network, inputs: Tensor | NDArray[Any], result: Re
         for neuron in neurons:
             neuron.backend = "torch"
         with torch.no_grad():
-            model(as_tensor(inputs).float())
+            model(torch.as_tensor(inputs).float())
     finally:
         for handle in handles:
             handle.remove()

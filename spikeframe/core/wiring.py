@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from spikeframe.errors import ShapeError, UnsupportedLayerError
-from spikeframe.kernels.synapses import Lists, Rows, Stencil, Synapses
+from spikeframe.kernels.synapses import Lists, Rows, Stencil, Synapses, whole
 from spikeframe.neurons import SumPool2d
 
 Named = list[tuple[str, nn.Module]]
@@ -46,13 +46,14 @@ class Connection:
         return neurons.astype(np.int64) if self.order is None else self.order[neurons]
 
 
-def connection(layers: Named, shape: tuple[int, ...], order: Order | None, name: str) -> Connection:
+def connection(layers: Named, shape: tuple[int, ...], order: Order | None, grid: float, name: str) -> Connection:
     """Build the synapses that a chain of layers between two populations stands for.
 
     Args:
         layers: names and layers, weights already snapped.
         shape: shape of the source neurons.
         order: the sources' own order (see `Connection`).
+        grid: power of two that every weight is a multiple of, pooling included.
         name: the target population, for errors.
 
     Returns:
@@ -67,9 +68,9 @@ def connection(layers: Named, shape: tuple[int, ...], order: Order | None, name:
         raise UnsupportedLayerError(f"{weighted[1][0]}: two weight layers without neurons between them ({weighted[0][0]} before); put neurons between.")
     out_shape = _out_shape(layers, shape, name)
     bias = _bias(layers, shape, weighted)
-    own = _fast(layers, shape, order, out_shape)
+    own = _fast(layers, shape, order, grid, out_shape)
     if own is None:
-        link = Connection(_probed(layers, shape, order, bias), None, out_shape, None)
+        link = Connection(_probed(layers, shape, order, grid, bias), None, out_shape, None)
     else:
         channels_last = isinstance(own, Stencil)
         link = Connection(own, None, out_shape, _channels_last(out_shape) if channels_last else None)
@@ -149,7 +150,9 @@ def _simple_pool(layer: nn.Module) -> tuple[int, float] | None:
     return k, 1.0 / (layer.divisor_override or k * k)
 
 
-def _fast(layers: Named, shape: tuple[int, ...], order: Order | None, out_shape: tuple[int, ...]) -> Synapses | None:
+def _fast(
+    layers: Named, shape: tuple[int, ...], order: Order | None, grid: float, out_shape: tuple[int, ...]
+) -> Synapses | None:
     """Return whole rows or a stencil where the chain is pooling and then one weight layer."""
     index = next((i for i, (_, layer) in enumerate(layers) if isinstance(layer, (nn.Linear, nn.Conv2d))), None)
     if index is None or any(not isinstance(layer, nn.Flatten) for _, layer in layers[index + 1 :]):
@@ -162,15 +165,14 @@ def _fast(layers: Named, shape: tuple[int, ...], order: Order | None, out_shape:
     if isinstance(layer, nn.Linear):
         if len(middle) != 1:
             return None
-        weight = np.ascontiguousarray(layer.weight.detach().numpy().T * np.float32(factor))
-        return Rows(weight, place.astype(np.int32))
+        return Rows(whole(layer.weight.detach().numpy().T * np.float32(factor), grid), place.astype(np.int32), np.float32(grid))
     if not isinstance(layer, nn.Conv2d) or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         return None
     if len(out_shape) != 3 or layer.groups != 1:
         return None
     c, y, x = np.unravel_index(np.maximum(place, 0), middle)
     return Stencil(
-        weight=np.ascontiguousarray(layer.weight.detach().numpy().transpose(1, 2, 3, 0) * np.float32(factor)),
+        weight=whole(layer.weight.detach().numpy().transpose(1, 2, 3, 0) * np.float32(factor), grid),
         channel=np.where(place >= 0, c, -1).astype(np.int32),
         y=y.astype(np.int32),
         x=x.astype(np.int32),
@@ -178,10 +180,13 @@ def _fast(layers: Named, shape: tuple[int, ...], order: Order | None, out_shape:
         stride=(layer.stride[0], layer.stride[1]),
         padding=(int(layer.padding[0]), int(layer.padding[1])),
         dilation=(layer.dilation[0], layer.dilation[1]),
+        scale=np.float32(grid),
     )
 
 
-def _probed(layers: Named, shape: tuple[int, ...], order: Order | None, bias: NDArray[np.float32] | None) -> Lists:
+def _probed(
+    layers: Named, shape: tuple[int, ...], order: Order | None, grid: float, bias: NDArray[np.float32] | None
+) -> Lists:
     """Read the synapses off the layers themselves, by sending a unit through each source."""
     sources = prod(shape)
     size = prod(_out_shape(layers, shape, ""))
@@ -199,5 +204,6 @@ def _probed(layers: Named, shape: tuple[int, ...], order: Order | None, bias: ND
         targets.append(columns.astype(np.int32))
         weights.append(answer[rows, columns].astype(np.float32))
     start = np.cumsum(np.concatenate(starts))
-    empty = np.zeros(0)
-    return Lists(start, np.concatenate([empty, *targets]).astype(np.int32), np.concatenate([empty, *weights]).astype(np.float32), size)
+    weight = np.concatenate([np.zeros(0, np.float32), *weights])
+    target = np.concatenate([np.zeros(0, np.int32), *targets])
+    return Lists(start, target, whole(weight, grid), size, np.float32(grid))

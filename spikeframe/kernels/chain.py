@@ -64,7 +64,7 @@ class Events:
 
     start: NDArray[np.int64]
     source: NDArray[np.int32]
-    count: NDArray[np.float32]
+    count: NDArray[np.int32]
     samples: int
     steps: int
 

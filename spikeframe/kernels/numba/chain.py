@@ -29,12 +29,12 @@ _RECORD_LIMIT = 1 << 24
 _POPULATION = '''
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def update(lo, hi, acc, {bias}flags, {arrays}):
+def update(lo, hi, acc, scale, {bias}flags, {arrays}):
     """One step for neurons lo..hi; returns whether any spiked."""
     hit = I(0)
     for j in range(lo, hi):
-        {x} = acc[j]{plus_bias}
-        acc[j] = ZERO
+        {x} = F(acc[j]) * scale{plus_bias}
+        acc[j] = I(0)
         {body}
         {store}
     return hit
@@ -86,7 +86,7 @@ def rouse(n, block, awake, {arrays}):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def tick(t, n, block, acc, flags, words, touched, awake, valid, neuron, {arrays}):
+def tick(t, n, block, acc, scale, flags, words, touched, awake, valid, neuron, {arrays}):
     """Advance the blocks that need it to the end of step t; returns (spikes, neuron updates)."""
     found = 0
     updates = 0
@@ -99,7 +99,7 @@ def tick(t, n, block, acc, flags, words, touched, awake, valid, neuron, {arrays}
         if valid[b] < t:
             updates += (hi - lo) * silent(lo, hi, t - valid[b], {arrays})
         updates += hi - lo
-        if update(lo, hi, acc, flags, {arrays}):
+        if update(lo, hi, acc, scale, flags, {arrays}):
             found = collect(lo, hi, flags, words, neuron, found)
         valid[b] = t + 1
         awake[b] = awake_after(lo, hi, {arrays})
@@ -198,14 +198,14 @@ def _step(layer: Layer, i: int, arrays: str) -> list[str]:
     bias = f"{p}bias, " if layer.bias is not None else ""
     lines = ["if b > a:", f"    {_deliver_call(layer, p)}"]
     if not layer.program.spikes:
-        return [*lines, f"update{i}(0, {p}n, {p}acc, {bias}{p}output[sample, t], {arrays})", f"done[sample, {i}] += {p}n"]
+        return [*lines, f"update{i}(0, {p}n, {p}acc, {p}scale, {bias}{p}output[sample, t], {arrays})", f"done[sample, {i}] += {p}n"]
     if layer.lazy:
-        work = f"{p}acc, {p}flags, {p}words, {p}touched, {p}awake, {p}valid, {p}now"
+        work = f"{p}acc, {p}scale, {p}flags, {p}words, {p}touched, {p}awake, {p}valid, {p}now"
         lines += [f"found, updates = tick{i}(t, {p}n, {p}block, {work}, {arrays})", f"done[sample, {i}] += updates"]
     else:
         lines += [
             "found = 0",
-            f"if update{i}(0, {p}n, {p}acc, {bias}{p}flags, {arrays}):",
+            f"if update{i}(0, {p}n, {p}acc, {p}scale, {bias}{p}flags, {arrays}):",
             f"    found = collect{i}(0, {p}n, {p}flags, {p}words, {p}now, 0)",
             f"done[sample, {i}] += {p}n",
         ]
@@ -222,7 +222,7 @@ def _step(layer: Layer, i: int, arrays: str) -> list[str]:
 def _workspace(layer: Layer, p: str) -> list[str]:
     """Statements that allocate what a layer needs during a run."""
     lines = [
-        f"{p}acc = np.zeros({p}n, np.float32)",
+        f"{p}acc = np.zeros({p}n, np.int32)",
         f"{p}touched = np.zeros((max({p}n, 1) + {p}block - 1) // {p}block, np.uint8)",
     ]
     if layer.program.spikes:
@@ -230,7 +230,7 @@ def _workspace(layer: Layer, p: str) -> list[str]:
             f"{p}flags = np.zeros((max({p}n, 1) + 7) // 8 * 8, np.uint8)",
             f"{p}words = {p}flags.view(np.uint64)",
             f"{p}now = np.empty({p}n, np.int32)",
-            f"{p}ones = np.ones({p}n, np.float32)",
+            f"{p}ones = np.ones({p}n, np.int32)",
             f"{p}at = 0",
         ]
     if layer.lazy:
@@ -269,7 +269,7 @@ def _driver(layers: list[Layer], modules: list[str]) -> str:
 def _layer_arguments(layer: Layer, i: int) -> list[str]:
     """Return the driver's parameters for one layer, in the order of `_layer_values`."""
     p = f"l{i}_"
-    names = [f"{p}n", f"{p}block", *_synapse_arguments(layer, p)[0], *_coefficient_arguments(layer, p)[0]]
+    names = [f"{p}n", f"{p}block", f"{p}scale", *_synapse_arguments(layer, p)[0], *_coefficient_arguments(layer, p)[0]]
     names += [f"{p}bias"] * (layer.bias is not None)
     names += [f"{p}s_{identifier(s)}" for s in layer.program.names("state")]
     return [*names, f"{p}record" if layer.program.spikes else f"{p}output"]
@@ -278,7 +278,7 @@ def _layer_arguments(layer: Layer, i: int) -> list[str]:
 def _layer_values(layer: Layer, states: dict[str, Array], out: Array) -> list[Any]:
     """Return the driver's arguments for one layer; `out` takes its spikes or its graded output."""
     block = max(1, layer.neurons) if isinstance(layer.synapses, Rows) else BLOCK
-    values = [layer.neurons, block, *_synapse_arguments(layer, "")[1], *_coefficient_arguments(layer, "")[1]]
+    values = [layer.neurons, block, layer.synapses.scale, *_synapse_arguments(layer, "")[1], *_coefficient_arguments(layer, "")[1]]
     values += [] if layer.bias is None else [layer.bias]
     values += [states[name] for name in layer.program.names("state")]
     return [*values, out]

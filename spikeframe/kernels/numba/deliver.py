@@ -1,7 +1,7 @@
 """Delivery of events into a layer's accumulators, one compiled function per form of synapses.
 
-Weights lie on a power-of-two grid, so the order of these additions changes no bit. Each function adds the events
-``[a, b)`` of `source` and marks the blocks of neurons that it reached.
+Accumulators and weights are integers (units of a power-of-two grid), so the order of these additions changes nothing.
+Each function adds the events ``[a, b)`` of `source` and marks the blocks of neurons that it reached.
 """
 
 from __future__ import annotations
@@ -12,20 +12,31 @@ from numba import njit
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def rows(source, count, a, b, weight, row, acc, touched):  # type: ignore[no-untyped-def]
-    """Deliver through `spikeframe.kernels.synapses.Rows`."""
-    n = weight.shape[1]
-    for e in range(a, b):
+    """Deliver through `spikeframe.kernels.synapses.Rows`; four unit events at a time share a pass over the targets."""
+    n = acc.size
+    e = a
+    while e < b:
+        if e + 4 <= b and count[e] == 1 and count[e + 1] == 1 and count[e + 2] == 1 and count[e + 3] == 1:
+            r0, r1, r2, r3 = row[source[e]], row[source[e + 1]], row[source[e + 2]], row[source[e + 3]]
+            if min(min(r0, r1), min(r2, r3)) >= 0:
+                w0, w1, w2, w3 = weight[r0], weight[r1], weight[r2], weight[r3]
+                for j in range(n):
+                    acc[j] += (np.int32(w0[j]) + np.int32(w1[j])) + (np.int32(w2[j]) + np.int32(w3[j]))
+                touched[0] = 1
+                e += 4
+                continue
         r = row[source[e]]
-        if r < 0:
-            continue
-        c = count[e]
-        if c == np.float32(1.0):
-            for j in range(n):
-                acc[j] += weight[r, j]
-        else:
-            for j in range(n):
-                acc[j] += weight[r, j] * c
-        touched[0] = 1
+        if r >= 0:
+            w = weight[r]
+            c = count[e]
+            if c == 1:
+                for j in range(n):
+                    acc[j] += np.int32(w[j])
+            else:
+                for j in range(n):
+                    acc[j] += np.int32(w[j]) * c
+            touched[0] = 1
+        e += 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -51,7 +62,7 @@ def stencil(source, count, a, b, weight, channel, ys, xs, geometry, acc, touched
                 w = weight[ci, ky, kx]
                 part = acc[o : o + channels]
                 for j in range(channels):
-                    part[j] += w[j] * c
+                    part[j] += np.int32(w[j]) * c
                 for q in range(o // block, (o + channels - 1) // block + 1):
                     touched[q] = 1
 
@@ -63,5 +74,5 @@ def lists(source, count, a, b, start, target, weight, block, acc, touched):  # t
         s = source[e]
         c = count[e]
         for i in range(start[s], start[s + 1]):
-            acc[target[i]] += weight[i] * c
+            acc[target[i]] += np.int32(weight[i]) * c
             touched[target[i] // block] = 1

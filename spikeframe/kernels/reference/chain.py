@@ -25,7 +25,7 @@ class ReferenceChain:
                     x = np.zeros(layer.neurons, np.float32)
                     for source, count in zip(sources, counts, strict=True):
                         targets, weights = layer.synapses.of(int(source))
-                        np.add.at(x, targets, weights * count)
+                        np.add.at(x, targets, weights * np.float32(count))
                     if layer.bias is not None:
                         x = x + layer.bias
                     values = {layer.program.names("input")[0]: x, **layer.coefficients}
@@ -36,7 +36,7 @@ class ReferenceChain:
                         states[i][name][sample] = value
                     outputs[i][sample, t] = out
                     sources = np.flatnonzero(out).astype(np.int32)
-                    counts = np.ones(sources.size, np.float32)
+                    counts = np.ones(sources.size, np.int32)
                     spikes[i].append(sources)
         trains = []
         for i, layer in enumerate(layers):
