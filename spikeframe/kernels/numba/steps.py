@@ -27,6 +27,7 @@ from spikeframe.kernels.trace import FLOAT, Program
 WIDTH = 1024
 #: Below this many neuron-steps a second thread costs more than it saves.
 _ALONE = 1 << 17
+CORES = os.cpu_count() or 1
 
 _HEADER = '''"""{title}: generated from a traced step; do not edit."""
 
@@ -214,12 +215,15 @@ def _backward_module(
 
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="spikeframe")
+    return ThreadPoolExecutor(max_workers=max(1, CORES - 1), thread_name_prefix="spikeframe")
 
 
 def in_ranges(work: Callable[[int, int], object], items: int, threads: int) -> None:
     """Call ``work(lo, hi)`` on contiguous ranges of ``range(items)``, one a thread, the first on this one."""
-    parts = max(1, min(threads, items, (os.cpu_count() or 1)))
+    parts = min(threads, items, CORES)
+    if parts <= 1:
+        work(0, items)
+        return
     cuts = [items * i // parts for i in range(parts + 1)]
     rest = [_pool().submit(work, cuts[i], cuts[i + 1]) for i in range(1, parts)]
     work(cuts[0], cuts[1])
@@ -227,13 +231,16 @@ def in_ranges(work: Callable[[int, int], object], items: int, threads: int) -> N
         future.result()
 
 
-def _prepared(function: Any, what: str, arguments: list[Any]) -> None:
-    """Compile (or load from the cache) for these argument types by running over an empty range."""
-    if not function.signatures:
+_compiled: set[tuple[int, bool]] = set()
+
+
+def prepared(function: Any, what: str, arguments: list[Any]) -> None:
+    """Compile (or load from the cache) for these argument types by running over an empty range, once."""
+    key = (id(function), all(a.flags.writeable for a in arguments if isinstance(a, np.ndarray)))
+    if key not in _compiled:
         with source.compiling(what):
             function(0, 0, *arguments)
-    else:
-        function(0, 0, *arguments)
+        _compiled.add(key)
 
 
 def _coefficient_arguments(program: Program, coefficients: Mapping[str, Array]) -> list[Any]:
@@ -269,7 +276,7 @@ class NumbaSteps:
         for name in program.names("state"):
             arguments += [states[name], last[name], kept[name]]
         function = _forward_module(program, per_neuron, dtype).forward
-        _prepared(function, f"the forward kernel ({dtype})", arguments)
+        prepared(function, f"the forward kernel ({dtype})", arguments)
         threads = 1 if steps * width < _ALONE else threads
         in_ranges(lambda lo, hi: function(lo, hi, *arguments), blocks, threads)
         return Forward(out, last, kept if every else {}, _first_bad(bad_at, inputs))
@@ -291,7 +298,7 @@ class NumbaSteps:
         arguments += [g_out, *(checkpoints[name] for name in program.names("state")), *gradients.values()]
         arguments += [*g_inputs, *sums.values()]
         function = _backward_module(program, program.derivative, per_neuron, dtype, wanted).backward
-        _prepared(function, f"the backward kernel ({dtype})", arguments)
+        prepared(function, f"the backward kernel ({dtype})", arguments)
         threads = 1 if steps * width < _ALONE else threads
         in_ranges(lambda lo, hi: function(lo, hi, *arguments), blocks, threads)
         reduced = {name: coefficient_gradient(value, coefficients[name]) for name, value in sums.items()}
