@@ -12,6 +12,7 @@ import argparse
 import gzip
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -146,7 +147,7 @@ def to_vector(camera: Camera) -> Floats:
 
 def to_camera(vector: Floats, like: Camera) -> Camera:
     """The camera that :func:`to_vector` turned into numbers."""
-    shape = {name: float(np.exp(value)) for name, value in zip(SHAPE, vector, strict=False)}
+    shape: dict[str, Any] = {name: float(np.exp(value)) for name, value in zip(SHAPE, vector, strict=False)}
     points = vector[len(SHAPE) :].reshape(-1, 2)
     path = tuple((t, float(x), float(y)) for (t, *_), (x, y) in zip(like.path, points, strict=True))
     return replace(like, **shape, path=path)

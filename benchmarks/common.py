@@ -101,7 +101,9 @@ def table(rows: list[list[Any]], head: list[str]) -> str:
     widths = [max(len(line[i]) for line in [head, *text]) for i in range(len(head))]
     lines = ["  ".join(h.rjust(w) if i else h.ljust(w) for i, (h, w) in enumerate(zip(head, widths, strict=True)))]
     lines.append("  ".join("-" * w for w in widths))
-    lines += ["  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))) for r in text]
+    lines += [
+        "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))) for r in text
+    ]
     return "\n".join(lines)
 
 

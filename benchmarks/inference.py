@@ -3,15 +3,17 @@
     python benchmarks/inference.py [--data FOLDER] [--json FILE]
 
 A 2312-512-10 LIF network, batch 1, 100 steps, on random input of 0.1 to 20 % density and, with ``--data`` (a folder
-with N-MNIST in tonic's layout), on real recordings in 1 ms steps. Before anything is timed, the event-driven run must equal the torch
-forward to the bit. ``torch dense`` is the best of several dense forms; ``torch embedding_bag`` gathers rows of active
-inputs, the fastest that stock torch offers for sparse input.
+with N-MNIST in tonic's layout), on real recordings in 1 ms steps. Before anything is timed, the event-driven run must
+equal the torch forward to the bit. ``torch dense`` is the best of several dense forms; ``torch embedding_bag`` gathers
+rows of active inputs, the fastest that stock torch offers for sparse input.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from common import interleaved_seconds, table, write_json
@@ -26,6 +28,8 @@ SHAPE = (2, 34, 34)
 DENSITIES = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2]
 TAU, DT = 20.0, 1.0
 
+Form = Callable[[], torch.Tensor]
+
 
 def network(density: float) -> Sequential:
     """Make a network whose hidden layer fires a few percent of the time at this input density."""
@@ -37,9 +41,9 @@ def network(density: float) -> Sequential:
     return Sequential(nn.Flatten(), first, LIF(dt=DT, tau_m=TAU), second, LI(dt=DT, tau_m=TAU))
 
 
-def dense_forms(net: sf.Network, x: torch.Tensor) -> dict[str, object]:
+def dense_forms(net: sf.Network, x: torch.Tensor) -> dict[str, Form]:
     """Return the dense torch forms of the same network, as functions of nothing."""
-    w1, w2 = net.module[1].weight, net.module[3].weight
+    w1, w2 = net.module.get_parameter("1.weight"), net.module.get_parameter("3.weight")
     decay = torch.exp(torch.tensor(-DT / TAU))
     flat = x.flatten(2).float()
     weight_t = w1.t().contiguous()
@@ -68,14 +72,17 @@ def dense_forms(net: sf.Network, x: torch.Tensor) -> dict[str, object]:
         return dynamics((flat.reshape(-1, 2312) @ w1.t()).reshape(STEPS, 1, HIDDEN))
 
     def fused() -> torch.Tensor:
-        return net.module(x.float())[0]
+        out: torch.Tensor = net.module(x.float())[0]
+        return out
 
     step, _, source = flat.nonzero(as_tuple=True)
     offsets = torch.searchsorted(step, torch.arange(STEPS))
     weights = flat[step, 0, source]
 
     def embedding_bag() -> torch.Tensor:
-        return dynamics(nn.functional.embedding_bag(source, weight_t, offsets, mode="sum", per_sample_weights=weights).unsqueeze(1))
+        return dynamics(
+            nn.functional.embedding_bag(source, weight_t, offsets, mode="sum", per_sample_weights=weights).unsqueeze(1)
+        )
 
     return {
         "torch step by step": step_by_step,
@@ -85,11 +92,11 @@ def dense_forms(net: sf.Network, x: torch.Tensor) -> dict[str, object]:
     }
 
 
-def peers(x: torch.Tensor, net: sf.Network) -> dict[str, object]:
+def peers(x: torch.Tensor, net: sf.Network) -> dict[str, Form]:
     """Return the same network in norse and snnTorch where they are installed."""
-    found: dict[str, object] = {}
+    found: dict[str, Form] = {}
     flat = x.flatten(2).float()
-    w1, w2 = net.module[1].weight, net.module[3].weight
+    w1, w2 = net.module.get_parameter("1.weight"), net.module.get_parameter("3.weight")
     try:
         import snntorch
 
@@ -128,7 +135,7 @@ def peers(x: torch.Tensor, net: sf.Network) -> dict[str, object]:
     return found
 
 
-def measure(x: torch.Tensor, label: str, rounds: int) -> dict[str, object]:
+def measure(x: torch.Tensor, label: str, rounds: int) -> dict[str, Any]:
     """Time every form on one sample ``[T, 1, 2, 34, 34]``."""
     density = float((x != 0).float().mean())
     net = sf.Network.from_module(network(max(density, 1e-4)), SHAPE, input_max=64)
@@ -137,10 +144,14 @@ def measure(x: torch.Tensor, label: str, rounds: int) -> dict[str, object]:
     result = sim.run(events)
     if differing_spikes(net, x, result):
         raise SystemExit("the event-driven run differs from the torch forward: nothing is timed")
-    works = {"spikeframe event-driven": lambda: sim.run(events).outputs, **dense_forms(net, x), **peers(x, net)}
+    forms = dense_forms(net, x)
+    works: dict[str, Callable[[], object]] = {"spikeframe event-driven": lambda: sim.run(events).outputs, **forms}
+    works |= peers(x, net)
     with torch.no_grad():
-        for name, work in works.items():
-            if name.startswith("torch") and not torch.allclose(work().reshape(-1), torch.from_numpy(result.outputs).reshape(-1), atol=1e-3):
+        for name, form in forms.items():
+            if name.startswith("torch") and not torch.allclose(
+                form().reshape(-1), torch.from_numpy(result.outputs).reshape(-1), atol=1e-3
+            ):
                 raise SystemExit(f"{name} computes something else: nothing is timed")
         seconds = interleaved_seconds(works, rounds=rounds)
     ours = seconds["spikeframe event-driven"]
@@ -189,7 +200,14 @@ def main() -> None:
             results.append(measure(x, f"N-MNIST test {i}", options.rounds))
     names = list(results[0]["microseconds_per_sample"])
     rows = [
-        [r["input"], f"{r['density']:.2%}", f"{r['hidden_rate']:.2%}", *(r["microseconds_per_sample"][n] for n in names), r["over_best_dense_torch"], r["over_embedding_bag"]]
+        [
+            r["input"],
+            f"{r['density']:.2%}",
+            f"{r['hidden_rate']:.2%}",
+            *(r["microseconds_per_sample"][n] for n in names),
+            r["over_best_dense_torch"],
+            r["over_embedding_bag"],
+        ]
         for r in results
     ]
     print(f"Microseconds a sample of {STEPS} steps, 2312-{HIDDEN}-{CLASSES}, batch 1, medians")

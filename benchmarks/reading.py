@@ -16,6 +16,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ def each(function: Callable[[Any], object], items: Sequence[Any]) -> Callable[[]
     return run
 
 
+def after(read: Callable[[Any], Any], turn: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Read a file and turn its events into something else."""
+    return lambda name: turn(read(name))
+
+
 def agree(name: str, same: bool) -> None:
     """Stop unless the results are the same."""
     if not same:
@@ -75,7 +81,7 @@ def row(name: str, events: int, ours: tuple[float, float], theirs: tuple[float, 
     return line
 
 
-def check_frames(name: str, arrays: list[Events], foreign: list[Events], transform: Any, **division: int) -> None:
+def check_frames(name: str, arrays: list[Events], foreign: list[Events], transform: Any, **division: Any) -> None:
     """Hold our frames against tonic's, which leave out the tail: the same windows, and the rest as reported."""
     for mine, theirs in zip(arrays[::10], foreign[::10], strict=True):
         expected = transform(theirs.copy())
@@ -107,7 +113,7 @@ def measure(data: Path, files: int, repeats: int) -> list[dict[str, Any]]:
 
     lines: list[dict[str, Any]] = []
     compare("N-MNIST, open and read", readers.read_nmnist, lambda name: read_mnist_file(name, dtype), (names, names))
-    divisions: dict[str, dict[str, int]] = {
+    divisions: dict[str, dict[str, Any]] = {
         "10 bins": {"n_time_bins": 10},
         "100 bins": {"n_time_bins": 100},
         "1 ms windows": {"time_window": WINDOW},
@@ -115,13 +121,13 @@ def measure(data: Path, files: int, repeats: int) -> list[dict[str, Any]]:
     for label, division in divisions.items():
         transform = tonic.transforms.ToFrame(sensor_size=SIZE, **division)
         check_frames(f"frames, {label}", arrays, foreign, transform, **division)
-        compare(f"frames, {label}", lambda e, d=division: to_frames(e, SIZE, **d), transform, (arrays, foreign))
+        compare(f"frames, {label}", partial(to_frames, sensor_size=SIZE, **division), transform, (arrays, foreign))
     for label, division in divisions.items():
         transform = tonic.transforms.ToFrame(sensor_size=SIZE, **division)
         compare(
             f"read + frames, {label}",
-            lambda name, d=division: to_frames(readers.read_nmnist(name).events, SIZE, **d),
-            lambda name, t=transform: t(read_mnist_file(name, dtype)),
+            after(lambda name: readers.read_nmnist(name).events, partial(to_frames, sensor_size=SIZE, **division)),
+            after(lambda name: read_mnist_file(name, dtype), transform),
             (names, names),
         )
     alone: list[tuple[str, Callable[[Any], object]]] = [
@@ -129,12 +135,13 @@ def measure(data: Path, files: int, repeats: int) -> list[dict[str, Any]]:
         ("sparse frames, 1 ms windows", lambda e: to_sparse(e, SIZE, time_window=WINDOW)),
     ]
     for name, function in alone:
-        lines.append(row(name, events, *seconds([each(function, arrays)], repeats), None))
+        (taken,) = seconds([each(function, arrays)], repeats)
+        lines.append(row(name, events, taken, None))
     for name, file in CAMERA_FILES.items():
         if (data / file).exists():
             count = readers.read(data / file).events.size
-            taken = seconds([each(readers.read, 10 * [data / file])], repeats)
-            lines.append(row(f"{name}, open and read", 10 * count, *taken, None))
+            (taken,) = seconds([each(readers.read, 10 * [data / file])], repeats)
+            lines.append(row(f"{name}, open and read", 10 * count, taken, None))
     return lines
 
 

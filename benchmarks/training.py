@@ -17,6 +17,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from common import PeakMemory, copy_bandwidth, interleaved_seconds, table, write_json
@@ -33,14 +35,15 @@ class ATan(torch.autograd.Function):
     """Heaviside with the arctangent surrogate, a = 2."""
 
     @staticmethod
-    def forward(ctx, u):
+    def forward(ctx: Any, u: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(u)
         return (u >= 0).to(u.dtype)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
         (u,) = ctx.saved_tensors
-        return gradient / (1 + (torch.pi * u).square())
+        gradient: torch.Tensor = gradients[0] / (1 + (torch.pi * u).square())
+        return gradient
 
 
 def spikeframe_layer() -> Layer:
@@ -56,7 +59,7 @@ def torch_loop() -> Layer:
         out = []
         for step in x.unbind(0):
             v = v * DECAY + step
-            z = ATan.apply(v - 1.0)
+            z = ATan.apply(v - 1.0)  # type: ignore[no-untyped-call]
             v = v - z
             out.append(z)
         return torch.stack(out)
@@ -104,7 +107,8 @@ def spikingjelly_layer() -> Layer:
 
     def run(x: torch.Tensor) -> torch.Tensor:
         functional.reset_net(lif)
-        return lif(x)
+        out: torch.Tensor = lif(x)
+        return out
 
     return run
 
@@ -151,7 +155,9 @@ def check(n: int = 129) -> None:
 
 def peak_megabytes(name: str, n: int) -> float:
     """Return the peak memory of one forward and backward in a fresh process, above what it held before."""
-    answer = subprocess.run([sys.executable, __file__, "--memory", name, str(n)], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, __file__, "--memory", name, str(n)], capture_output=True, text=True, check=True
+    )
     return float(json.loads(answer.stdout.splitlines()[-1]))
 
 
@@ -193,7 +199,9 @@ def main() -> None:
                 torch.autograd.grad(layer(x), x, g)
 
             layers = {name: make() for name, make in makers.items()}
-            seconds = interleaved_seconds({name: lambda la=la: work(la) for name, la in layers.items()}, rounds=options.rounds)
+            seconds = interleaved_seconds(
+                {name: partial(work, layer) for name, layer in layers.items()}, rounds=options.rounds
+            )
             updates = STEPS * BATCH * n
             floor = updates * 20 / bandwidth
             best = min(s for name, s in seconds.items() if name != "spikeframe")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -11,12 +10,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeframe.errors import DTypeError, EventError, ExactnessError, NonFiniteError, ParameterError, ShapeError, TimeGridError
+from spikeframe.errors import (
+    DTypeError,
+    EventError,
+    ExactnessError,
+    NonFiniteError,
+    ParameterError,
+    ShapeError,
+    TimeGridError,
+)
 from spikeframe.kernels.chain import Events
 from spikeframe.kernels.numba import gather
 
 Frames = Tensor | NDArray[Any]
-Recordings = Sequence[NDArray[Any]]
+Recordings = list[NDArray[Any]] | tuple[NDArray[Any], ...]
 
 
 def from_frames(inputs: Frames, shape: tuple[int, ...], largest: int) -> Events:
@@ -59,7 +66,8 @@ def _bad_count(frames: NDArray[np.float32], largest: int) -> NonFiniteError | Ex
     if not np.isfinite(value):
         return NonFiniteError(f"{place} is not finite.")
     return ExactnessError(
-        f"{place} must be a whole number of at most {largest}; make the network with a larger input_max, or saturate the frames."
+        f"{place} must be a whole number of at most {largest}; make the network with a larger input_max, "
+        "or saturate the frames."
     )
 
 
@@ -105,7 +113,9 @@ def from_recordings(recordings: Recordings, shape: tuple[int, ...], largest: int
     start, source = np.concatenate(starts), np.concatenate(sources)
     most = gather.most_coincident(start, source, np.zeros(prod(shape), np.int64))
     if most > largest:
-        raise ExactnessError(f"{most} events share a step and a pixel; make the network with input_max={most} or a shorter dt.")
+        raise ExactnessError(
+            f"{most} events share a step and a pixel; make the network with input_max={most} or a shorter dt."
+        )
     return Events(start, source, np.ones(total, np.int32), len(recordings), steps)
 
 

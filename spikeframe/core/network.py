@@ -58,7 +58,11 @@ class Population:
         """
         found: dict[str, NDArray[np.generic]] = {}
         for name, value in self.neuron.cast(dt, torch.float32, self.shape).items():
-            array = value.detach().reshape(-1).numpy() if value.ndim else np.asarray(value.detach().item(), value.detach().numpy().dtype)
+            array = (
+                value.detach().reshape(-1).numpy()
+                if value.ndim
+                else np.asarray(value.detach().item(), value.detach().numpy().dtype)
+            )
             found[name] = self.connection.to_own_order(array) if value.ndim else array
         return chain.Layer(
             name=self.name,
@@ -92,7 +96,7 @@ class Network:
 
     @classmethod
     def from_module(cls, model: nn.Module, input_shape: tuple[int, ...], input_max: int = 16) -> Network:
-        """Read a feed-forward torch model: Linear, Conv2d, pooling, Flatten, Dropout, batch norm and neurons in a chain.
+        """Read a feed-forward torch model: a chain of Linear, Conv2d, pooling, Flatten, Dropout, batch norm, neurons.
 
         Batch norm is folded into the layer before it and weights are rounded to a power-of-two grid, on a copy
         (`module`): on it the event-driven run and the torch forward give the same bits. The model stays as it is.
@@ -166,13 +170,16 @@ def _leaves(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]
             yield from _leaves(child, f"{path}.{name}" if path else name)
     elif isinstance(model, (Neuron, *WEIGHTED, *POOLING, nn.Flatten, *NORMS, *IGNORED)):
         if isinstance(model, Neuron) and list(model.receptors) != ["input"]:
-            raise UnsupportedLayerError(f"{path or 'the model'}: a neuron with named receptors {list(model.receptors)}; a chain feeds one receptor.")
+            raise UnsupportedLayerError(
+                f"{path or 'the model'}: a neuron with named receptors {list(model.receptors)}; "
+                "a chain feeds one receptor."
+            )
         yield path or type(model).__name__.lower(), model
     else:
         known = ", ".join(k.__name__ for k in _KNOWN)
         raise UnsupportedLayerError(
-            f"{path or 'the model'}: {type(model).__name__} is not known to the event-driven core. Known: {known} and every "
-            "neuron of spikeframe.neurons, in (nested) Sequentials."
+            f"{path or 'the model'}: {type(model).__name__} is not known to the event-driven core. Known: {known} "
+            "and every neuron of spikeframe.neurons, in (nested) Sequentials."
         )
 
 
@@ -185,13 +192,19 @@ def _fold_norms(module: nn.Module, layers: list[tuple[str, nn.Module]]) -> list[
             continue
         before = next((item for item in reversed(kept) if not isinstance(item[1], IGNORED)), None)
         if before is None or not isinstance(before[1], WEIGHTED):
-            raise UnsupportedLayerError(f"{name}: batch norm can only be folded into a Linear or Conv2d right before it.")
+            raise UnsupportedLayerError(
+                f"{name}: batch norm can only be folded into a Linear or Conv2d right before it."
+            )
         if layer.running_mean is None or layer.running_var is None:
             raise UnsupportedLayerError(f"{name}: batch norm without running statistics cannot be folded.")
         target = before[1]
-        scale = (1.0 if layer.weight is None else layer.weight.double()) / torch.sqrt(layer.running_var.double() + layer.eps)
+        scale = (1.0 if layer.weight is None else layer.weight.double()) / torch.sqrt(
+            layer.running_var.double() + layer.eps
+        )
         offset = 0.0 if layer.bias is None else layer.bias.double()
-        bias = torch.zeros_like(layer.running_mean, dtype=torch.float64) if target.bias is None else target.bias.double()
+        bias = (
+            torch.zeros_like(layer.running_mean, dtype=torch.float64) if target.bias is None else target.bias.double()
+        )
         weight = target.weight.double() * scale.reshape(-1, *[1] * (target.weight.ndim - 1))
         target.weight = nn.Parameter(weight.float(), requires_grad=False)
         target.bias = nn.Parameter(((bias - layer.running_mean.double()) * scale + offset).float(), requires_grad=False)
@@ -204,9 +217,11 @@ def _snap_chain(pending: list[tuple[str, nn.Module]], largest: float) -> tuple[d
     """Snap the weights of one connection in place; return what moved and the grid its sums lie on."""
     finest = 1.0
     found = {}
-    for name, layer in pending:
+    for _, layer in pending:
         if isinstance(layer, nn.AvgPool2d):
-            sides = layer.kernel_size if isinstance(layer.kernel_size, tuple) else (layer.kernel_size, layer.kernel_size)
+            sides = (
+                layer.kernel_size if isinstance(layer.kernel_size, tuple) else (layer.kernel_size, layer.kernel_size)
+            )
             finest /= layer.divisor_override or prod(sides)
         elif isinstance(layer, SumPool2d):
             largest *= layer.kernel_size**2
@@ -225,12 +240,14 @@ def _check_chain(populations: list[Population], pending: list[tuple[str, nn.Modu
         raise ConfigError("The model has no neuron layer; the event-driven core runs spiking networks.")
     if pending:
         raise UnsupportedLayerError(
-            f"{pending[-1][0]}: the model ends in {type(pending[-1][1]).__name__} without neurons after it; end it in a neuron "
-            "layer, e.g. neurons.LI as a readout."
+            f"{pending[-1][0]}: the model ends in {type(pending[-1][1]).__name__} without neurons after it; "
+            "end it in a neuron layer, e.g. neurons.LI as a readout."
         )
     for population in populations[:-1]:
         if not population.neuron.spiking:
-            raise UnsupportedLayerError(f"{population.name}: {type(population.neuron).__name__} gives graded values; only the last layer may.")
+            raise UnsupportedLayerError(
+                f"{population.name}: {type(population.neuron).__name__} gives graded values; only the last layer may."
+            )
 
 
 def _common_dt(populations: list[Population]) -> float:

@@ -41,7 +41,7 @@ class Spikes:
     @property
     def times(self) -> NDArray[np.float64]:
         """Time of each spike, ms: the end of its step."""
-        return (self.steps + 1) * self.dt
+        return (self.steps + 1).astype(np.float64) * self.dt
 
     def __len__(self) -> int:
         return int(self.ids.size)
@@ -190,7 +190,9 @@ def _check_finite(population: Population, values: dict[str, NDArray[Any]]) -> No
     for name, value in values.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             sample, neuron = (int(i[0]) for i in np.nonzero(~np.isfinite(value)))
-            raise NonFiniteError(f"{population.name}: state {name!r} of neuron {neuron} is {value[sample, neuron]} in sample {sample}.")
+            raise NonFiniteError(
+                f"{population.name}: state {name!r} of neuron {neuron} is {value[sample, neuron]} in sample {sample}."
+            )
 
 
 def _spikes(population: Population, train: chain.Trains, events: chain.Events, dt: float) -> Spikes:

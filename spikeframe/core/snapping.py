@@ -70,7 +70,9 @@ def snap(
             place = tuple(int(i) for i in (~torch.isfinite(tensor)).nonzero()[0])
             raise NonFiniteError(f"{where}: {what}{list(place)} is {tensor[place].item()}; weights must be finite.")
     if finest <= 0 or math.frexp(finest)[0] != 0.5:
-        raise ExactnessError(f"{where}: inputs are multiples of {finest:g}, which is no power of two; exact sums need one.")
+        raise ExactnessError(
+            f"{where}: inputs are multiples of {finest:g}, which is no power of two; exact sums need one."
+        )
     reach = _reach(weight, bias, largest)
     if reach == 0.0:
         return weight.clone(), None if bias is None else bias.clone(), Snapped(1.0, 0.0, 0.0)
@@ -82,5 +84,7 @@ def snap(
     if not _reach(moved, moved_bias, largest) < _EXACT * step * finest:
         raise ExactnessError(f"{where}: {weight.shape[1:].numel()} inputs are too many for exact float32 sums.")
     change = (moved.double() - weight.double()).abs()
-    changes = [float(change.max())] + ([] if bias is None or moved_bias is None else [float((moved_bias - bias).abs().max())])
+    changes = [float(change.max())] + (
+        [] if bias is None or moved_bias is None else [float((moved_bias - bias).abs().max())]
+    )
     return moved, moved_bias, Snapped(step, max(changes), float(change.square().mean().sqrt()))

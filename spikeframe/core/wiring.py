@@ -65,7 +65,10 @@ def connection(layers: Named, shape: tuple[int, ...], order: Order | None, grid:
     """
     weighted = [item for item in layers if isinstance(item[1], (nn.Linear, nn.Conv2d))]
     if len(weighted) > 1:
-        raise UnsupportedLayerError(f"{weighted[1][0]}: two weight layers without neurons between them ({weighted[0][0]} before); put neurons between.")
+        raise UnsupportedLayerError(
+            f"{weighted[1][0]}: two weight layers without neurons between them ({weighted[0][0]} before); "
+            "put neurons between."
+        )
     out_shape = _out_shape(layers, shape, name)
     bias = _bias(layers, shape, weighted)
     own = _fast(layers, shape, order, grid, out_shape)
@@ -83,7 +86,9 @@ def _out_shape(layers: Named, shape: tuple[int, ...], name: str) -> tuple[int, .
         try:
             x = layer(x)
         except RuntimeError as error:
-            raise ShapeError(f"{path}: {type(layer).__name__} does not take {tuple(x.shape[1:])} (input of {name}): {error}") from None
+            raise ShapeError(
+                f"{path}: {type(layer).__name__} does not take {tuple(x.shape[1:])} (input of {name}): {error}"
+            ) from None
     return tuple(x.shape[1:])
 
 
@@ -94,7 +99,8 @@ def _run(layers: Named, x: torch.Tensor) -> torch.Tensor:
 
 
 def _bias(layers: Named, shape: tuple[int, ...], weighted: Named) -> NDArray[np.float32] | None:
-    if not weighted or weighted[0][1].bias is None or not bool((weighted[0][1].bias != 0).any()):
+    bias = weighted[0][1].bias if weighted else None
+    if not isinstance(bias, torch.Tensor) or not bool((bias != 0).any()):
         return None
     out: NDArray[np.float32] = _run(layers, torch.zeros((1, *shape))).reshape(-1).numpy().astype(np.float32)
     return out
@@ -104,7 +110,9 @@ def _channels_last(shape: tuple[int, ...]) -> Order:
     return np.arange(prod(shape)).reshape(shape).transpose(1, 2, 0).reshape(-1).astype(np.int64)
 
 
-def _pooled(layers: Named, shape: tuple[int, ...], order: Order | None) -> tuple[NDArray[np.int64], tuple[int, ...], float] | None:
+def _pooled(
+    layers: Named, shape: tuple[int, ...], order: Order | None
+) -> tuple[NDArray[np.int64], tuple[int, ...], float] | None:
     """Follow every source through layers that only merge positions.
 
     Returns torch's flat index of each source's position after them (-1 if it is cropped), the shape there and the
@@ -134,6 +142,7 @@ def _pooled(layers: Named, shape: tuple[int, ...], order: Order | None) -> tuple
 
 def _simple_pool(layer: nn.Module) -> tuple[int, float] | None:
     """Return (side, factor) of a pooling whose patches are square and tile the plane."""
+
     def square(value: Any) -> int | None:
         sides = set(value) if isinstance(value, tuple) else {value}
         return sides.pop() if len(sides) == 1 else None
@@ -165,7 +174,9 @@ def _fast(
     if isinstance(layer, nn.Linear):
         if len(middle) != 1:
             return None
-        return Rows(whole(layer.weight.detach().numpy().T * np.float32(factor), grid), place.astype(np.int32), np.float32(grid))
+        return Rows(
+            whole(layer.weight.detach().numpy().T * np.float32(factor), grid), place.astype(np.int32), np.float32(grid)
+        )
     if not isinstance(layer, nn.Conv2d) or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         return None
     if len(out_shape) != 3 or layer.groups != 1:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from spikeframe.errors import TraceError
-from spikeframe.kernels.trace import FLOAT, Leaf, Program, Recorder, Value, where
+from spikeframe.kernels.trace import FLOAT, Leaf, Node, Program, Recorder, Value, where
 
 Rule = Callable[[Value, Value, list[Value]], list[tuple[int, Value]]]
 
@@ -81,7 +81,9 @@ def differentiate(program: Program, coefficients: tuple[str, ...] | None = None)
         float state; its outputs are ``g.<name>`` of every input, float state and wanted coefficient.
     """
     gradients = [Leaf("gradient", "g.out")]
-    gradients += [Leaf("gradient", f"g.{leaf.name}") for leaf in program.leaves if leaf.kind == "state" and leaf.dtype == FLOAT]
+    gradients += [
+        Leaf("gradient", f"g.{leaf.name}") for leaf in program.leaves if leaf.kind == "state" and leaf.dtype == FLOAT
+    ]
     leaves = (*program.leaves, *gradients)
     recorder = Recorder(leaves, program.derivative)
     shift = len(gradients)
@@ -128,10 +130,10 @@ def _share(program: Program) -> Program:
     base = len(program.leaves)
     place = list(range(base))
     seen: dict[object, int] = {}
-    kept = []
+    kept: list[Node] = []
     for node in program.nodes:
-        moved = type(node)(node.op, tuple(place[a] for a in node.args), node.dtype, node.constant)
-        key = (moved.op, moved.args, moved.dtype, repr(moved.constant))
+        moved = Node(node.op, tuple(place[a] for a in node.args), node.dtype, node.constant)
+        key = (moved.op, moved.args, moved.dtype, moved.constant)
         if key not in seen:
             seen[key] = base + len(kept)
             kept.append(moved)

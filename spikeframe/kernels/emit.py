@@ -65,7 +65,7 @@ def statements(program: Program, dialect: Dialect) -> list[str]:
     for i, node in enumerate(program.nodes):
         arguments = [spelled(program, a) for a in node.args]
         if node.op == "const":
-            text = dialect.constant[node.dtype].format(repr(node.constant))
+            text = dialect.constant[node.dtype].format(node.constant)
         elif node.op in _INFIX:
             text = f"{arguments[0]} {_INFIX[node.op]} {arguments[1]}"
         else:

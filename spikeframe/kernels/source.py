@@ -50,8 +50,11 @@ def _folder() -> Path:
         probe.unlink()
     except OSError as error:
         folder = Path(tempfile.mkdtemp(prefix="spikeframe-kernels-"))
-        print(f"spikeframe: cannot write the kernel cache ({error}); kernels are compiled again in {folder}. "
-              "Set SPIKEFRAME_CACHE to a writable folder to keep them.", file=sys.stderr)
+        print(
+            f"spikeframe: cannot write the kernel cache ({error}); kernels are compiled again in {folder}. "
+            "Set SPIKEFRAME_CACHE to a writable folder to keep them.",
+            file=sys.stderr,
+        )
     return folder
 
 

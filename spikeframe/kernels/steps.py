@@ -54,15 +54,27 @@ class Provider(Protocol):
     """The functions a provider of step kernels has."""
 
     def forward(
-        self, program: Program, inputs: list[Array], states: Mapping[str, Array], coefficients: Mapping[str, Array],
-        every: int, threads: int,
+        self,
+        program: Program,
+        inputs: list[Array],
+        states: Mapping[str, Array],
+        coefficients: Mapping[str, Array],
+        every: int,
+        threads: int,
     ) -> Forward:
         """Run the step over time; keep the state every `every` steps (0: never)."""
 
     def backward(
-        self, program: Program, inputs: list[Array], checkpoints: Mapping[str, Array],
-        coefficients: Mapping[str, Array], every: int, g_out: Array, g_states: Mapping[str, Array],
-        wanted: tuple[str, ...], threads: int,
+        self,
+        program: Program,
+        inputs: list[Array],
+        checkpoints: Mapping[str, Array],
+        coefficients: Mapping[str, Array],
+        every: int,
+        g_out: Array,
+        g_states: Mapping[str, Array],
+        wanted: tuple[str, ...],
+        threads: int,
     ) -> Backward:
         """Run the derivative of the step backwards over time, recomputing the forward between checkpoints."""
 
@@ -77,7 +89,8 @@ def coefficient_gradient(per_column: Array, coefficient: Array) -> Array:
     if coefficient.ndim == 0:
         return np.asarray(per_column.astype(np.float64).sum(), coefficient.dtype)
     folded = per_column.reshape(-1, coefficient.size).astype(np.float64)
-    return folded.sum(axis=0).astype(coefficient.dtype)
+    total: Array = folded.sum(axis=0).astype(coefficient.dtype)
+    return total
 
 
 def provider(backend: str) -> Provider:

@@ -2,7 +2,7 @@
 
 A source index runs over the events that enter a layer, a target index over its neurons, in the layer's own order.
 `fan_out` counts a source's non-zero weights, `reach` all the weights that delivering it reads. Weights are whole
-multiples of `scale`, a power of two, so that sums are integers: exact in any order, and half the bytes where 16 bits do.
+multiples of `scale`, a power of two, so that sums are integers: exact in any order, half the bytes where 16 bits do.
 """
 
 from __future__ import annotations
@@ -126,7 +126,9 @@ class Stencil:
         for ky in range(self.weight.shape[1]):
             oy, left_y = np.divmod(self.y.astype(np.int64) + self.padding[0] - ky * self.dilation[0], self.stride[0])
             for kx in range(self.weight.shape[2]):
-                ox, left_x = np.divmod(self.x.astype(np.int64) + self.padding[1] - kx * self.dilation[1], self.stride[1])
+                ox, left_x = np.divmod(
+                    self.x.astype(np.int64) + self.padding[1] - kx * self.dilation[1], self.stride[1]
+                )
                 inside = alive & (left_y == 0) & (left_x == 0) & (oy >= 0) & (oy < self.plane[0])
                 inside &= (ox >= 0) & (ox < self.plane[1])
                 total += np.where(inside, per_tap[channel, ky, kx], 0)
@@ -146,7 +148,8 @@ class Stencil:
     def inputs(self) -> NDArray[np.int64]:
         """One source for each distinct input of the weights (pooling merges sources)."""
         places, first = np.unique(np.stack([self.channel, self.y, self.x]), axis=1, return_index=True)
-        return first[places[0] >= 0].astype(np.int64)
+        found: NDArray[np.int64] = first[places[0] >= 0].astype(np.int64)
+        return found
 
     def of(self, source: int) -> tuple[NDArray[np.int64], Floats]:
         """Return targets and weights of one source."""
@@ -188,7 +191,8 @@ class Lists:
     def fan_out(self) -> NDArray[np.int64]:
         """Non-zero weights of each source."""
         nonzero = np.concatenate([[0], np.cumsum(self.weight != 0)])
-        return (nonzero[self.start[1:]] - nonzero[self.start[:-1]]).astype(np.int64)
+        found: NDArray[np.int64] = (nonzero[self.start[1:]] - nonzero[self.start[:-1]]).astype(np.int64)
+        return found
 
     @cached_property
     def reach(self) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ and ``|``, and the functions `where`, `minimum`, `maximum`, `exp`, `spike` and `
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,12 +31,15 @@ Derivative = Callable[["Value"], "Value"]
 
 @dataclass(frozen=True)
 class Node:
-    """One operation: its name, the indices of its arguments, its type and, for a constant, its value."""
+    """One operation: its name, the indices of its arguments, its type and, for a constant, its literal.
+
+    Literals are text, so that 0.0 and -0.0 are different programs.
+    """
 
     op: str
     args: tuple[int, ...]
     dtype: str
-    constant: float | int | None = None
+    constant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,9 @@ class Recorder:
 
     def constant(self, value: float | int, dtype: str) -> Value:
         """Record a literal."""
-        return self._append(Node("const", (), dtype, float(value) if dtype == FLOAT else int(value)))
+        if not math.isfinite(value):
+            _refuse(f"{value!r} in a step; use finite numbers.")
+        return self._append(Node("const", (), dtype, repr(float(value)) if dtype == FLOAT else repr(int(value))))
 
     def record(self, op: str, dtype: str, *args: Value) -> Value:
         """Record one operation on recorded values."""
@@ -141,7 +147,7 @@ class Recorder:
                 needed.add(index)
                 stack.extend(self.nodes[index - base].args)
         place = {index: index for index in range(base)}
-        kept = []
+        kept: list[Node] = []
         for index in sorted(needed):
             node = self.nodes[index - base]
             place[index] = base + len(kept)
@@ -171,7 +177,10 @@ class Value:
 
     def _binary(self, op: str, left: Value, right: Value) -> Value:
         if left.dtype != right.dtype or left.dtype == BOOL:
-            _refuse(f"{op} of {left.dtype} and {right.dtype}; both must be float or both integer, use where(...) to convert.")
+            _refuse(
+                f"{op} of {left.dtype} and {right.dtype}; both must be float or both integer, "
+                "use where(...) to convert."
+            )
         if op == "div" and left.dtype == INT:
             _refuse("integer counters cannot be divided.")
         if self.recorder.is_fixed(left) and self.recorder.is_fixed(right):
@@ -243,20 +252,31 @@ class Value:
         return self.recorder.record(op, BOOL, self, self._lift(other))
 
     def __bool__(self) -> bool:
-        _refuse("a Python condition (if, and, or, min, max, chained comparison) on a traced value; use where(condition, a, b).")
+        _refuse(
+            "a Python condition (if, and, or, min, max, chained comparison) on a traced value; "
+            "use where(condition, a, b)."
+        )
 
     def __float__(self) -> float:
-        _refuse("a traced value cannot become a Python number (math.exp, numpy, float); use exp, where, minimum, maximum of spikeframe.neurons.")
+        _refuse(
+            "a traced value cannot become a Python number (math.exp, numpy, float); "
+            "use exp, where, minimum, maximum of spikeframe.neurons."
+        )
 
-    __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]
+    __int__ = __index__ = __complex__ = __float__
 
     def __array_ufunc__(self, ufunc: Any, *_: Any, **__: Any) -> NoReturn:
-        _refuse(f"numpy.{ufunc.__name__} cannot be traced; use + - * /, where, minimum, maximum, exp, spike of spikeframe.neurons.")
+        _refuse(
+            f"numpy.{ufunc.__name__} cannot be traced; "
+            "use + - * /, where, minimum, maximum, exp, spike of spikeframe.neurons."
+        )
 
     @classmethod
     def __torch_function__(cls, function: Any, *_: Any, **__: Any) -> NoReturn:
         name = getattr(function, "__name__", function)
-        _refuse(f"torch.{name} cannot be traced; use + - * /, where, minimum, maximum, exp, spike of spikeframe.neurons.")
+        _refuse(
+            f"torch.{name} cannot be traced; use + - * /, where, minimum, maximum, exp, spike of spikeframe.neurons."
+        )
 
     def __iter__(self) -> NoReturn:
         _refuse("a traced value is one number; it cannot be iterated or unpacked.")
@@ -386,7 +406,9 @@ def trace(
     x = values["input"][inputs[0]] if len(inputs) == 1 else Names("input", values["input"])
     result = step(x, Names("state", values["state"]), Names("coefficient", values["coefficient"]))
     if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
-        raise TraceError(f"{step.__qualname__} must return (output, {{state: new value}}), got {type(result).__name__}.")
+        raise TraceError(
+            f"{step.__qualname__} must return (output, {{state: new value}}), got {type(result).__name__}."
+        )
     out, new_states = result
     if not isinstance(out, Value) or out.dtype != FLOAT:
         raise TraceError(f"{step.__qualname__} must return a traced float as output, got {type(out).__name__}.")

@@ -71,4 +71,4 @@ class ALIF(Neuron):
 
     def waits(self, s: Names, c: Names) -> list[Value] | None:
         """Below the resting threshold, which no adaptation undercuts, decay cannot cross."""
-        return None if "beta" in self.learnable else [s.v < c.v_th]
+        return None if "beta" in self.learnable else [s.v < c.v_th, s.a >= 0.0]

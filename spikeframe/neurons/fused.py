@@ -58,7 +58,11 @@ class _Fused(torch.autograd.Function):
         finals = [torch.from_numpy(np.ascontiguousarray(done.states[name])) for name in program.names("state")]
         if training:
             ctx.job, ctx.every, ctx.counts = job, every, (len(inputs), len(states))
-            kept = [torch.from_numpy(np.ascontiguousarray(done.checkpoints[n])) for n in program.names("state")] if steps else []
+            kept = (
+                [torch.from_numpy(np.ascontiguousarray(done.checkpoints[n])) for n in program.names("state")]
+                if steps
+                else []
+            )
             ctx.save_for_backward(*tensors, *kept)
         ctx.mark_non_differentiable(*(f for f in finals if not f.is_floating_point()))
         ctx.set_materialize_grads(False)
@@ -110,6 +114,6 @@ def run(
     flat = [x.reshape(shape[0], -1) for x in inputs]
     flat += [states[name].reshape(-1) for name in program.names("state")]
     flat += [coefficients[name] for name in program.names("coefficient")]
-    out, *finals = _Fused.apply(job, *flat)
+    out, *finals = _Fused.apply(job, *flat)  # type: ignore[no-untyped-call]
     names = program.names("state")
     return out.reshape(shape), {n: f.reshape(shape[1:]) for n, f in zip(names, finals, strict=True)}

@@ -52,7 +52,10 @@ class IF(Neuron):
         self.reset = check_reset(type(self).__name__, reset)
         self.detach_reset = bool(detach_reset)
         if not bool((self.v_reset < self.v_th).all()):
-            raise ParameterError(f"{type(self).__name__}: v_reset must be below v_th, got {self.v_reset.tolist()} and {self.v_th.tolist()}.")
+            raise ParameterError(
+                f"{type(self).__name__}: v_reset must be below v_th, "
+                f"got {self.v_reset.tolist()} and {self.v_th.tolist()}."
+            )
 
     def membrane(self) -> tuple[Tensor, Tensor]:
         """Return leak rate 0 and gain 1/C."""

@@ -44,7 +44,9 @@ def check_reset(kind: str, reset: str) -> str:
         reset: ``"subtract"`` or ``"value"``.
     """
     if reset not in ("subtract", "value"):
-        raise ParameterError(f"{kind}(reset={reset!r}): must be 'subtract' (v -= v_th - v_reset) or 'value' (v = v_reset).")
+        raise ParameterError(
+            f"{kind}(reset={reset!r}): must be 'subtract' (v -= v_th - v_reset) or 'value' (v = v_reset)."
+        )
     return reset
 
 
@@ -60,8 +62,10 @@ def after_spike(v: Value, z: Value, c: Names, reset: str, detached: bool) -> Val
     """
     kept = detach(z) if detached else z
     if reset == "subtract":
-        return v - kept * c.v_jump
-    return v * (1.0 - kept) + c.v_reset * kept
+        after: Value = v - kept * c.v_jump
+    else:
+        after = v * (1.0 - kept) + c.v_reset * kept
+    return after
 
 
 class LIF(Neuron):
@@ -95,11 +99,16 @@ class LIF(Neuron):
         if "t_ref" in self.learnable:
             raise ParameterError("t_ref counts whole steps and cannot be learnable.")
         self._refractory = bool((self.t_ref > 0).any())
-        self._driven = bool({"v_rest", "i_e"} & self.learnable) or bool((self.v_rest != 0).any() or (self.i_e != 0).any())
+        self._driven = bool({"v_rest", "i_e"} & self.learnable) or bool(
+            (self.v_rest != 0).any() or (self.i_e != 0).any()
+        )
         self.reset = check_reset(type(self).__name__, reset or ("value" if self._refractory else "subtract"))
         self.detach_reset = bool(detach_reset)
         if not bool((self.v_reset < self.v_th).all()):
-            raise ParameterError(f"{type(self).__name__}: v_reset must be below v_th, got {self.v_reset.tolist()} and {self.v_th.tolist()}.")
+            raise ParameterError(
+                f"{type(self).__name__}: v_reset must be below v_th, "
+                f"got {self.v_reset.tolist()} and {self.v_th.tolist()}."
+            )
 
     def state_variables(self) -> dict[str, State]:
         """Return ``v``, and ``ref`` if there is a refractory period."""
@@ -120,7 +129,10 @@ class LIF(Neuron):
             steps = self.t_ref / dt
             whole = torch.round(steps)
             if not bool(torch.isclose(steps, whole, rtol=1e-9, atol=1e-9).all()) or bool((whole >= 2**31).any()):
-                raise TimeGridError(f"{type(self).__name__}: t_ref={self.t_ref.tolist()} ms is not a whole number of steps of dt={dt:g} ms.")
+                raise TimeGridError(
+                    f"{type(self).__name__}: t_ref={self.t_ref.tolist()} ms is not a whole number of steps "
+                    f"of dt={dt:g} ms."
+                )
             found["n_ref"] = whole.to(torch.int64)
         return found
 

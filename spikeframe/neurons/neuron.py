@@ -24,9 +24,9 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
-from collections.abc import Iterable, Mapping
+from collections.abc import ItemsView, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ BACKENDS = ("auto", "torch", "reference", "numba", "cuda")
 
 @lru_cache(maxsize=1024)
 def _state_type(name: str, fields: tuple[str, ...]) -> Any:
-    return namedtuple(f"{name}State", fields)  # noqa: PYI024
+    return namedtuple(f"{name}State", fields)
 
 
 def _view(names: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -82,7 +82,9 @@ class Neuron(Parametric):
         **values: Any,
     ) -> None:
         super().__init__(values, learnable)
-        if dt is not None and (isinstance(dt, bool) or not isinstance(dt, (int, float)) or not math.isfinite(dt) or dt <= 0):
+        if dt is not None and (
+            isinstance(dt, bool) or not isinstance(dt, (int, float)) or not math.isfinite(dt) or dt <= 0
+        ):
             raise TimeGridError(f"{type(self).__name__}(dt={dt!r}): must be a positive number of milliseconds.")
         if backend not in BACKENDS:
             raise unknown_name("backend", backend, BACKENDS)
@@ -109,8 +111,8 @@ class Neuron(Parametric):
     def membrane(self) -> tuple[Tensor, Tensor]:
         """Return leak rate (1/ms) and gain of the membrane, which receptors with a time course need."""
         raise ParameterError(
-            f"{type(self).__name__} has no linear membrane for {list(self.receptors)} to act on; use Delta() receptors, "
-            "or define membrane(self) -> (leak rate, gain)."
+            f"{type(self).__name__} has no linear membrane for {list(self.receptors)} to act on; "
+            "use Delta() receptors, or define membrane(self) -> (leak rate, gain)."
         )
 
     def step(self, x: Value, s: Names, c: Names) -> tuple[Value, dict[str, Any]]:
@@ -140,13 +142,19 @@ class Neuron(Parametric):
     def _prefix(self, receptor: str) -> str:
         return "" if len(self.receptors) == 1 and receptor == "input" else f"{receptor}_"
 
+    def _named_receptors(self) -> ItemsView[str, Receptor]:
+        """Return names and receptors; `torch.nn.ModuleDict` does not know what it holds."""
+        return cast("ItemsView[str, Receptor]", self.receptors.items())
+
     def all_states(self) -> dict[str, State]:
         """Return the state variables of the neuron and of its receptors, by name."""
         states = dict(self.state_variables())
-        for name, receptor in self.receptors.items():
+        for name, receptor in self._named_receptors():
             for key, row in receptor.STATES.items():
                 if self._prefix(name) + key in states:
-                    raise ParameterError(f"state {key!r} of receptor {name!r} collides; give the receptor another name.")
+                    raise ParameterError(
+                        f"state {key!r} of receptor {name!r} collides; give the receptor another name."
+                    )
                 states[self._prefix(name) + key] = row
         return states
 
@@ -158,9 +166,9 @@ class Neuron(Parametric):
         """
         found = {name: self.value(name) for name in self.PARAMETERS}
         found |= {name: torch.as_tensor(v) for name, v in self.coefficients(dt).items()}
-        if any(receptor.STATES for receptor in self.receptors.values()):
+        if any(receptor.STATES for _, receptor in self._named_receptors()):
             leak, gain = self.membrane()
-            for name, receptor in self.receptors.items():
+            for name, receptor in self._named_receptors():
                 found |= {f"{name}.{k}": v for k, v in receptor.coefficients(leak, gain, dt).items()}
         return found
 
@@ -168,7 +176,7 @@ class Neuron(Parametric):
         """Step with the receptors in front: their contributions are added in the order they are named."""
         total = None
         states: dict[str, Any] = {}
-        for name, receptor in self.receptors.items():
+        for name, receptor in self._named_receptors():
             prefix = self._prefix(name)
             arriving = x if isinstance(x, Value) else getattr(x, name)
             inner = Names(f"state of {name}", _view(s._values, prefix))
@@ -206,7 +214,7 @@ class Neuron(Parametric):
         conditions = self.waits(Names("state", s), Names("coefficient", {**missing, **c}))
         if conditions is None:
             return None
-        for name, receptor in self.receptors.items():
+        for name, receptor in self._named_receptors():
             conditions += receptor.waits(Names(f"state of {name}", _view(s, self._prefix(name))))
         combined = conditions[0]
         for condition in conditions[1:]:
@@ -234,12 +242,14 @@ class Neuron(Parametric):
                     value = value.expand(shape)
                 except RuntimeError:
                     raise ShapeError(
-                        f"{type(self).__name__}: {name} has shape {tuple(value.shape)}, the layer's neurons have {shape}; "
-                        "give a number, or one value per neuron."
+                        f"{type(self).__name__}: {name} has shape {tuple(value.shape)}, the layer's neurons have "
+                        f"{shape}; give a number, or one value per neuron."
                     ) from None
             cast = value.to(dtype) if value.is_floating_point() else value.to(torch.int32)
             if not bool(torch.isfinite(cast).all()):
-                raise NonFiniteError(f"{type(self).__name__}: coefficient {name} is not finite in {dtype} at dt={dt:g} ms.")
+                raise NonFiniteError(
+                    f"{type(self).__name__}: coefficient {name} is not finite in {dtype} at dt={dt:g} ms."
+                )
             found[name] = cast
         return found
 
@@ -319,8 +329,8 @@ class Neuron(Parametric):
                 raise DTypeError(f"{kind}: input {name!r} is {got}; it must be a float32 or float64 tensor.")
             if value.ndim < 3 or value.shape != inputs[0].shape:
                 raise ShapeError(
-                    f"{kind}: input {name!r} has shape {tuple(value.shape)}; it must be [T, B, ...neurons], alike for all "
-                    "receptors (add a batch axis with x.unsqueeze(1))."
+                    f"{kind}: input {name!r} has shape {tuple(value.shape)}; it must be [T, B, ...neurons], alike for "
+                    "all receptors (add a batch axis with x.unsqueeze(1))."
                 )
         return inputs
 
@@ -332,8 +342,8 @@ class Neuron(Parametric):
         for name, value in zip(rows, state, strict=True):
             if tuple(value.shape) != tuple(x.shape[1:]):
                 raise ShapeError(
-                    f"{type(self).__name__}: state {name!r} has shape {tuple(value.shape)}, the input [T, B, ...] asks for "
-                    f"{tuple(x.shape[1:])}."
+                    f"{type(self).__name__}: state {name!r} has shape {tuple(value.shape)}, the input [T, B, ...] asks "
+                    f"for {tuple(x.shape[1:])}."
                 )
             wanted = x.dtype if rows[name].dtype == FLOAT else torch.int32
             if value.dtype != wanted:
@@ -346,8 +356,10 @@ class Neuron(Parametric):
             return
         step, column = bad
         place = np.unravel_index(column, tuple(inputs[0].shape[1:]))
-        where = ", ".join(str(int(i)) for i in (step, *place))
-        raise NonFiniteError(f"{type(self).__name__}: input [{where}] (time, batch, neuron) is not finite; first at step {step}.")
+        where = ", ".join(str(i) for i in (step, *(int(p) for p in place)))
+        raise NonFiniteError(
+            f"{type(self).__name__}: input [{where}] (time, batch, neuron) is not finite; first at step {step}."
+        )
 
 
 def _surrogate(choice: str | Surrogate) -> Surrogate:

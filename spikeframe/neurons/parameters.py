@@ -49,9 +49,14 @@ class Parameter:
         if not bool(finite.all()):
             raise NonFiniteError(f"{name}={_first(value, ~finite)}: must be finite.")
         if self.above is not None and not bool((value > self.above).all()):
-            raise ParameterError(f"{name}={_first(value, value <= self.above)}: must be above {self.above:g} {self.unit}".rstrip() + ".")
+            raise ParameterError(
+                f"{name}={_first(value, value <= self.above)}: must be above {self.above:g} {self.unit}".rstrip() + "."
+            )
         if self.least is not None and not bool((value >= self.least).all()):
-            raise ParameterError(f"{name}={_first(value, value < self.least)}: must be at least {self.least:g} {self.unit}".rstrip() + ".")
+            raise ParameterError(
+                f"{name}={_first(value, value < self.least)}: must be at least {self.least:g} {self.unit}".rstrip()
+                + "."
+            )
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ class Parametric(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """Move with the module, but keep fixed values in float64: they are constants of the model."""
         fixed = {key: buffer for key, buffer in self._buffers.items() if buffer is not None}
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for key, buffer in fixed.items():
             moved = self._buffers[key]
             if moved is not None and moved.dtype != buffer.dtype:
@@ -172,4 +177,6 @@ def as_value(name: str, value: Any) -> torch.Tensor:
             raise TypeError(f"it has type {array.dtype}")
         return torch.as_tensor(array.astype(np.float64))
     except (TypeError, ValueError, OverflowError) as error:
-        raise DTypeError(f"{name}={value!r}: must be a number, or an array with one number per neuron ({error}).") from None
+        raise DTypeError(
+            f"{name}={value!r}: must be a number, or an array with one number per neuron ({error})."
+        ) from None

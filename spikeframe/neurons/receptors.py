@@ -166,4 +166,6 @@ def as_receptors(given: Any) -> dict[str, Receptor]:
             if not isinstance(name, str) or not name.isidentifier():
                 raise ParameterError(f"receptor name {name!r}: must be an identifier, e.g. 'exc'.")
         return dict(given)
-    raise ParameterError(f"receptors={given!r}: give a receptor (Delta(), Exp(tau), Alpha(tau)) or a dict of them by name.")
+    raise ParameterError(
+        f"receptors={given!r}: give a receptor (Delta(), Exp(tau), Alpha(tau)) or a dict of them by name."
+    )

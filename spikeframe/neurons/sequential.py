@@ -19,7 +19,7 @@ class Sequential(nn.Sequential):
         args: layers, or one ordered dict of named layers, as `nn.Sequential` takes them.
     """
 
-    def forward(self, input: Tensor, state: tuple[Any, ...] | None = None) -> tuple[Tensor, tuple[Any, ...]]:  # noqa: A002
+    def forward(self, input: Tensor, state: tuple[Any, ...] | None = None) -> tuple[Tensor, tuple[Any, ...]]:
         """Run over time.
 
         Args:

@@ -46,7 +46,8 @@ class _Exp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (y,) = ctx.saved_tensors
-        return gradients[0] * y
+        gradient: Tensor = gradients[0] * y
+        return gradient
 
 
 def exp(x: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ def exp(x: Tensor) -> Tensor:
     Args:
         x: float32 or float64 tensor of any shape.
     """
-    y: Tensor = _Exp.apply(x)
+    y: Tensor = _Exp.apply(x)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -110,7 +111,7 @@ def _form(program: Program, derivative: Derivative | None) -> Step:
     slope = _derivative_form(derivative) if derivative is not None else None
 
     def spike(u: Tensor) -> Tensor:
-        z: Tensor = _Spike.apply(u, slope)
+        z: Tensor = _Spike.apply(u, slope)  # type: ignore[no-untyped-call]
         return z
 
     def constant(value: float, example: Tensor) -> Tensor:
@@ -146,5 +147,3 @@ def run(
     if not outputs:
         return inputs[0].new_zeros((0, *shape)), dict(zip(names, state, strict=True))
     return torch.stack(outputs), {n: s.expand(shape) for n, s in zip(names, state, strict=True)}
-
-

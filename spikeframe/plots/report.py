@@ -224,7 +224,11 @@ def _one_sample(
         axes.set_title("Output", loc="left", fontsize=10)
         drawings.append(page.figure(axes, "Output per class; true and predicted class in colour."))
     if rates:
-        drawings.append(page.figure(draw.rate_histogram(rates), "How many neurons fire at which rate."))
+        drawings.append(
+            page.figure(
+                draw.rate_histogram(rates, unit="spikes per neuron and sample"), "How many neurons fire at which rate."
+            )
+        )
     if drawings:
         yield page.section("One sample", *pieces, page.figures(drawings))
 

@@ -171,7 +171,9 @@ def test_without_events_nothing_is_updated_where_the_model_allows():
 
 
 def test_an_event_wakes_only_the_neurons_around_it():
-    network = Network.from_module(Sequential(nn.Conv2d(1, 64, 3, padding=1, bias=False), LIF(dt=1.0, v_th=100.0)), (1, 40, 40))
+    network = Network.from_module(
+        Sequential(nn.Conv2d(1, 64, 3, padding=1, bias=False), LIF(dt=1.0, v_th=100.0)), (1, 40, 40)
+    )
     x = torch.zeros(30, 1, 1, 40, 40)
     x[0, 0, 0, 20, 20] = 1
     counts = Simulator(network).run(x).counts["1"]
@@ -222,18 +224,38 @@ class Custom(nn.Module):
 @pytest.mark.parametrize(
     ("model", "error", "words"),
     [
-        (lambda: nn.Sequential(nn.Linear(4, 4), nn.ReLU(), LIF(dt=1.0)), UnsupportedLayerError, "1: ReLU.*Known: Linear, Conv2d"),
+        (
+            lambda: nn.Sequential(nn.Linear(4, 4), nn.ReLU(), LIF(dt=1.0)),
+            UnsupportedLayerError,
+            "1: ReLU.*Known: Linear, Conv2d",
+        ),
         (lambda: nn.Sequential(nn.MaxPool2d(2), LIF(dt=1.0)), UnsupportedLayerError, "MaxPool2d"),
         (lambda: Custom(), UnsupportedLayerError, "Custom"),
-        (lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), LIF(dt=1.0)), UnsupportedLayerError, "1: two weight layers"),
+        (
+            lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), LIF(dt=1.0)),
+            UnsupportedLayerError,
+            "1: two weight layers",
+        ),
         (lambda: nn.Sequential(nn.Linear(4, 4)), ConfigError, "no neuron layer"),
         (lambda: nn.Sequential(nn.Linear(4, 4), LIF(dt=1.0), nn.Linear(4, 2)), UnsupportedLayerError, "ends in Linear"),
-        (lambda: nn.Sequential(nn.Linear(4, 4), LI(dt=1.0), nn.Linear(4, 2), LI(dt=1.0)), UnsupportedLayerError, "1: LI gives graded"),
-        (lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 4), LIF(dt=1.0)), UnsupportedLayerError, "0: batch norm"),
+        (
+            lambda: nn.Sequential(nn.Linear(4, 4), LI(dt=1.0), nn.Linear(4, 2), LI(dt=1.0)),
+            UnsupportedLayerError,
+            "1: LI gives graded",
+        ),
+        (
+            lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 4), LIF(dt=1.0)),
+            UnsupportedLayerError,
+            "0: batch norm",
+        ),
         (lambda: nn.Sequential(nn.Linear(4, 4), LIF()), TimeGridError, "None"),
         (lambda: nn.Sequential(nn.Linear(4, 4), LIF(dt=1.0), nn.Linear(4, 4), LIF(dt=2.0)), TimeGridError, "same dt"),
         (lambda: nn.Sequential(nn.Linear(5, 4), LIF(dt=1.0)), ShapeError, "0: Linear does not take"),
-        (lambda: nn.Sequential(nn.Linear(4, 4), LIF(dt=1.0, receptors={"a": Exp(), "b": Exp()})), UnsupportedLayerError, "receptors"),
+        (
+            lambda: nn.Sequential(nn.Linear(4, 4), LIF(dt=1.0, receptors={"a": Exp(), "b": Exp()})),
+            UnsupportedLayerError,
+            "receptors",
+        ),
     ],
 )
 def test_models_the_core_cannot_run_are_refused_with_a_reason(model, error, words):

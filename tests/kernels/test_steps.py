@@ -78,7 +78,9 @@ def test_outputs_states_and_gradients_agree_between_torch_reference_and_numba(na
         assert all(torch.equal(a, b) for a, b in zip(state, other_state, strict=True))
         for a, b in zip(gradients, other_gradients, strict=True):
             # A scalar's gradient is a sum over all steps and columns that may cancel; float32 allows no less.
-            torch.testing.assert_close(b, torch.zeros_like(b) if a is None else a, rtol=2e-4 if b.ndim == 0 else 2e-5, atol=1e-5)
+            torch.testing.assert_close(
+                b, torch.zeros_like(b) if a is None else a, rtol=2e-4 if b.ndim == 0 else 2e-5, atol=1e-5
+            )
 
 
 @pytest.mark.parametrize("name", NEURONS)
@@ -98,7 +100,9 @@ def test_fused_gradients_equal_finite_differences_when_the_spike_is_smooth(name)
     names = program.names("coefficient")
     smooth = tuple(n for n in names if coefficients[n].dtype == np.float64)
     start = layer.initial_state((4,), torch.float64)
-    states = {n: s.numpy().copy() + (0.05 if s.is_floating_point() else 0) for n, s in zip(start._fields, start, strict=True)}
+    states = {
+        n: s.numpy().copy() + (0.05 if s.is_floating_point() else 0) for n, s in zip(start._fields, start, strict=True)
+    }
     g_out = random.normal(size=x.shape)
 
     def loss(x, states, coefficients):
@@ -114,7 +118,11 @@ def test_fused_gradients_equal_finite_differences_when_the_spike_is_smooth(name)
     def slope(kind, key, index):
         values = []
         for sign in (1, -1):
-            changed = {"x": x.copy(), "s": {n: s.copy() for n, s in states.items()}, "c": {n: c.copy() for n, c in used.items()}}
+            changed = {
+                "x": x.copy(),
+                "s": {n: s.copy() for n, s in states.items()},
+                "c": {n: c.copy() for n, c in used.items()},
+            }
             array = changed["x"] if kind == "x" else changed[kind][key]
             array[index] += sign * h
             values.append(loss(changed["x"], changed["s"], changed["c"]))
@@ -185,7 +193,9 @@ SPECIAL = [0.0, -0.0, 1e-45, -1e-40, 1e-38, 3e38, -3e38, 1.0, -1.0]
 @given(st.data())
 def test_random_steps_give_the_same_bits_on_every_provider(data):
     """Steps drawn from the operations a step may use, on ordinary and extreme finite values."""
-    choices = data.draw(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 99), st.integers(0, 99)), min_size=2, max_size=9))
+    choices = data.draw(
+        st.lists(st.tuples(st.integers(0, 8), st.integers(0, 99), st.integers(0, 99)), min_size=2, max_size=9)
+    )
 
     def step(x, s, c):
         values = [x, s.v, x * c.k]
@@ -238,7 +248,9 @@ def test_two_processes_filling_one_cache_leave_one_entry(tmp_path):
     import os
 
     environment = {**os.environ, "SPIKEFRAME_CACHE": str(tmp_path)}
-    processes = [subprocess.Popen([sys.executable, "-c", _TWICE], env=environment, stderr=subprocess.PIPE) for _ in range(2)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", _TWICE], env=environment, stderr=subprocess.PIPE) for _ in range(2)
+    ]
     errors = [p.communicate()[1] for p in processes]
     assert [p.returncode for p in processes] == [0, 0], errors
     assert len(list(tmp_path.glob("kernels/*/forward_*.py"))) == 1

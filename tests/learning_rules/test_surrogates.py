@@ -27,7 +27,9 @@ FORMULAS = {
     "sigmoid": lambda u: 4 * np.exp(-4 * np.abs(u)) / (1 + np.exp(-4 * np.abs(u))) ** 2,
     "triangle": lambda u: 0.3 * np.maximum(0, 1 - np.abs(u)),
     "gaussian": lambda u: norm.pdf(u, 0, 0.5),
-    "multi_gaussian": lambda u: 0.5 * (1.15 * norm.pdf(u, 0, 0.5) - 0.15 * (norm.pdf(u, 0.5, 3) + norm.pdf(u, -0.5, 3))),
+    "multi_gaussian": lambda u: (
+        0.5 * (1.15 * norm.pdf(u, 0, 0.5) - 0.15 * (norm.pdf(u, 0.5, 3) + norm.pdf(u, -0.5, 3)))
+    ),
     "boxcar": lambda u: (np.abs(u) < 0.5) * 1.0,
     "straight_through": np.ones_like,
 }

@@ -29,7 +29,7 @@ def test_rate_under_constant_current_is_the_closed_form():
 
 @pytest.mark.exact
 def test_spikes_and_membrane_equal_nest_for_a_driven_neuron():
-    """NEST 3.10 iaf_psc_delta at dt 0.1: 380 pA, 11 excitatory and 5 inhibitory arrivals; spikes at steps 211, 620, 1129."""
+    """NEST 3.10 iaf_psc_delta, dt 0.1: 380 pA, 11 excitatory, 5 inhibitory arrivals; spikes at steps 211, 620, 1129."""
     x = torch.zeros(1200, 1, 1, dtype=torch.float64)
     for time in (10.0, 12.5, 13.0, 20.0, 20.1, 35.0, 60.0, 61.0, 62.0, 63.0, 80.0):
         x[round((time + 1.0) / 0.1) - 1] += 1.2
@@ -232,7 +232,7 @@ def test_wrong_shapes_types_and_states_are_refused():
 def test_several_receptors_need_one_input_each():
     neuron = LIF(dt=1.0, receptors={"exc": Exp(), "inh": Delta()})
     x = torch.zeros(3, 1, 4)
-    out, state = neuron({"exc": x, "inh": x})
+    _, state = neuron({"exc": x, "inh": x})
     assert state._fields == ("v", "exc_i")
     with pytest.raises(ShapeError, match="'inh'"):
         neuron({"exc": x})

@@ -135,14 +135,19 @@ def _population_text(program: Program, waits: Program | None, per_neuron: frozen
     read = loads(program, kinds, per_neuron)
     body = [*read, *statements(program, NUMBA)]
     out = result(program, "out")
-    emit = [f"flags[j] = np.uint8({out} != ZERO)", f"hit |= I({out} != ZERO)"] if program.spikes else [f"flags[j] = {out}"]
+    emit = (
+        [f"flags[j] = np.uint8({out} != ZERO)", f"hit |= I({out} != ZERO)"] if program.spikes else [f"flags[j] = {out}"]
+    )
     store = [f"r_{identifier(s)}[j] = {result(program, s)}" for s in states]
     # A comparison with itself lets NaN count as unchanged, so that silence still ends.
     changed = [
-        f"changed |= I(({result(program, s)} != {identifier(s)}) & ({identifier(s)} == {identifier(s)}))" for s in states
+        f"changed |= I(({result(program, s)} != {identifier(s)}) & ({identifier(s)} == {identifier(s)}))"
+        for s in states
     ]
     # From slices the compiler sees that indices start at 0, and vectorises.
-    slices = _indented([f"{name} = {name}[lo:hi]" for name in array_names(program, per_neuron).split(", ") if name[:2] == "r_"], 1)
+    slices = _indented(
+        [f"{name} = {name}[lo:hi]" for name in array_names(program, per_neuron).split(", ") if name[:2] == "r_"], 1
+    )
     own = ["acc", "flags"] + ["bias"] * biased
     text = _POPULATION.format(
         arrays=array_names(program, per_neuron),
@@ -158,7 +163,12 @@ def _population_text(program: Program, waits: Program | None, per_neuron: frozen
     )
     if waits is not None:
         waiting = [*loads(waits, kinds, per_neuron), *statements(waits, NUMBA)]
-        text += _LAZY.format(arrays=array_names(program, per_neuron), slices=slices, body=_indented(waiting, 2), waits=result(waits, "waits"))
+        text += _LAZY.format(
+            arrays=array_names(program, per_neuron),
+            slices=slices,
+            body=_indented(waiting, 2),
+            waits=result(waits, "waits"),
+        )
     return text
 
 
@@ -190,7 +200,13 @@ def _synapse_arguments(layer: Layer, p: str) -> tuple[list[str], list[Any]]:
         return [f"{p}weight", f"{p}row"], [s.weight, s.row]
     if isinstance(s, Stencil):
         geometry = (*s.plane, *s.stride, *s.padding, *s.dilation, BLOCK)
-        return [f"{p}weight", f"{p}channel", f"{p}y", f"{p}x", f"{p}geometry"], [s.weight, s.channel, s.y, s.x, geometry]
+        return [f"{p}weight", f"{p}channel", f"{p}y", f"{p}x", f"{p}geometry"], [
+            s.weight,
+            s.channel,
+            s.y,
+            s.x,
+            geometry,
+        ]
     return [f"{p}start", f"{p}target", f"{p}weight"], [s.start, s.target, s.weight]
 
 
@@ -207,7 +223,11 @@ def _step(layer: Layer, i: int, arrays: str) -> list[str]:
     bias = f"{p}bias, " if layer.bias is not None else ""
     lines = ["if b > a:", f"    {_deliver_call(layer, p)}"]
     if not layer.program.spikes:
-        return [*lines, f"update{i}(0, {p}n, {p}acc, {p}scale, {bias}{p}output[sample, t], {arrays})", f"done[sample, {i}] += {p}n"]
+        return [
+            *lines,
+            f"update{i}(0, {p}n, {p}acc, {p}scale, {bias}{p}output[sample, t], {arrays})",
+            f"done[sample, {i}] += {p}n",
+        ]
     if layer.lazy:
         work = f"{p}acc, {p}scale, {p}flags, {p}words, {p}touched, {p}awake, {p}valid, {p}now"
         lines += [f"found, updates = tick{i}(t, {p}n, {p}block, {work}, {arrays})", f"done[sample, {i}] += updates"]
@@ -249,7 +269,12 @@ def _workspace(layer: Layer, p: str) -> list[str]:
 
 def _driver(layers: list[Layer], modules: list[str]) -> str:
     """Source of the loop over samples, steps and layers."""
-    imports, parameters, allocate, begin, step, end = [], [], [], [], [], []  # type: tuple[list[str], ...]
+    imports: list[str] = []
+    parameters: list[str] = []
+    allocate: list[str] = []
+    begin: list[str] = []
+    step: list[str] = []
+    end: list[str] = []
     for i, layer in enumerate(layers):
         p = f"l{i}_"
         functions = ["update"] + ["collect"] * layer.program.spikes + ["tick", "finish", "rouse"] * layer.lazy
@@ -258,13 +283,20 @@ def _driver(layers: list[Layer], modules: list[str]) -> str:
         allocate += _workspace(layer, p)
         states = [f"{p}{identifier(s)}" for s in layer.program.names("state")]
         arrays = ", ".join([*states, *_coefficient_arguments(layer, p)[0]])
-        begin += [f"{p}acc[:] = 0", *(f"{p}{identifier(s)} = {p}s_{identifier(s)}[sample]" for s in layer.program.names("state"))]
+        begin += [
+            f"{p}acc[:] = 0",
+            *(f"{p}{identifier(s)} = {p}s_{identifier(s)}[sample]" for s in layer.program.names("state")),
+        ]
         if layer.lazy:
             begin += [f"{p}valid[:] = 0", f"{p}touched[:] = 0", f"rouse{i}({p}n, {p}block, {p}awake, {arrays})"]
             end.append(f"done[sample, {i}] += finish{i}(steps, {p}n, {p}block, {p}valid, {arrays})")
         step += _step(layer, i, arrays)
     head = ["lo", "hi", "steps", "in_start", "in_source", "in_count", "done", "many", *parameters]
-    first = ["src, cnt = in_source, in_count", "a = in_start[sample * steps + t]", "b = in_start[sample * steps + t + 1]"]
+    first = [
+        "src, cnt = in_source, in_count",
+        "a = in_start[sample * steps + t]",
+        "b = in_start[sample * steps + t + 1]",
+    ]
     lines = [
         '"""Driver of a chain: generated; do not edit."""', "", "import numpy as np", "from numba import njit", "",
         "from spikeframe.kernels.numba.deliver import lists, rows, stencil", *imports, "", "",
@@ -287,7 +319,13 @@ def _layer_arguments(layer: Layer, i: int) -> list[str]:
 def _layer_values(layer: Layer, states: dict[str, Array], out: Array) -> list[Any]:
     """Return the driver's arguments for one layer; `out` takes its spikes or its graded output."""
     block = max(1, layer.neurons) if isinstance(layer.synapses, Rows) else BLOCK
-    values = [layer.neurons, block, layer.synapses.scale, *_synapse_arguments(layer, "")[1], *_coefficient_arguments(layer, "")[1]]
+    values = [
+        layer.neurons,
+        block,
+        layer.synapses.scale,
+        *_synapse_arguments(layer, "")[1],
+        *_coefficient_arguments(layer, "")[1],
+    ]
     values += [] if layer.bias is None else [layer.bias]
     values += [states[name] for name in layer.program.names("state")]
     return [*values, out]

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from numba import njit
 
 Array = npt.NDArray[Any]

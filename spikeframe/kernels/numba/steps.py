@@ -77,8 +77,7 @@ def _arguments(program: Program, kinds: tuple[str, ...], per_neuron: frozenset[s
 def _function(name: str, parameters: list[str], body: list[str]) -> str:
     lines = "\n    ".join(body)
     return (
-        '\n\n@njit(cache=True, nogil=True, error_model="numpy")\n'
-        f"def {name}({', '.join(parameters)}):\n    {lines}\n"
+        f'\n\n@njit(cache=True, nogil=True, error_model="numpy")\ndef {name}({", ".join(parameters)}):\n    {lines}\n'
     )
 
 

@@ -1,0 +1,1 @@
+"""The reference provider: plain NumPy, which says what every kernel means."""

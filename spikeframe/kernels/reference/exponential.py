@@ -44,8 +44,10 @@ FLOAT64 = ExpConstants(
     log2e=1.4426950408889634,
     ln2_high=6.93147180369123816490e-01,
     ln2_low=1.90821492927058770002e-10,
-    polynomial=tuple(1 / factorial for factorial in (
-        6227020800, 479001600, 39916800, 3628800, 362880, 40320, 5040, 720, 120, 24, 6, 2, 1, 1)),  # fmt: skip
+    polynomial=tuple(
+        1 / factorial
+        for factorial in (6227020800, 479001600, 39916800, 3628800, 362880, 40320, 5040, 720, 120, 24, 6, 2, 1, 1)
+    ),
     bias=1023,
     mantissa=52,
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +12,16 @@ from spikeframe.kernels.reference.exponential import exp
 from spikeframe.kernels.steps import Array, Backward, Forward, coefficient_gradient
 from spikeframe.kernels.trace import FLOAT, INT, Program
 
-_NUMPY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "lt": np.less,
-          "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
-          "and": np.logical_and, "or": np.logical_or, "where": np.where, "exp": exp,
-          "detach": lambda a: a, "minimum": lambda a, b: np.where((a < b) | (a != a), a, b),
-          "maximum": lambda a, b: np.where((a > b) | (a != a), a, b)}  # fmt: skip
+_NUMPY: dict[str, Callable[..., Any]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "lt": np.less,
+    "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
+    "and": np.logical_and, "or": np.logical_or, "where": np.where, "exp": exp,
+    "detach": lambda a: a, "minimum": lambda a, b: np.where((a < b) | (a != a), a, b),
+    "maximum": lambda a, b: np.where((a > b) | (a != a), a, b),
+}  # fmt: skip
 
 
-def interpret(program: Program, values: Mapping[str, Array], dtype: np.dtype) -> dict[str, Array]:  # type: ignore[type-arg]
+def interpret(program: Program, values: Mapping[str, Array], dtype: np.dtype[Any]) -> dict[str, Array]:
     """Evaluate a program node by node.
 
     Args:
@@ -34,7 +37,7 @@ def interpret(program: Program, values: Mapping[str, Array], dtype: np.dtype) ->
         for node in program.nodes:
             arguments = [results[a] for a in node.args]
             if node.op == "const":
-                results.append(np.asarray(node.constant, np.int32 if node.dtype == INT else dtype))
+                results.append(np.asarray(float(node.constant or 0), np.int32 if node.dtype == INT else dtype))
             elif node.op == "spike":
                 results.append((arguments[0] >= 0).astype(dtype))
             else:
@@ -79,7 +82,9 @@ class ReferenceSteps:
                         break
             results = interpret(program, _leaves(program, inputs, t, state, coefficients), dtype)
             out[t] = results.pop("out")
-            state = {name: np.broadcast_to(value, (width,)).astype(state[name].dtype) for name, value in results.items()}
+            state = {
+                name: np.broadcast_to(value, (width,)).astype(state[name].dtype) for name, value in results.items()
+            }
         checkpoints = {name: np.stack(values) for name, values in kept.items() if values}
         return Forward(out, state, checkpoints, bad)
 
