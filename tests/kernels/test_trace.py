@@ -102,3 +102,15 @@ def test_integer_counters_do_not_mix_with_floats():
         trace(lambda x, s, c: (spike(x), {"v": x, "ref": s.ref - 0.5}), ["x"], states, {})
     program = trace(lambda x, s, c: (spike(x), {"v": x, "ref": maximum(minimum(s.ref - 1, 7), 0)}), ["x"], states, {})
     assert {n.dtype for n in program.nodes if n.op in ("minimum", "maximum")} == {"int"}
+
+
+@pytest.mark.fault
+def test_literals_must_be_finite():
+    with pytest.raises(TraceError, match="finite"):
+        traced(lambda x, s, c: (spike(x * math.inf), {"v": x}))
+
+
+def test_positive_and_negative_zero_are_different_programs():
+    positive = traced(lambda x, s, c: (spike(x * 0.0), {"v": x}))
+    negative = traced(lambda x, s, c: (spike(x * -0.0), {"v": x}))
+    assert positive != negative

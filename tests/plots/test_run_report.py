@@ -46,6 +46,7 @@ def layer(inputs, neurons, spikes_in, spikes_out):
     return Counts(
         samples=4,
         steps=40,
+        inputs=inputs,
         neurons=neurons,
         fan_out=neurons,
         weights=inputs * neurons,

@@ -1,0 +1,34 @@
+"""Every example runs, quickly, and ends in what it promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PROMISED = {
+    "01_own_torch_loop.py": "test accuracy",
+    "02_lightning.py": "ightning",
+    "03_own_neuron.py": "0 spikes and readout values differ",
+    "04_event_by_event.py": "picture: ",
+}
+
+
+def test_every_example_is_tried():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(PROMISED)
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_an_example_runs(name, tmp_path):
+    code = (
+        f"import sys, runpy; sys.path.insert(0, {str(EXAMPLES.parent)!r}); sys.argv = [{name!r}, '--quick']; "
+        f"runpy.run_path({str(EXAMPLES / name)!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert PROMISED[name] in done.stdout
+    if name.startswith("04"):
+        assert (tmp_path / "event_by_event.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+import spikeframe as sf
+from spikeframe.errors import CheckpointError, ParameterError, ShapeError, UnknownNameError
+from spikeframe.training import build, confusion, evaluate, logits, run_event_driven, seed_everything
+from spikeframe.training.checkpoint import flatten, read_tensors, unflatten, write_tensors
+from spikeframe.training.runs import Settings
+
+
+@pytest.mark.exact
+def test_a_seed_fixes_every_global_generator():
+    def draws():
+        return random.random(), np.random.random(), torch.rand(3).tolist()  # noqa: NPY002
+
+    seen = []
+    for seed, epoch in ((3, 0), (3, 0), (3, 1), (4, 0)):
+        seed_everything(seed, epoch)
+        seen.append(draws())
+    assert seen[0] == seen[1]
+    assert seen[0][0] != seen[2][0] != seen[3][0]
+
+
+@pytest.mark.exact
+def test_confusion_counts_every_pair():
+    true, chosen = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([0, 1, 0, 2, 2, 1])
+    assert confusion(true, chosen, 4).tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 2, 0], [0, 0, 0, 0]]
+
+
+@pytest.mark.exact
+def test_readouts_reduce_time():
+    out = torch.tensor([[[1.0, 4.0]], [[3.0, 2.0]], [[2.0, 0.0]]])
+    assert logits(out, "mean").tolist() == [[2.0, 2.0]]
+    assert logits((out, None), "last").tolist() == [[2.0, 0.0]]
+    assert logits(out, "max").tolist() == [[3.0, 4.0]]
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("kind", ["mlp", "conv"])
+def test_a_default_network_runs_event_by_event_to_the_bit(kind, frames):
+    model = build(kind, (2, 4, 4), 3, dt=1.0, hidden=6, tau_m=5.0, density=frames.density)
+    network = sf.Network.from_module(model, (2, 4, 4), frames.largest)
+    run = run_event_driven(network, frames, batch_size=7)
+    assert run.differing == 0
+    measured = evaluate(network.module, frames.batches(11))
+    assert torch.equal(run.predicted, measured.predicted)
+    counted = {name: counts.spk_out for name, counts in run.counts.items() if counts.spk_out}
+    assert counted == {name: round(48 * mean) for name, mean in measured.spikes_per_sample.items()}
+    assert {name: round(48 * rates.sum()) for name, rates in run.rates.items()} == counted
+    whole = run_event_driven(network, frames, batch_size=48, threads=1, compare=False)
+    assert whole.counts == run.counts
+    assert whole.differing is None
+
+
+@pytest.mark.exact
+def test_initial_weights_depend_on_the_seed_alone():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first, second, third = (build("mlp", (2, 3, 3), 4, dt=1.0, hidden=5, seed=seed) for seed in (7, 7, 8))
+    assert torch.equal(first.linear.weight, second.linear.weight)
+    assert not torch.equal(first.linear.weight, third.linear.weight)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.statistical
+def test_initial_weights_move_a_membrane_by_about_its_threshold():
+    draw = np.random.Generator(np.random.Philox(key=1))
+    x = torch.from_numpy((draw.random((400, 2 * 20 * 20)) < 0.04).astype(np.float32))
+    model = build("mlp", (2, 20, 20), 10, dt=1.0, hidden=300, density=0.04)
+    # 120,000 sums of variance 1: the standard error of their deviation is far below 0.05.
+    assert float(model.linear(x).std()) == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.fault
+def test_networks_refuse_what_they_cannot_be():
+    with pytest.raises(UnknownNameError, match="mlp"):
+        build("mlpp", (2, 4, 4), 3, dt=1.0)
+    with pytest.raises(ShapeError, match="too small"):
+        build("conv", (1, 1, 700), 3, dt=1.0)
+    for bad in ({"hidden": 0}, {"dropout": 1.0}, {"density": 0.0}, {"density": float("nan")}):
+        with pytest.raises(ParameterError, match=next(iter(bad))):
+            build("mlp", (2, 4, 4), 3, dt=1.0, **bad)
+
+
+@pytest.mark.exact
+def test_nested_states_survive_a_file(tmp_path):
+    state = {
+        "state": {0: {"step": torch.tensor(3.0), "mean": torch.randn(2, 3)}, 1: {}},
+        "groups": [{"lr": 0.1, "betas": (0.9, 0.999), "flag": None, "params": [0, 1]}],
+        "inf": float("inf"),
+    }
+    tensors: dict[str, torch.Tensor] = {}
+    write_tensors(tmp_path / "a.safetensors", tensors, {"state": flatten(state, "s", tensors)})
+    found, about = read_tensors(tmp_path / "a.safetensors")
+    again = unflatten(about["state"], found)
+    assert torch.equal(again["state"][0].pop("mean"), state["state"][0].pop("mean"))
+    assert again == state
+
+
+@pytest.mark.fault
+def test_what_a_checkpoint_cannot_hold_is_named():
+    with pytest.raises(CheckpointError, match=r"optimizer\.hook is function"):
+        flatten({"hook": lambda: 0}, "optimizer", {})
+
+
+@pytest.mark.fault
+def test_a_foreign_or_missing_file_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(2)}, tmp_path / "b.safetensors")
+    with pytest.raises(CheckpointError, match="not written by spikeframe"):
+        read_tensors(tmp_path / "b.safetensors")
+    with pytest.raises(CheckpointError, match="no such file"):
+        read_tensors(tmp_path / "c.safetensors")
+    (tmp_path / "config.json").write_text('{"seed": 1}')
+    with pytest.raises(CheckpointError, match="spikeframe train"):
+        Settings.of_run(tmp_path)
