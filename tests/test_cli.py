@@ -9,8 +9,10 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
+import torch
 
 from spikeframe import cli, datasets
 from spikeframe.core import Counts
@@ -21,6 +23,15 @@ QUICK = ["train", "--quick", "--samples", "40", "--time-bins", "16", "--dt", "20
 
 def _json(capsys) -> dict:
     return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    """Give back the threads that --threads took."""
+    before = torch.get_num_threads(), numba.get_num_threads()
+    yield
+    torch.set_num_threads(before[0])
+    numba.set_num_threads(before[1])
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,7 @@ class FrameCache:
         events: events counted, in all samples.
         outside: events before the first or after the last window, in all samples; they are in no frame.
         largest: largest count of a place.
+        density: mean squared count of a place in a window.
 
     Raises:
         TimeGridError: dt is not a positive whole number of µs.
@@ -99,6 +100,7 @@ class FrameCache:
         self.labels = np.asarray(labels, np.int64)
         self.events = int(self._counts.sum(dtype=np.int64))
         self.largest = int(self._counts.max(initial=0))
+        self.density = float(np.square(self._counts, dtype=np.float64).sum()) / (total * math.prod(self.shape))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -175,18 +177,17 @@ def time_grid(dataset: Any, n_time_bins: int | None = None, dt: float | None = N
     """
     if n_time_bins is not None and dt is not None:
         return n_time_bins, dt
-    if n_time_bins is None and dt is None:
-        raise ConfigError("time_grid: give n_time_bins, dt or both.")
     longest = 0
     for number in range(len(dataset)):
         times = dataset[number][0]["t"]
         longest = max(longest, int(times[-1]) + 1 if len(times) else 0)
     if longest == 0:
         raise ConfigError("No recording of the data set holds an event; give n_time_bins and dt.")
+    if dt is not None:
+        return -(-longest // _whole_microseconds(dt)), dt
     if n_time_bins is not None:
         return n_time_bins, -(-longest // (100 * n_time_bins)) / 10
-    assert dt is not None  # noqa: S101  (for the type checker)
-    return -(-longest // _whole_microseconds(dt)), dt
+    raise ConfigError("time_grid: give n_time_bins, dt or both.")
 
 
 def _whole_microseconds(dt: float) -> int:

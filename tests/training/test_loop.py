@@ -182,6 +182,17 @@ def test_a_finished_run_resumes_to_its_own_result(frames, held_out, tmp_path):
     assert len(result.history) == 2
 
 
+def test_resuming_with_another_number_of_threads_says_what_that_means(frames, tmp_path):
+    threads = torch.get_num_threads()
+    fit(_network(), frames, epochs=1, out=tmp_path, progress=False)
+    try:
+        torch.set_num_threads(threads + 1)
+        with pytest.warns(UserWarning, match="threads"):
+            fit(_network(), frames, epochs=1, out=tmp_path, resume=True, progress=False)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_patience_stops_a_run_that_does_not_get_better(frames, held_out):
     model = _network()
     optimizer = torch.optim.SGD(model.parameters(), 0.0)

@@ -1,0 +1,184 @@
+"""What is measured of a model: loss, accuracy, confusion, spikes per layer and sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from spikeframe.errors import DTypeError, ShapeError, unknown_name
+from spikeframe.neurons import Neuron
+
+READOUTS = ("mean", "last", "max")
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model does on a set.
+
+    Attributes:
+        loss: mean loss per sample.
+        accuracy: share of samples whose largest logit is their class.
+        labels: true class of each sample, int64 [n], in the set's order.
+        predicted: class the model chose, int64 [n].
+        spikes_per_sample: mean number of spikes per sample by layer.
+    """
+
+    loss: float
+    accuracy: float
+    labels: Tensor
+    predicted: Tensor
+    spikes_per_sample: dict[str, float]
+
+
+class SpikeMeter:
+    """Counts the spikes of a model's neuron layers while it is open, and keeps their rates for a penalty.
+
+    Args:
+        model: any module; layers of `spikeframe.neurons` in it that spike are watched.
+
+    Attributes:
+        spikes: spikes so far by layer.
+        rates: mean spikes per neuron and step of the latest forward pass by layer, differentiable.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.layers = {n: m for n, m in model.named_modules() if isinstance(m, Neuron) and m.spiking}
+        self.spikes = dict.fromkeys(self.layers, 0.0)
+        self.rates: dict[str, Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> SpikeMeter:
+        for name, layer in self.layers.items():
+            self._handles.append(layer.register_forward_hook(self._watcher(name)))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self.rates = {}
+
+    def _watcher(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        """Return the hook of one layer."""
+
+        def watch(_: nn.Module, __: Any, output: Any) -> None:
+            total = output[0].sum()
+            self.rates[name] = total / max(output[0].numel(), 1)
+            self.spikes[name] += float(total.detach())
+
+        return watch
+
+    def penalty(self, target: float) -> Tensor:
+        """Return the sum over layers of ``(mean rate - target)^2``, of the latest forward pass.
+
+        Args:
+            target: wanted spikes per neuron and step.
+        """
+        terms = [(rate - target) ** 2 for rate in self.rates.values()]
+        return torch.stack(terms).sum() if terms else torch.zeros(())
+
+
+def logits(out: Tensor | tuple[Any, ...], readout: str = "mean") -> Tensor:
+    """Reduce a model's output over time to one number per class.
+
+    Args:
+        out: [T, B, classes], or a tuple that starts with it, as ``out, state = model(x)``.
+        readout: ``"mean"`` over time, ``"last"`` step or ``"max"`` over time.
+
+    Returns:
+        Logits [B, classes].
+
+    Raises:
+        UnknownNameError: no readout of that name.
+        ShapeError: the output has other axes.
+        DTypeError: the output is no tensor.
+    """
+    if readout not in READOUTS:
+        raise unknown_name("readout", readout, READOUTS)
+    values = out[0] if isinstance(out, tuple) else out
+    if not isinstance(values, Tensor):
+        raise DTypeError(f"The model returned {type(values).__name__}; accepted is a tensor [T, B, classes].")
+    if values.ndim != 3 or values.shape[0] == 0:
+        raise ShapeError(f"The model returned shape {tuple(values.shape)}; accepted is [T, B, classes] with T >= 1.")
+    if readout == "last":
+        return values[-1]
+    return values.mean(0) if readout == "mean" else values.amax(0)
+
+
+def check_labels(labels: Tensor, scores: Tensor) -> None:
+    """Raise ShapeError unless labels [B] are classes of these logits [B, classes]."""
+    batch, classes = scores.shape
+    accepted = f"accepted are {batch} class numbers from 0 to {classes - 1}, as many as the model's output has."
+    if labels.shape != (batch,):
+        raise ShapeError(f"labels have shape {tuple(labels.shape)}; {accepted}")
+    if batch and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ShapeError(f"labels go from {int(labels.min())} to {int(labels.max())}; {accepted}")
+
+
+def accuracy(labels: Tensor, predicted: Tensor) -> float:
+    """Return the share of samples that were told right.
+
+    Args:
+        labels: true classes [n].
+        predicted: chosen classes [n].
+    """
+    return float((labels == predicted).double().mean()) if labels.numel() else 0.0
+
+
+def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """Count samples by true class (row) and chosen class (column).
+
+    Args:
+        labels: true classes, int64 [n].
+        predicted: chosen classes, int64 [n].
+        classes: number of classes C.
+
+    Returns:
+        Counts, int64 [C, C].
+    """
+    return torch.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def evaluate(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, loss: Loss | None = None, readout: str = "mean"
+) -> Evaluation:
+    """Measure a model without changing it.
+
+    Args:
+        model: takes [T, B, ...] and returns [T, B, classes], alone or with its state.
+        batches: pairs of input [T, B, ...] and labels [B], e.g. a `DataLoader` or ``cache.batches(64)``.
+        loss: function of logits [B, classes] and labels [B]; cross entropy by default.
+        readout: ``"mean"``, ``"last"`` or ``"max"`` over time.
+
+    Returns:
+        Loss, accuracy, decisions and spikes.
+
+    Raises:
+        ShapeError: output or labels have the wrong shape, or there is no batch.
+    """
+    criterion = loss or nn.functional.cross_entropy
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    was_training = model.training
+    model.eval()
+    total, truth, chosen = 0.0, [], []
+    try:
+        with SpikeMeter(model) as meter, torch.no_grad():
+            for x, labels in batches:
+                scores = logits(model(x.to(device)), readout).cpu()
+                check_labels(labels, scores)
+                total += float(criterion(scores, labels)) * len(labels)
+                truth.append(labels)
+                chosen.append(scores.argmax(1))
+    finally:
+        model.train(was_training)
+    if not truth:
+        raise ShapeError("evaluate: there is no batch; accepted is at least one sample.")
+    labels, predicted = torch.cat(truth), torch.cat(chosen)
+    per_sample = {name: count / len(labels) for name, count in meter.spikes.items()}
+    return Evaluation(total / len(labels), accuracy(labels, predicted), labels, predicted, per_sample)
