@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from spikeframe.datasets.base import SPLITS, EventDataset, Transform, check_split
-from spikeframe.datasets.download import RemoteFile, fetch_and_extract
+from spikeframe.datasets.downloading import RemoteFile, fetch_and_extract
 from spikeframe.datasets.events import Events
 from spikeframe.datasets.packed import Packed, write_packed
 from spikeframe.errors import ConfigError, DataNotFoundError, unknown_name

@@ -159,3 +159,10 @@ def test_the_package_imports_no_heavy_library_before_it_is_used():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_the_public_download_stays_a_function_after_its_module_was_imported():
+    import spikeframe.datasets
+    import spikeframe.datasets.downloading  # noqa: F401
+
+    assert callable(spikeframe.datasets.download)

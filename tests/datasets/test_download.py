@@ -17,8 +17,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from spikeframe.datasets import download
-from spikeframe.datasets.download import Limits, RemoteFile, extract, fetch, fetch_and_extract
+from spikeframe.datasets import downloading
+from spikeframe.datasets.downloading import Limits, RemoteFile, extract, fetch, fetch_and_extract
 from spikeframe.errors import ArchiveError, DataNotFoundError
 
 TAR = {"tar": "w", "tar.gz": "w:gz", "tar.bz2": "w:bz2", "tar.xz": "w:xz"}
@@ -345,7 +345,7 @@ def test_addresses_that_are_not_https_and_files_without_a_hash_are_not_fetched(s
 @pytest.mark.fault
 def test_a_redirection_away_from_https_is_refused():
     request = urllib.request.Request(FILE.url)
-    handler = download._HttpsOnly()
+    handler = downloading._HttpsOnly()
     with pytest.raises(ArchiveError, match="redirected to http://example"):
         handler.redirect_request(request, None, 302, "Found", email.message.Message(), "http://example.org/f")
     followed = handler.redirect_request(request, None, 302, "Found", email.message.Message(), "https://example.com/f")
@@ -363,7 +363,7 @@ def test_a_server_s_refusal_is_passed_on(serve, tmp_path, code):
 @pytest.mark.fault
 def test_an_archive_of_the_wrong_hash_is_never_opened(serve, tmp_path, monkeypatch):
     serve(CONTENT[::-1])
-    monkeypatch.setattr(download, "extract", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(downloading, "extract", lambda *_: pytest.fail("opened"))
     with pytest.raises(ArchiveError, match="SHA-256"):
         fetch_and_extract(FILE, tmp_path)
 
