@@ -50,6 +50,11 @@ class Rows:
         return int(self.weight.shape[1])
 
     @cached_property
+    def narrow(self) -> bool:
+        """Whether any eight weights add up in 16 bits."""
+        return bool(np.abs(self.weight.astype(np.int64)).max(initial=0) * 8 < 2**15)
+
+    @cached_property
     def fan_out(self) -> NDArray[np.int64]:
         """Non-zero weights of each source."""
         per_row = np.count_nonzero(self.weight, axis=1)

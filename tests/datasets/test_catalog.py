@@ -163,6 +163,6 @@ def test_the_package_imports_no_heavy_library_before_it_is_used():
 
 def test_the_public_download_stays_a_function_after_its_module_was_imported():
     import spikeframe.datasets
-    import spikeframe.datasets.downloading  # noqa: F401
+    import spikeframe.datasets.downloading
 
     assert callable(spikeframe.datasets.download)

@@ -8,6 +8,7 @@ event reaches it, so its bits are those of a run that updates everything.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -197,7 +198,7 @@ def _synapse_arguments(layer: Layer, p: str) -> tuple[list[str], list[Any]]:
     """Return names and values of what the delivery into a layer needs."""
     s = layer.synapses
     if isinstance(s, Rows):
-        return [f"{p}weight", f"{p}row"], [s.weight, s.row]
+        return [f"{p}weight", f"{p}row", f"{p}narrow"], [s.weight, s.row, s.narrow]
     if isinstance(s, Stencil):
         geometry = (*s.plane, *s.stride, *s.padding, *s.dilation, BLOCK)
         return [f"{p}weight", f"{p}channel", f"{p}y", f"{p}x", f"{p}geometry"], [
@@ -308,7 +309,7 @@ def _driver(layers: list[Layer], modules: list[str]) -> str:
 
 
 def _layer_arguments(layer: Layer, i: int) -> list[str]:
-    """Return the driver's parameters for one layer, in the order of `_layer_values`."""
+    """Return the driver's parameters for one layer: `_fixed_values`, its states, what it writes."""
     p = f"l{i}_"
     names = [f"{p}n", f"{p}block", f"{p}scale", *_synapse_arguments(layer, p)[0], *_coefficient_arguments(layer, p)[0]]
     names += [f"{p}bias"] * (layer.bias is not None)
@@ -316,19 +317,12 @@ def _layer_arguments(layer: Layer, i: int) -> list[str]:
     return [*names, f"{p}record" if layer.program.spikes else f"{p}output"]
 
 
-def _layer_values(layer: Layer, states: dict[str, Array], out: Array) -> list[Any]:
-    """Return the driver's arguments for one layer; `out` takes its spikes or its graded output."""
+def _fixed_values(layer: Layer) -> list[Any]:
+    """Return the driver's arguments for one layer that are the same in every run."""
     block = max(1, layer.neurons) if isinstance(layer.synapses, Rows) else BLOCK
-    values = [
-        layer.neurons,
-        block,
-        layer.synapses.scale,
-        *_synapse_arguments(layer, "")[1],
-        *_coefficient_arguments(layer, "")[1],
-    ]
-    values += [] if layer.bias is None else [layer.bias]
-    values += [states[name] for name in layer.program.names("state")]
-    return [*values, out]
+    values = [layer.neurons, block, layer.synapses.scale, *_synapse_arguments(layer, "")[1]]
+    values += _coefficient_arguments(layer, "")[1]
+    return [*values, *([] if layer.bias is None else [layer.bias])]
 
 
 def _indent(lines: list[str], levels: int = 1) -> list[str]:
@@ -340,51 +334,74 @@ def _samples_per_call(layers: list[Layer], events: Events) -> int:
     return max(1, _RECORD_LIMIT // max(1, widest * events.steps))
 
 
+@dataclass(frozen=True)
+class _Compiled:
+    """A chain's driver and what its runs share; holds the layers, so that their ids stay theirs."""
+
+    layers: list[Layer]
+    drive: Any
+    fixed: list[list[Any]]
+    states: list[tuple[str, ...]]
+    spiking: list[bool]
+
+
 class NumbaChain:
     """Compiled chain runs (see `spikeframe.kernels.chain.ChainProvider`)."""
 
     def __init__(self) -> None:
-        self._drivers: dict[tuple[int, ...], tuple[list[Layer], Any]] = {}
+        self._chains: dict[tuple[int, ...], _Compiled] = {}
 
-    def _drive(self, layers: list[Layer]) -> Any:
+    def _compiled(self, layers: list[Layer]) -> _Compiled:
         key = tuple(id(layer) for layer in layers)
-        if key not in self._drivers:
+        if key not in self._chains:
             modules = [_population(layer).__name__ for layer in layers]
-            self._drivers[key] = (layers, source.load(_driver(layers, modules), "chain").drive)
-        return self._drivers[key][1]
+            self._chains[key] = _Compiled(
+                list(layers),
+                source.load(_driver(layers, modules), "chain").drive,
+                [_fixed_values(layer) for layer in layers],
+                [layer.program.names("state") for layer in layers],
+                [layer.program.spikes for layer in layers],
+            )
+        return self._chains[key]
 
     def run(self, layers: list[Layer], events: Events, states: list[dict[str, Array]], threads: int) -> list[Trains]:
         """Run every sample."""
-        drive = self._drive(layers)
-        spiking = [layer.program.spikes for layer in layers]
+        compiled = self._compiled(layers)
+        spiking, sizes = compiled.spiking, [layer.neurons for layer in layers]
+        places = events.samples * events.steps
         done = np.zeros((events.samples, len(layers)), np.int64)
-        many = np.zeros((len(layers), events.samples * events.steps), np.int64)
+        many = np.zeros((len(layers), places), np.int64)
         outputs = [
-            np.zeros((0 if emits else events.samples, events.steps, layer.neurons), np.float32)
-            for layer, emits in zip(layers, spiking, strict=True)
+            np.zeros((0 if emits else events.samples, events.steps, n), np.float32)
+            for emits, n in zip(spiking, sizes, strict=True)
         ]
         pieces: list[dict[int, Array]] = [{} for _ in layers]
 
         def work(lo: int, hi: int) -> None:
             arguments: list[Any] = [events.steps, events.start, events.source, events.count, done, many]
             records = []
-            for i, layer in enumerate(layers):
+            for i, n in enumerate(sizes):
                 # Pages of this buffer cost nothing until a spike is written to them.
-                records.append(np.empty((hi - lo) * events.steps * layer.neurons * spiking[i], np.int32))
-                arguments += _layer_values(layer, states[i], records[i] if spiking[i] else outputs[i])
-            prepared(drive, "the event-driven run", arguments)
-            drive(lo, hi, *arguments)
+                records.append(np.empty((hi - lo) * events.steps * n if spiking[i] else 0, np.int32))
+                arguments += compiled.fixed[i]
+                arguments += [states[i][name] for name in compiled.states[i]]
+                arguments.append(records[i] if spiking[i] else outputs[i])
+            prepared(compiled.drive, "the event-driven run", arguments)
+            compiled.drive(lo, hi, *arguments)
             for i, record in enumerate(records):
-                pieces[i][lo] = record[: many[i, lo * events.steps : hi * events.steps].sum()].copy()
+                if spiking[i]:
+                    pieces[i][lo] = record[: many[i, lo * events.steps : hi * events.steps].sum()].copy()
 
         chunk = _samples_per_call(layers, events)
         work(0, min(1, events.samples))
         for begin in range(1, events.samples, chunk):
             in_ranges(lambda lo, hi, at=begin: work(at + lo, at + hi), min(chunk, events.samples - begin), threads)  # type: ignore[misc]
+        updates = done.sum(axis=0)
         trains = []
         for i, output in enumerate(outputs):
-            start = np.zeros(many.shape[1] + 1, np.int64)
+            start = np.zeros(places + 1, np.int64)
             np.cumsum(many[i], out=start[1:])
-            neuron = np.concatenate([pieces[i][lo] for lo in sorted(pieces[i])])
-            trains.append(Trains(start, neuron, None if spiking[i] else output, int(done[:, i].sum())))
+            found = [pieces[i][lo] for lo in sorted(pieces[i])] or [np.zeros(0, np.int32)]
+            neuron = found[0] if len(found) == 1 else np.concatenate(found)
+            trains.append(Trains(start, neuron, None if spiking[i] else output, int(updates[i])))
         return trains

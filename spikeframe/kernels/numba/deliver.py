@@ -11,19 +11,28 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def rows(source, count, a, b, weight, row, acc, touched):  # type: ignore[no-untyped-def]
-    """Deliver through `spikeframe.kernels.synapses.Rows`; four unit events at a time share a pass over the targets."""
+def rows(source, count, a, b, weight, row, narrow, acc, touched):  # type: ignore[no-untyped-def]
+    """Deliver through `spikeframe.kernels.synapses.Rows`.
+
+    Eight unit events at a time share a pass over the targets; `narrow` says that eight weights add up in 16 bits.
+    """
     n = acc.size
     e = a
     while e < b:
-        if e + 4 <= b and count[e] == 1 and count[e + 1] == 1 and count[e + 2] == 1 and count[e + 3] == 1:
-            r0, r1, r2, r3 = row[source[e]], row[source[e + 1]], row[source[e + 2]], row[source[e + 3]]
-            if min(min(r0, r1), min(r2, r3)) >= 0:
-                w0, w1, w2, w3 = weight[r0], weight[r1], weight[r2], weight[r3]
+        if narrow and e + 8 <= b:
+            together = True
+            for k in range(e, e + 8):
+                together &= count[k] == 1 and row[source[k]] >= 0
+            if together:
+                w0, w1 = weight[row[source[e]]], weight[row[source[e + 1]]]
+                w2, w3 = weight[row[source[e + 2]]], weight[row[source[e + 3]]]
+                w4, w5 = weight[row[source[e + 4]]], weight[row[source[e + 5]]]
+                w6, w7 = weight[row[source[e + 6]]], weight[row[source[e + 7]]]
                 for j in range(n):
-                    acc[j] += (np.int32(w0[j]) + np.int32(w1[j])) + (np.int32(w2[j]) + np.int32(w3[j]))
+                    first = (w0[j] + w1[j]) + (w2[j] + w3[j])
+                    acc[j] += np.int32(np.int16(first + ((w4[j] + w5[j]) + (w6[j] + w7[j]))))
                 touched[0] = 1
-                e += 4
+                e += 8
                 continue
         r = row[source[e]]
         if r >= 0:

@@ -230,12 +230,12 @@ def in_ranges(work: Callable[[int, int], object], items: int, threads: int) -> N
         future.result()
 
 
-_compiled: set[tuple[int, bool]] = set()
+_compiled: set[tuple[int, tuple[bool, ...]]] = set()
 
 
 def prepared(function: Any, what: str, arguments: list[Any]) -> None:
     """Compile (or load from the cache) for these argument types by running over an empty range, once."""
-    key = (id(function), all(a.flags.writeable for a in arguments if isinstance(a, np.ndarray)))
+    key = (id(function), tuple(a.flags.writeable for a in arguments if type(a) is np.ndarray))
     if key not in _compiled:
         with source.compiling(what):
             function(0, 0, *arguments)
