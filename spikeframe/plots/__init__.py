@@ -12,6 +12,7 @@ from spikeframe.plots.figures import (
     spike_raster,
 )
 from spikeframe.plots.report import write_report
+from spikeframe.plots.sample import sample_figure
 
 __all__ = [
     "confusion_matrix",
@@ -20,6 +21,7 @@ __all__ = [
     "learning_curves",
     "membrane_traces",
     "rate_histogram",
+    "sample_figure",
     "spike_raster",
     "write_report",
 ]
