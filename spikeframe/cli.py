@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import shlex
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikeframe import __version__
 from spikeframe.errors import ConfigError, ParameterError, SpikeframeError, unknown_name
+from spikeframe.text import aligned
 
 if TYPE_CHECKING:
-    from spikeframe.core import Counts, Network, Result
-    from spikeframe.neurons import Sequential
-    from spikeframe.training.event_driven import EventDriven
-    from spikeframe.training.frames import FrameCache
-    from spikeframe.training.runs import InputForm, Settings
+    from spikeframe.training.one_sample import OneSample
+    from spikeframe.training.runs import Settings
 
-RESULT = "result.json"
-_TRAINING_FILES = ("checkpoint.safetensors", "model.safetensors", "metrics.jsonl", "config.json")
-_FILES = (*_TRAINING_FILES, RESULT, "sample.npz", "report.html")
 _QUICK = {"samples": 100, "epochs": 2, "hidden": 32}
 
 _EXAMPLES = """
@@ -74,7 +67,7 @@ class _Say:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._stream = sys.stderr if options.json else sys.stdout
-        self.progress = not options.quiet
+        self._quiet = options.quiet
 
     def __call__(self, text: str = "") -> None:
         """Print a line of the result."""
@@ -82,16 +75,13 @@ class _Say:
 
     def step(self, text: str) -> None:
         """Print what is being done."""
-        if self.progress:
+        if not self._quiet:
             print(f"spikeframe: {text}", file=sys.stderr, flush=True)
 
-    @contextlib.contextmanager
-    def timed(self, phase: str, text: str, seconds: dict[str, float]) -> Iterator[None]:
-        """Say what is being done, and note how long it took."""
-        self.step(text)
-        started = time.perf_counter()
-        yield
-        seconds[phase] = round(time.perf_counter() - started, 3)
+    @property
+    def tell(self) -> Callable[[str], None] | None:
+        """What a job tells its steps to; None keeps it from showing progress at all."""
+        return None if self._quiet else self.step
 
 
 # The commands.
@@ -99,145 +89,45 @@ class _Say:
 
 def _train(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
     """Do the main job: train, test, run event by event, count, report."""
-    from spikeframe.training import runs
-    from spikeframe.training.metrics import confusion, evaluate
-    from spikeframe.training.reference import train_reference
+    from spikeframe.plots import write_report
+    from spikeframe.training import job, tables
 
     settings = _settings(options)
     folder = _run_folder(options, settings.data)
-    seconds: dict[str, float] = {}
-    with say.timed("data", f"reading {settings.data} ...", seconds):
-        frames = runs.open_frames(settings, ("train", "validation", "test"), progress=say.progress)
-    form = runs.InputForm.of(frames["train"], max(1, *(data.largest for data in frames.values())))
-    steps = f"{form.time_bins} steps of {settings.dt:g} ms, {form.width} x {form.height} x {form.polarities} inputs"
-    say.step(", ".join(f"{len(data):,} {split}" for split, data in frames.items()) + f"; {steps}")
-    _report_lost(frames, say)
-    with say.timed("training", f"training for {settings.epochs} epochs -> {folder}", seconds):
-        network, history = runs.train(settings, form, frames, folder, resume=options.resume, progress=say.progress)
-    test = frames["test"]
-    found = evaluate(network, test.batches(64))
-    reference_accuracy = None
-    if not options.no_reference:
-        with say.timed("reference training", "training the same network by a plain torch loop", seconds):
-            reference = train_reference(
-                runs.make_network(settings, form),
-                frames["train"],
-                frames["validation"],
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                lr=settings.lr,
-                seed=settings.seed,
-                progress="plain torch loop" if say.progress else None,
-            )
-        reference_accuracy = evaluate(reference, test.batches(64)).accuracy
-    with say.timed("event-driven run", "running the test samples event by event", seconds):
-        core, run = _event_driven(network, form, test, options, say)
-    result = {
-        "spikeframe": __version__,
-        "seed": settings.seed,
-        "data": settings.data,
-        "classes": list(form.classes),
-        "test_accuracy": found.accuracy,
-        "reference_accuracy": reference_accuracy,
-        **_measured(core, run, found.labels),
-        "best_epoch": history.best_epoch,
-        "confusion": confusion(found.labels, found.predicted, len(form.classes)).tolist(),
-        "events_outside": {split: data.outside for split, data in frames.items()},
-        "seconds": seconds,
-    }
+    result = job.train_and_measure(
+        settings,
+        folder,
+        resume=options.resume,
+        reference=not options.no_reference,
+        threads=options.threads,
+        tell=say.tell,
+    )
     say.step("writing the report")
-    _write_sample(folder / "sample.npz", core, run, test)
-    page = _write_result(folder, result)
-    _summary(result, say)
+    page = write_report(folder)
+    say(tables.summary(result))
     say(f"\nReport: {page}")
     return {**result, "report": str(page)}
 
 
 def _evaluate(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
     """Test a trained network again."""
-    from dataclasses import replace
+    from spikeframe.training import job, tables
 
-    from spikeframe.training import runs
-    from spikeframe.training.metrics import evaluate
-
-    settings, form, network = runs.open_run(options.folder)
-    if options.root is not None:
-        settings = replace(settings, root=options.root)
-    frames = runs.open_frames(settings, (options.split,), form.time_bins, say.progress)
-    data = frames[options.split]
-    _fits(data, form, options.folder)
-    _report_lost(frames, say)
-    found = evaluate(network, data.batches(64))
-    core, run = _event_driven(network, form, data, options, say)
-    result = {
-        "run": str(options.folder),
-        "data": settings.data,
-        "split": options.split,
-        "test_accuracy": found.accuracy,
-        "reference_accuracy": None,
-        **_measured(core, run, found.labels),
-    }
-    _summary(result, say)
+    result = job.measure_run(options.folder, options.split, root=options.root, threads=options.threads, tell=say.tell)
+    say(tables.summary(result))
     return result
 
 
 def _simulate(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
     """Run one sample event by event and draw it."""
-    from dataclasses import replace
+    from spikeframe.training import tables
 
-    import torch
-
-    from spikeframe.core import Network, Simulator, differing_spikes
-    from spikeframe.training import runs
-    from spikeframe.training.metrics import logits
-
-    trained = options.folder is not None
-    if trained:
-        settings, form, model = runs.open_run(options.folder)
-        settings = replace(settings, root=options.root or settings.root)
-    else:
-        settings = runs.Settings(data=_set_name(options.data), root=options.root, network="conv", dt=options.dt)
-    frames, title, label = _one_sample(options, settings, form.time_bins if trained else None)
-    if trained:
-        _fits(frames, form, options.folder)
-    else:
-        say("No run was given: the network is untrained. It shows the recording event by event and decides nothing.\n")
-        title += ", untrained network"
-        small = min(frames.shape[2:]) < 4
-        settings = replace(settings, network="mlp" if small else "conv")
-        form = runs.InputForm.of(frames, frames.largest)
-        model = runs.make_network(settings, form)
-    core = Network.from_module(model, form.shape, max(1, form.largest, frames.largest))
-    x, _ = frames.batch([0])
-    run = Simulator(core, threads=1).run(x)
-    differing = differing_spikes(core, x, run)
-    predicted = int(logits(torch.from_numpy(run.outputs))[0].argmax())
-    say(f"{title}: {frames.events:,} events in {form.time_bins} steps of {settings.dt:g} ms")
-    if frames.outside:
-        say(f"{frames.outside:,} events lie outside these steps and are left out.")
-    say("\n" + _count_table(run.counts))
-    names = list(form.classes)
-    if trained:
-        say("\n" + _decision_table(run, names, settings.dt))
-        say(f"\nDecision: {names[predicted]}" + ("" if label is None else f" (true class: {names[label]})"))
-    say(f"{differing} spikes and readout values differ from the torch forward.")
-    picture = _picture_path(options, settings)
-    _draw_sample(picture, frames, run, core, names if trained else (), label, title)
+    sample = _one_sample(options)
+    say(tables.sample_summary(sample))
+    picture = _picture_path(options, sample.settings)
+    _draw(picture, sample)
     say(f"Picture: {picture}")
-    return {
-        "trained": trained,
-        "label": label,
-        "predicted": predicted if trained else None,
-        "events": frames.events,
-        "outside": frames.outside,
-        "steps": form.time_bins,
-        "dt_ms": settings.dt,
-        "spikes": {name: len(train) for name, train in run.spikes.items()},
-        "synaptic_operations": sum(c.syn_ac + c.syn_mac for c in run.counts.values()),
-        "decision_over_time": _leaders(run).tolist() if trained else None,
-        "differing_spikes": differing,
-        "picture": str(picture),
-    }
+    return {**sample.as_dict(), "picture": str(picture)}
 
 
 def _data_list(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
@@ -278,7 +168,7 @@ def _data_info(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
         raise missing[0]
     sensor = " x ".join(str(side) for side in data.sensor_size)
     say(f"{name}: {len(data.classes)} classes, sensor (width x height x polarities) {sensor}\n")
-    say(_aligned(rows))
+    say(aligned(rows))
     return {"data": name, "sensor_size": list(data.sensor_size), "classes": data.classes, "splits": found}
 
 
@@ -363,7 +253,9 @@ def _run_folder(options: argparse.Namespace, data: str) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--out {folder} is a file; give a folder.")
     if options.force:
-        for name in _FILES:
+        from spikeframe.training.job import FILES
+
+        for name in (*FILES, "report.html"):
             (folder / name).unlink(missing_ok=True)
     if folder.is_dir() and any(folder.iterdir()) and not (options.resume or options.force):
         raise ConfigError(
@@ -382,183 +274,24 @@ def _how_to_go_on(options: argparse.Namespace, words: Sequence[str]) -> str:
     return f" Nothing before the current epoch is lost; go on with:\n  spikeframe {shlex.join([*again, '--resume'])}"
 
 
-def _report_lost(frames: Mapping[str, FrameCache], say: _Say) -> None:
-    """Say which events are in no frame."""
-    for split, data in frames.items():
-        if data.outside:
-            share = 100 * data.outside / (data.events + data.outside)
-            say.step(f"{data.outside:,} {split} events ({share:.2g} %) come after the last time step and are left out")
+def _one_sample(options: argparse.Namespace) -> OneSample:
+    """Run the recording that the options name."""
+    from dataclasses import replace
 
+    from spikeframe.training import one_sample, runs
 
-def _fits(data: FrameCache, form: InputForm, folder: Path) -> None:
-    """Refuse data of another shape than the network takes."""
-    if data.shape[1:] != form.shape:
-        raise ConfigError(f"The network of {folder} takes frames {form.shape} (P, H, W); these are {data.shape[1:]}.")
-
-
-def _event_driven(
-    network: Sequential, form: InputForm, data: FrameCache, options: argparse.Namespace, say: _Say
-) -> tuple[Network, EventDriven]:
-    """Snap the weights, run a set event by event and compare with the torch forward."""
-    from spikeframe.core import Network
-    from spikeframe.training.event_driven import run_event_driven
-
-    core = Network.from_module(network, form.shape, max(form.largest, data.largest))
-    title = "event by event" if say.progress else None
-    return core, run_event_driven(core, data, threads=options.threads, progress=title)
-
-
-def _measured(core: Network, run: EventDriven, labels: Any) -> dict[str, Any]:
-    """Collect what an event-driven run of a set measured."""
-    from dataclasses import asdict
-
-    from spikeframe import energy
-    from spikeframe.training.metrics import accuracy
-
-    return {
-        "snapped_accuracy": accuracy(labels, run.predicted),
-        "differing_spikes": run.differing,
-        "test_samples": len(labels),
-        "snap": {name: asdict(snapped) for name, snapped in core.snapping.items()},
-        "layers": {name: counts.as_dict() for name, counts in run.counts.items()},
-        "spikes": sum(counts.spk_out for counts in run.counts.values()),
-        "synaptic_operations": sum(counts.syn_ac + counts.syn_mac for counts in run.counts.values()),
-        "energy": energy.compare(run.counts).as_dict(),
-    }
-
-
-def _write_sample(path: Path, core: Network, run: EventDriven, data: FrameCache) -> None:
-    """Write the first sample's way through the network, and every neuron's rate, for the report."""
-    import io
-
-    import numpy as np
-
-    from spikeframe.core import Simulator
-    from spikeframe.training.checkpoint import write_whole
-
-    x, labels = data.batch([0])
-    one = Simulator(core, threads=1).run(x)
-    arrays: dict[str, Any] = {
-        "frames": x[:, 0].numpy().astype(np.int32),
-        "label": np.int64(labels[0]),
-        "predicted": np.int64(run.predicted[0]),
-        "output": one.outputs[:, 0],
-        "dt_ms": np.float64(data.dt),
-    }
-    for name, train in one.spikes.items():
-        arrays[f"spikes_{name}"] = np.stack([train.steps, train.ids], axis=1)
-        arrays[f"rates_{name}"] = run.rates[name]
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_whole(path, buffer.getvalue())
-
-
-def _write_result(folder: Path, result: Mapping[str, Any]) -> Path:
-    """Write ``result.json`` and the page made from it."""
-    from spikeframe.plots import write_report
-    from spikeframe.training.checkpoint import write_whole
-
-    write_whole(folder / RESULT, json.dumps(result, indent=1))
-    return write_report(folder)
-
-
-def _summary(result: Mapping[str, Any], say: _Say) -> None:
-    """Print what a run of a set found."""
-    from spikeframe.core import Counts
-    from spikeframe.energy.reports import energy as with_unit
-
-    samples = result["test_samples"]
-    change = max((snap["largest_change"] for snap in result["snap"].values()), default=0.0)
-    say(f"\nTest accuracy          {100 * result['test_accuracy']:6.2f} %   {samples:,} samples")
-    if result["reference_accuracy"] is not None:
-        reference = 100 * result["reference_accuracy"]
-        say(f"Plain torch loop       {reference:6.2f} %   same network, initial weights and data")
-    moved = f"no weight moved by more than {change:.1g}"
-    say(f"Event-driven run       {100 * result['snapped_accuracy']:6.2f} %   weights on a power-of-two grid, {moved}")
-    spikes = result["spikes"]
-    differing = f"{result['differing_spikes']:,}"
-    say(f"Differing spikes       {differing:>6}     of {spikes:,} (and of all readout values), against torch")
-    say("\nPer sample\n" + _count_table({name: Counts(**counts) for name, counts in result["layers"].items()}))
-    rows = [("energy per sample, estimated", "spiking", "non-spiking", "ratio")]
-    for model in result["energy"]["models"].values():
-        total = model["total"]
-        cells = [with_unit(None if total[k] is None else total[k] / samples) for k in ("spiking_pj", "non_spiking_pj")]
-        rows.append((model["title"], *cells, "–" if total["ratio"] is None else f"{total['ratio']:.2g}"))
-    say("\n" + _aligned(rows))
-    say("Non-spiking: the same layers and weights, executed once per sample. The models leave different things out;")
-    say("the report lists them with their sources.")
-
-
-def _count_table(counts: Mapping[str, Counts]) -> str:
-    """Set the counts of each layer in a table, per sample."""
-    rows: list[tuple[str, ...]] = [
-        ("layer", "neurons", "events in", "spikes out", "AC", "MAC", "if nothing skipped", "neuron updates")
-    ]
-    sums = [0.0] * 7
-    for name, c in counts.items():
-        dense = c.syn_ac_dense + c.syn_mac_dense + c.dense_mac
-        values = [c.spk_in, c.spk_out, c.syn_ac, c.syn_mac, dense, c.neu_upd]
-        cells = [float(c.neurons), *(value / max(c.samples, 1) for value in values)]
-        sums = [a + b for a, b in zip(sums, cells, strict=True)]
-        rows.append((name, *(f"{cell:,.0f}" for cell in cells)))
-    rows.append(("all", *(f"{cell:,.0f}" for cell in sums)))
-    return _aligned(rows) + "\nAC: a weight added for a unit event. MAC: a weight times a larger count."
-
-
-def _leaders(run: Result) -> Any:
-    """Class that leads at each step, if the mean so far decided."""
-    return run.outputs[:, 0].cumsum(axis=0).argmax(axis=1)
-
-
-def _decision_table(run: Result, names: Sequence[str], dt: float) -> str:
-    """Show which class leads as the sample goes on."""
-    leaders = _leaders(run)
-    rows = [("until", "leading class")]
-    for step, leader in enumerate(leaders):
-        if step == len(leaders) - 1 or leaders[step + 1] != leader:
-            rows.append((f"{(step + 1) * dt:g} ms", names[leader]))
-    return _aligned(rows)
-
-
-def _one_sample(
-    options: argparse.Namespace, settings: Settings, time_bins: int | None
-) -> tuple[FrameCache, str, int | None]:
-    """Return one recording as frames, what to call it, and its class if that is known."""
-    from spikeframe import datasets
-    from spikeframe.training.frames import FrameCache, time_grid
-
-    if options.file is not None:
-        recording = datasets.read(options.file)
-        size = recording.sensor_size or (None if options.sensor is None else (*options.sensor, 2))
-        if size is None:
-            raise ConfigError(f"{options.file}: the file does not say how large its sensor is; give --sensor W H.")
-        chosen: Any = _Single(recording.events, 0, size, ["?"])
-        title, label = str(options.file), None
+    if options.folder is None:
+        settings = runs.Settings(data=_set_name(options.data), root=options.root, dt=options.dt)
     else:
-        data = datasets.load(settings.data, settings.root, options.split)
-        if not 0 <= options.sample < len(data):
-            raise ConfigError(f"--sample {options.sample}: the {options.split} split has samples 0 to {len(data) - 1}.")
-        events, label = data[options.sample]
-        chosen = _Single(events, label, data.sensor_size, data.classes)
-        title = f"{settings.data} {options.split} sample {options.sample} (class {data.classes[label]})"
-    if time_bins is None:
-        time_bins, _ = time_grid(chosen, dt=settings.dt)
-    return FrameCache(chosen, n_time_bins=time_bins, dt=settings.dt, pool=settings.pool), title, label
-
-
-class _Single:
-    """A data set of one recording."""
-
-    def __init__(self, events: Any, label: int, sensor_size: tuple[int, int, int], classes: Sequence[str]) -> None:
-        self.item = (events, label)
-        self.sensor_size = sensor_size
-        self.classes = classes
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self.item
+        settings, form, network = runs.open_run(options.folder)
+        settings = replace(settings, root=options.root or settings.root)
+    if options.file is not None:
+        recording = one_sample.read_recording(options.file, options.sensor)
+    else:
+        recording = one_sample.pick_recording(settings, options.split, options.sample)
+    if options.folder is None:
+        return one_sample.simulate_untrained(recording, settings)
+    return one_sample.simulate_trained(recording, options.folder, settings, form, network)
 
 
 def _picture_path(options: argparse.Namespace, settings: Settings) -> Path:
@@ -569,39 +302,20 @@ def _picture_path(options: argparse.Namespace, settings: Settings) -> Path:
     return options.folder / f"sample-{what}.png" if options.folder is not None else Path(f"{settings.data}-{what}.png")
 
 
-def _draw_sample(
-    path: Path, frames: FrameCache, run: Result, core: Network, classes: Sequence[str], true: int | None, title: str
-) -> None:
-    """Draw the input and every spike of one sample, and what a trained network put out."""
-    import numpy as np
-    from matplotlib.figure import Figure
+def _draw(path: Path, sample: OneSample) -> None:
+    """Write the picture of a sample as a whole or not at all."""
+    from spikeframe.plots import sample_figure
 
-    from spikeframe import plots
-
-    x = frames.batch([0])[0][:, 0].numpy().astype(np.int64)
-    trains = {name: np.stack([train.steps, train.ids], axis=1) for name, train in run.spikes.items()}
-    heights = {"frames": 1.5 * x.shape[2] / x.shape[3] + 0.4, "spikes": 3.6, "output": 3.0}
-    if x.shape[2] == 1:
-        del heights["frames"]
-        trains = {"input": np.stack(np.nonzero(x.reshape(len(x), -1)), axis=1), **trains}
-    if not classes:
-        del heights["output"]
-    figure = Figure(figsize=(9, sum(heights.values()) + 0.4), layout="constrained", facecolor="white")
-    figure.suptitle(title)
-    parts: Any = figure.subfigures(len(heights), 1, height_ratios=list(heights.values()), squeeze=False)
-    for part, what in zip(parts[:, 0], heights, strict=True):
-        if what == "frames":
-            panels = min(8, len(x))
-            plots.event_frames(x, panels=panels, dt_ms=frames.dt, axes=part.subplots(1, panels, squeeze=False)[0])
-        elif what == "spikes":
-            sizes = {p.name: p.size for p in core.populations} | {"input": x[0].size}
-            plots.spike_raster(trains, part.subplots(), sizes=sizes, dt_ms=frames.dt)
-        else:
-            output = run.outputs[:, 0]
-            shown = sorted({int(output.mean(axis=0).argmax())} | ({true} if true is not None else set()))
-            ax = part.subplots()
-            plots.membrane_traces(output, ax, dt_ms=frames.dt, labels=classes, highlight=shown, unit="membrane")
-            ax.set_title("Output: decided and true class in colour", loc="left", fontsize=10)
+    figure = sample_figure(
+        sample.inputs,
+        sample.spikes,
+        sample.run.outputs[:, 0],
+        dt_ms=sample.frames.dt,
+        sizes={p.name: p.size for p in sample.core.populations},
+        classes=sample.form.classes if sample.trained else (),
+        label=sample.recording.label,
+        title=sample.title,
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".part-{path.name}")
     try:
@@ -609,15 +323,6 @@ def _draw_sample(
         temporary.replace(path)
     except ValueError as error:
         raise ConfigError(f"--out {path}: {error}. Give a name that ends in .png, .svg or .pdf.") from None
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Set rows in columns: the first to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    )
 
 
 # The options.

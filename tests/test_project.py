@@ -17,6 +17,7 @@ PACKAGE = ROOT / "spikeframe"
 # Imports run downwards: a part may import those of a smaller number, and itself.
 LAYER = {
     "errors": 0,
+    "text": 0,
     "kernels": 1,
     "neurons": 2,
     "learning_rules": 3,

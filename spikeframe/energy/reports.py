@@ -10,6 +10,7 @@ from spikeframe.core.counts import Counts
 from spikeframe.energy import twins
 from spikeframe.energy.model import EnergyModel, get_model
 from spikeframe.errors import DTypeError, ParameterError
+from spikeframe.text import aligned
 
 DEFAULT_MODELS = (
     "horowitz_fp32",
@@ -129,7 +130,7 @@ class EnergyReport:
         rows.append(("total", *sums, *_cells(self.total, self.samples)))
         parts = ", ".join(f"{name} {energy(pj / self.samples)}" for name, pj in self.total.spiking.items())
         title = f"{self.model.title} ({self.model.name}), per sample, mean of {self.samples}"
-        return "\n".join([title, _align(rows), f"Of it: {parts}.", f"Caveat: {self.model.caveat or 'none stated.'}"])
+        return "\n".join([title, aligned(rows), f"Of it: {parts}.", f"Caveat: {self.model.caveat or 'none stated.'}"])
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers in pJ summed over samples, for JSON."""
@@ -161,7 +162,7 @@ class Comparison:
         rows: list[tuple[str, ...]] = [("model", *_COLUMNS)]
         rows += [(report.model.title, *_cells(report.total, samples)) for report in self.reports.values()]
         caveats = [f"{report.model.title}: {report.model.caveat}" for report in self.reports.values()]
-        return "\n".join([f"Energy per sample, mean of {samples}", _align(rows), *caveats])
+        return "\n".join([f"Energy per sample, mean of {samples}", aligned(rows), *caveats])
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers in pJ summed over samples, for JSON; the counts stand once, not per model."""
@@ -279,13 +280,3 @@ def _share(value: float | None) -> str:
 
 def _count(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
-
-
-def _align(rows: Sequence[Sequence[str]]) -> str:
-    """Set rows in columns: the first to the left, numbers to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)

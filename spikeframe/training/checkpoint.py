@@ -54,7 +54,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     kept = torch.contiguous_format
     plain = {name: tensor.detach().cpu().clone(memory_format=kept) for name, tensor in tensors.items()}
     text = json.dumps({"version": VERSION, **about})
-    write_whole(path, save(plain, {"spikeframe": text, "sha256": _digest(plain, text)}))
+    # One entry only: safetensors writes several in no fixed order, and equal checkpoints should be equal files.
+    write_whole(path, save(plain, {"spikeframe": f"{_digest(plain, text)} {text}"}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -77,11 +78,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged or no safetensors file ({error}); restore or delete it.") from None
-    if not {"spikeframe", "sha256"} <= header.keys():
+    if "spikeframe" not in header:
         raise CheckpointError(f"{path} was not written by spikeframe: its header has no 'spikeframe' entry.")
-    if _digest(tensors, header["spikeframe"]) != header["sha256"]:
+    digest, _, text = header["spikeframe"].partition(" ")
+    if _digest(tensors, text) != digest:
         raise CheckpointError(f"{path} is damaged: its content does not have the recorded SHA-256; restore a copy.")
-    about: dict[str, Any] = json.loads(header["spikeframe"])
+    about: dict[str, Any] = json.loads(text)
     if about.get("version") != VERSION:
         raise CheckpointError(f"{path} has format version {about.get('version')}; this spikeframe reads {VERSION}.")
     return tensors, about

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeframe.core import Counts, Network, Simulator, differing_spikes
+from spikeframe.core import Counts, Network, Result, Simulator, differing_spikes
 from spikeframe.training.frames import FrameCache
 from spikeframe.training.metrics import logits
 
@@ -83,3 +83,12 @@ def run_event_driven(
             bar.update(x.shape[1])
     rates = {name: total / len(data) for name, total in spikes.items()}
     return EventDriven(torch.cat(predicted), counts, differing if compare else None, rates)
+
+
+def spike_pairs(result: Result) -> dict[str, NDArray[np.int64]]:
+    """Return (step, neuron) pairs [n, 2] of every spike by layer.
+
+    Args:
+        result: run of one sample.
+    """
+    return {name: np.stack([train.steps, train.ids], axis=1) for name, train in result.spikes.items()}

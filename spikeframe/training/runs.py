@@ -117,6 +117,21 @@ class InputForm:
         """(P, H, W) of a frame."""
         return self.polarities, self.height, self.width
 
+    def check(self, frames: FrameCache, folder: Path) -> None:
+        """Refuse data of another shape than the network takes.
+
+        Args:
+            frames: the data.
+            folder: run folder of the network.
+
+        Raises:
+            ConfigError: the frames have another shape.
+        """
+        if frames.shape[1:] != self.shape:
+            raise ConfigError(
+                f"The network of {folder} takes frames {self.shape} (P, H, W); these are {frames.shape[1:]}."
+            )
+
 
 def open_frames(
     settings: Settings, splits: Iterable[str], time_bins: int | None = None, progress: bool = False
