@@ -41,20 +41,38 @@ def from_frames(inputs: Frames, shape: tuple[int, ...], largest: int) -> Events:
         ShapeError, DTypeError, NonFiniteError: the inputs are not usable.
         ExactnessError: a count is no whole number or too large.
     """
-    x = inputs if isinstance(inputs, Tensor) else torch.from_numpy(np.ascontiguousarray(inputs))
+    x = _as_tensor(inputs)
     if x.ndim != 2 + len(shape) or tuple(x.shape[2:]) != shape:
         raise ShapeError(f"inputs have shape {tuple(x.shape)}; expected [T, B, {', '.join(map(str, shape))}].")
     if x.is_complex() or x.dtype == torch.bool:
         raise DTypeError(f"inputs are {x.dtype}; expected event counts of an integer or float type.")
     steps, samples = x.shape[:2]
-    frames = x.detach().to(torch.float32).contiguous().numpy().reshape(steps, samples, prod(shape))
+    single = x.detach().to(torch.float32).contiguous()
+    if x.dtype == torch.float64 and not torch.equal(single.double(), x.detach()) and bool(torch.isfinite(x).all()):
+        raise ExactnessError("inputs hold float64 counts that are no whole numbers; give whole event counts.")
+    frames = single.numpy().reshape(steps, samples, prod(shape))
     start = np.zeros(samples * steps + 1, np.int64)
     gather.count_events(frames, start)
     np.cumsum(start, out=start)
     source, count = np.empty(start[-1], np.int32), np.empty(start[-1], np.int32)
     if not gather.gather_events(frames, np.float32(largest), start, source, count):
         raise _bad_count(frames, largest)
-    return Events(start, source, count, int(samples), int(steps))
+    return Events(start, source, count, int(samples), int(steps), prod(shape), largest)
+
+
+def _as_tensor(inputs: Frames) -> Tensor:
+    """Return frames as a tensor, or refuse them."""
+    if isinstance(inputs, Tensor):
+        if inputs.layout != torch.strided or inputs.device.type != "cpu":
+            raise DTypeError(f"inputs are a {inputs.layout} tensor on {inputs.device}; give a dense one on the CPU.")
+        return inputs
+    if not isinstance(inputs, np.ndarray) or inputs.dtype.kind not in "iufcb":
+        got = inputs.dtype if isinstance(inputs, np.ndarray) else type(inputs).__name__
+        raise DTypeError(
+            f"inputs are {got}; give a tensor or array of counts [T, B, ...], or what Network.encode returns."
+        )
+    plain = np.array(inputs, inputs.dtype.newbyteorder("="), order="C")
+    return torch.from_numpy(plain.astype(np.float64) if plain.dtype == np.longdouble else plain)
 
 
 def _bad_count(frames: NDArray[np.float32], largest: int) -> NonFiniteError | ExactnessError:
@@ -99,6 +117,7 @@ def from_recordings(recordings: Recordings, shape: tuple[int, ...], largest: int
     starts, sources = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]
     total = 0
     for k, events in enumerate(recordings):
+        _check_fields(events, k)
         fields = {name: events[name].astype(np.int64) for name in ("p", "y", "x")}
         step = events["t"].astype(np.int64) // window
         for (name, values), size in zip(fields.items(), shape, strict=True):
@@ -116,7 +135,16 @@ def from_recordings(recordings: Recordings, shape: tuple[int, ...], largest: int
         raise ExactnessError(
             f"{most} events share a step and a pixel; make the network with input_max={most} or a shorter dt."
         )
-    return Events(start, source, np.ones(total, np.int32), len(recordings), steps)
+    return Events(start, source, np.ones(total, np.int32), len(recordings), steps, prod(shape), largest)
+
+
+def _check_fields(events: NDArray[Any], k: int) -> None:
+    names = getattr(getattr(events, "dtype", None), "names", None) or ()
+    if np.ndim(events) != 1 or any(n not in names or events.dtype[n].kind not in "iub" for n in "xytp"):
+        raise EventError(
+            f"recording {k}: must be a 1-d structured array with integer fields x, y, t, p; got "
+            f"{type(events).__name__} {names}."
+        )
 
 
 def _check_range(values: NDArray[np.int64], size: int, what: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import prod
+from math import frexp, prod
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -16,9 +18,17 @@ from torch import nn
 from spikeframe.core.encoding import Frames, Recordings, from_frames, from_recordings
 from spikeframe.core.snapping import Snapped, snap
 from spikeframe.core.wiring import Connection, connection
-from spikeframe.errors import ConfigError, ParameterError, ShapeError, TimeGridError, UnsupportedLayerError
+from spikeframe.errors import (
+    ConfigError,
+    DTypeError,
+    ExactnessError,
+    ParameterError,
+    ShapeError,
+    TimeGridError,
+    UnsupportedLayerError,
+)
 from spikeframe.kernels import chain
-from spikeframe.neurons import Neuron, SumPool2d
+from spikeframe.neurons import Neuron, Sequential, SumPool2d
 
 WEIGHTED = (nn.Linear, nn.Conv2d)
 POOLING = (nn.AvgPool2d, SumPool2d)
@@ -117,18 +127,25 @@ class Network:
         """
         if isinstance(input_max, bool) or not isinstance(input_max, int) or not 1 <= input_max < 2**23:
             raise ParameterError(f"input_max={input_max!r}: must be a whole number from 1 to {2**23 - 1}.")
-        if not input_shape or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in input_shape):
+        if (
+            not isinstance(input_shape, (tuple, list, torch.Size))
+            or not input_shape
+            or any(isinstance(n, bool) or not isinstance(n, Integral) or n < 1 for n in input_shape)
+        ):
             raise ShapeError(f"input_shape={input_shape!r}: must be positive sizes, e.g. (2, 34, 34).")
-        module = copy.deepcopy(model).float().eval().requires_grad_(False)
-        layers = list(_leaves(module))
-        layers = _fold_norms(module, layers)
+        if not isinstance(model, nn.Module):
+            raise DTypeError(f"Network.from_module takes a torch module, got {type(model).__name__}.")
+        _check_leaves(list(_leaves(model)))
+        module = _over_time(copy.deepcopy(model)).float().eval().requires_grad_(False)
+        layers, folded = _fold_norms(module, list(_leaves(module)))
         shape, order, largest = tuple(input_shape), None, float(input_max)
         populations: list[Population] = []
         snapping: dict[str, Snapped] = {}
         pending: list[tuple[str, nn.Module]] = []
         for name, layer in layers:
             if isinstance(layer, Neuron):
-                moved, grid = _snap_chain(pending, largest)
+                _check_folded(pending, shape, folded)
+                moved, grid = _snap_chain(pending, largest, name)
                 snapping |= moved
                 link = connection(pending, shape, order, grid, name)
                 populations.append(Population(name, layer, link.shape, link, tuple(n for n, _ in pending)))
@@ -166,9 +183,10 @@ class Network:
 def _leaves(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Yield the layers of nested Sequentials in order, with their paths."""
     if isinstance(model, nn.Sequential):
-        for name, child in model.named_children():
-            yield from _leaves(child, f"{path}.{name}" if path else name)
-    elif isinstance(model, (Neuron, *WEIGHTED, *POOLING, nn.Flatten, *NORMS, *IGNORED)):
+        for name, child in model._modules.items():
+            if child is not None:
+                yield from _leaves(child, f"{path}.{name}" if path else name)
+    elif isinstance(model, Neuron) or type(model) in (*WEIGHTED, *POOLING, nn.Flatten, *NORMS, *IGNORED):
         if isinstance(model, Neuron) and list(model.receptors) != ["input"]:
             raise UnsupportedLayerError(
                 f"{path or 'the model'}: a neuron with named receptors {list(model.receptors)}; "
@@ -183,18 +201,60 @@ def _leaves(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]
         )
 
 
-def _fold_norms(module: nn.Module, layers: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
-    """Fold every batch norm into the Linear or Conv2d before it; put an Identity in its place."""
+def _check_leaves(layers: list[tuple[str, nn.Module]]) -> None:
+    """Refuse layers that stand in two places, or that compute something other than their weights say."""
+    first: dict[int, str] = {}
+    for name, layer in layers:
+        if isinstance(layer, (Neuron, *WEIGHTED, *NORMS)) and first.setdefault(id(layer), name) != name:
+            raise UnsupportedLayerError(
+                f"{name}: the same layer as {first[id(layer)]}; give each place a copy of its own."
+            )
+        if isinstance(layer, WEIGHTED) and (
+            layer._forward_hooks or layer._forward_pre_hooks or hasattr(layer, "parametrizations")
+        ):
+            raise UnsupportedLayerError(
+                f"{name}: {type(layer).__name__} has forward hooks or parametrizations, so its weights are not all "
+                "it does; make them permanent first (remove_parametrizations, prune.remove)."
+            )
+
+
+def _over_time(model: nn.Module) -> nn.Module:
+    """Return the model as a Sequential of ours, which takes ``[T, B, ...]``; its layers stay the same objects."""
+    if isinstance(model, nn.Sequential):
+        return Sequential(
+            OrderedDict((name, _over_time(child)) for name, child in model._modules.items() if child is not None)
+        )
+    return model
+
+
+def _check_folded(pending: list[tuple[str, nn.Module]], shape: tuple[int, ...], folded: set[str]) -> None:
+    """A norm behind a Linear works on its outputs only where these are the first axis after the batch."""
+    axes = len(shape)
+    for name, layer in pending:
+        if isinstance(layer, nn.Flatten):
+            axes = 1
+        if isinstance(layer, nn.Linear) and name in folded and axes != 1:
+            raise UnsupportedLayerError(
+                f"{name}: a Linear with batch norm behind it must have flat inputs to be folded."
+            )
+
+
+def _fold_norms(module: nn.Module, layers: list[tuple[str, nn.Module]]) -> tuple[list[tuple[str, nn.Module]], set[str]]:
+    """Fold every batch norm into the Linear or Conv2d before it, put an Identity in its place; return who took one."""
     kept: list[tuple[str, nn.Module]] = []
+    folded: set[str] = set()
     for name, layer in layers:
         if not isinstance(layer, NORMS):
             kept.append((name, layer))
             continue
         before = next((item for item in reversed(kept) if not isinstance(item[1], IGNORED)), None)
-        if before is None or not isinstance(before[1], WEIGHTED):
+        kind = nn.Linear if isinstance(layer, nn.BatchNorm1d) else nn.Conv2d
+        if before is None or not isinstance(before[1], kind) or before[1].weight.shape[0] != layer.num_features:
             raise UnsupportedLayerError(
-                f"{name}: batch norm can only be folded into a Linear or Conv2d right before it."
+                f"{name}: batch norm can only be folded into a Linear (BatchNorm1d) or Conv2d (BatchNorm2d) with as "
+                "many outputs right before it."
             )
+        folded.add(before[0])
         if layer.running_mean is None or layer.running_var is None:
             raise UnsupportedLayerError(f"{name}: batch norm without running statistics cannot be folded.")
         target = before[1]
@@ -210,29 +270,56 @@ def _fold_norms(module: nn.Module, layers: list[tuple[str, nn.Module]]) -> list[
         target.bias = nn.Parameter(((bias - layer.running_mean.double()) * scale + offset).float(), requires_grad=False)
         parent, _, leaf = name.rpartition(".")
         setattr(module.get_submodule(parent), leaf, nn.Identity())
-    return kept
+    return kept, folded
 
 
-def _snap_chain(pending: list[tuple[str, nn.Module]], largest: float) -> tuple[dict[str, Snapped], float]:
-    """Snap the weights of one connection in place; return what moved and the grid its sums lie on."""
-    finest = 1.0
-    found = {}
-    for _, layer in pending:
-        if isinstance(layer, nn.AvgPool2d):
-            sides = (
-                layer.kernel_size if isinstance(layer.kernel_size, tuple) else (layer.kernel_size, layer.kernel_size)
-            )
-            finest /= layer.divisor_override or prod(sides)
-        elif isinstance(layer, SumPool2d):
-            largest *= layer.kernel_size**2
+def _snap_chain(
+    pending: list[tuple[str, nn.Module]], largest: float, population: str
+) -> tuple[dict[str, Snapped], float]:
+    """Snap the weights of one connection in place; return what moved and the grid its sums lie on.
+
+    Pooling adds up patches and then divides: sums before the weights grow by the patch, and so do those behind them.
+    """
+    areas, divisors, weighted = [1.0, 1.0], [1.0, 1.0], None  # before and behind the weights
     for name, layer in pending:
         if isinstance(layer, WEIGHTED):
-            bias = None if layer.bias is None else layer.bias.data
-            weight, moved, found[name] = snap(layer.weight.data, bias, largest=largest, finest=finest, where=name)
-            layer.weight.data = weight
-            if moved is not None and layer.bias is not None:
-                layer.bias.data = moved
-    return found, finest * next((s.step for s in found.values()), 1.0)
+            weighted = (name, layer)
+        elif isinstance(layer, POOLING):
+            side = layer.kernel_size
+            area = prod(side) if isinstance(side, tuple) else side * side
+            behind = weighted is not None
+            areas[behind] *= area
+            divisors[behind] *= _divisor(name, layer, area)
+    grid = 1.0 / (divisors[0] * divisors[1])
+    if frexp(grid)[0] != 0.5:
+        raise ExactnessError(f"{population}: pooling divides by {1 / grid:g}, which is no power of two; use SumPool2d.")
+    if weighted is None:
+        if largest * areas[0] >= 2**24:
+            raise ExactnessError(
+                f"{population}: pooled counts of up to {largest:g} can pass 2^24; use a smaller input_max."
+            )
+        return {}, grid
+    name, layer = weighted
+    bias = None if layer.bias is None else layer.bias.data
+    value, finest = largest * areas[0] / divisors[0], 1.0 / divisors[0]
+    weight, moved, report = snap(layer.weight.data, bias, largest=value, finest=finest, gain=areas[1], where=name)
+    layer.weight.data = weight
+    if moved is not None and layer.bias is not None:
+        layer.bias.data = moved
+    return {name: report}, grid * report.step
+
+
+def _divisor(name: str, layer: nn.Module, area: float) -> float:
+    """Return what a pooling layer divides its sums by, the same at every place."""
+    if not isinstance(layer, nn.AvgPool2d):
+        return 1.0
+    if layer.divisor_override:
+        return float(layer.divisor_override)
+    if layer.ceil_mode or (layer.padding not in (0, (0, 0)) and not layer.count_include_pad):
+        raise ExactnessError(
+            f"{name}: the average divides by other numbers at the border; use SumPool2d or divisor_override."
+        )
+    return float(area)
 
 
 def _check_chain(populations: list[Population], pending: list[tuple[str, nn.Module]]) -> None:

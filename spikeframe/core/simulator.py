@@ -17,9 +17,8 @@ from torch import Tensor
 from spikeframe.core.counts import Counts
 from spikeframe.core.encoding import Frames
 from spikeframe.core.network import Network, Population
-from spikeframe.errors import NonFiniteError, ParameterError, ShapeError
+from spikeframe.errors import NonFiniteError, ParameterError, ShapeError, unknown_name
 from spikeframe.kernels import chain
-from spikeframe.neurons import Neuron, Sequential
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +116,10 @@ class Simulator:
     """
 
     def __init__(self, network: Network, backend: str = "auto", threads: int | None = None) -> None:
+        if not isinstance(network, Network):
+            raise ParameterError(
+                f"Simulator takes a Network, got {type(network).__name__}; make one with Network.from_module."
+            )
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise ParameterError(f"threads={threads!r}: must be a whole number of at least 1, or None for all cores.")
         self.network = network
@@ -141,6 +144,17 @@ class Simulator:
             ExactnessError: a count is no whole number or larger than the network's ``input_max``.
         """
         events = inputs if isinstance(inputs, chain.Events) else self.network.encode(inputs)
+        expected = (prod(self.network.input_shape), self.network.input_max)
+        if events.sources != expected[0] or events.largest > expected[1]:
+            raise ShapeError(
+                f"these events were encoded for {events.sources} inputs and counts up to {events.largest}; this "
+                f"network has {expected[0]} and {expected[1]}. Use its own encode."
+            )
+        if state is not None:
+            known = [p.name for p in self.network.populations]
+            for name in state:
+                if name not in known:
+                    raise unknown_name("population", name, known)
         states = []
         for population, initial in zip(self.network.populations, self._initial, strict=True):
             given = None if state is None else state.get(population.name)
@@ -253,22 +267,29 @@ def differing_spikes(network: Network, inputs: Frames, result: Result) -> int:
 
     Returns:
         Spikes that only one of the two has, over all layers, and readout values that are not equal.
+
+    Raises:
+        ShapeError: the inputs are not those of the result.
     """
+    x = torch.as_tensor(inputs)
+    if tuple(x.shape[:2]) != (result.events.steps, result.events.samples):
+        raise ShapeError(
+            f"inputs have T, B = {tuple(x.shape[:2])}, the result {(result.events.steps, result.events.samples)}."
+        )
     seen: dict[str, Tensor] = {}
-    paths = {id(module): name for name, module in network.module.named_modules()}
-    neurons = [m for m in network.module.modules() if isinstance(m, Neuron)]
+    paths = {id(population.neuron): population.name for population in network.populations}
+    neurons = [population.neuron for population in network.populations]
 
     def keep(module: Any, _: Any, output: Any) -> None:
         seen[paths[id(module)]] = output[0]
 
     handles = [neuron.register_forward_hook(keep) for neuron in neurons]
     backends = [neuron.backend for neuron in neurons]
-    model = network.module if isinstance(network.module, Sequential) else Sequential(network.module)
     try:
         for neuron in neurons:
             neuron.backend = "torch"
         with torch.no_grad():
-            model(torch.as_tensor(inputs).float())
+            network.module(x.float())
     finally:
         for handle in handles:
             handle.remove()

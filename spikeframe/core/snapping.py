@@ -33,12 +33,12 @@ class Snapped:
     rms_change: float
 
 
-def _reach(weight: Tensor, bias: Tensor | None, largest: float) -> float:
+def _reach(weight: Tensor, bias: Tensor | None, largest: float, gain: float) -> float:
     """Largest magnitude that any partial sum of a neuron can have."""
     reach = weight.double().abs().flatten(1).sum(1) * largest
     if bias is not None:
         reach = reach + bias.double().abs()
-    return float(reach.max()) if reach.numel() else 0.0
+    return float(reach.max()) * gain if reach.numel() else 0.0
 
 
 def _on_grid(tensor: Tensor, step: float) -> bool:
@@ -47,7 +47,13 @@ def _on_grid(tensor: Tensor, step: float) -> bool:
 
 
 def snap(
-    weight: Tensor, bias: Tensor | None = None, *, largest: float = 1.0, finest: float = 1.0, where: str = "weight"
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    largest: float = 1.0,
+    finest: float = 1.0,
+    gain: float = 1.0,
+    where: str = "weight",
 ) -> tuple[Tensor, Tensor | None, Snapped]:
     """Round weights to the finest grid on which every sum is exact; weights already on one stay as they are.
 
@@ -56,6 +62,7 @@ def snap(
         bias: ``[outputs]`` or None.
         largest: largest magnitude of an input.
         finest: every input is a multiple of this power of two.
+        gain: how many outputs are added up behind the weights (by pooling).
         where: the layer's name, for errors.
 
     Returns:
@@ -63,7 +70,7 @@ def snap(
 
     Raises:
         NonFiniteError: a weight or bias is NaN or infinite.
-        ExactnessError: `finest` is no power of two.
+        ExactnessError: `finest` is no power of two, or weights are too small for a grid in float32.
     """
     for what, tensor in (("weight", weight), ("bias", bias)):
         if tensor is not None and not bool(torch.isfinite(tensor).all()):
@@ -73,15 +80,17 @@ def snap(
         raise ExactnessError(
             f"{where}: inputs are multiples of {finest:g}, which is no power of two; exact sums need one."
         )
-    reach = _reach(weight, bias, largest)
+    reach = _reach(weight, bias, largest, gain)
     if reach == 0.0:
         return weight.clone(), None if bias is None else bias.clone(), Snapped(1.0, 0.0, 0.0)
     step = 2.0 ** (math.floor(math.log2(reach / (_EXACT * finest))) + 1)
     if not (_on_grid(weight, step) and (bias is None or _on_grid(bias, step))):
         step *= 2.0
+    if step * finest < 2.0**-126 or not math.isfinite(step):
+        raise ExactnessError(f"{where}: sums reach {reach:g}; float32 has no exact grid for weights of this size.")
     moved = (torch.round(weight.double() / step) * step).to(weight.dtype)
     moved_bias = None if bias is None else (torch.round(bias.double() / step) * step).to(bias.dtype)
-    if not _reach(moved, moved_bias, largest) < _EXACT * step * finest:
+    if not _reach(moved, moved_bias, largest, gain) < _EXACT * step * finest:
         raise ExactnessError(f"{where}: {weight.shape[1:].numel()} inputs are too many for exact float32 sums.")
     change = (moved.double() - weight.double()).abs()
     changes = [float(change.max())] + (

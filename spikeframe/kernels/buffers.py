@@ -6,6 +6,7 @@ A buffer comes back by itself when the last array (or tensor) that views it is g
 from __future__ import annotations
 
 import math
+import os
 import threading
 import weakref
 from collections import OrderedDict
@@ -22,6 +23,15 @@ IDLE_LIMIT = 1 << 30
 _lock = threading.RLock()
 _idle: OrderedDict[int, list[NDArray[np.uint8]]] = OrderedDict()
 _idle_bytes = 0
+
+
+def _fresh_lock() -> None:
+    """Give a forked child a lock that nobody holds."""
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_fresh_lock)
 
 
 def _size_class(size: int) -> int:

@@ -60,6 +60,8 @@ class Events:
         count: how many events coincide there, or their signed sum.
         samples: number of runs.
         steps: time steps of each.
+        sources: number of sources.
+        largest: bound on the magnitude of a count, coincident events added up.
     """
 
     start: NDArray[np.int64]
@@ -67,6 +69,8 @@ class Events:
     count: NDArray[np.int32]
     samples: int
     steps: int
+    sources: int
+    largest: int
 
 
 @dataclass(frozen=True, eq=False)

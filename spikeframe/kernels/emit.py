@@ -15,10 +15,14 @@ _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=",
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one language spells what is not an infix operator; ``{0}``, ``{1}`` stand for the arguments."""
+    """How one language spells what is not an infix operator; ``{0}``, ``{1}`` stand for the arguments.
+
+    `whole` wraps arithmetic on counters, which are 32 bits wide everywhere.
+    """
 
     spelling: dict[str, str]
     constant: dict[str, str]
+    whole: str = "{0}"
 
 
 NUMBA = Dialect(
@@ -32,6 +36,7 @@ NUMBA = Dialect(
         "detach": "{0}",
     },
     constant={FLOAT: "F({0})", INT: "I({0})"},
+    whole="I({0})",
 )
 
 TORCH = Dialect(
@@ -50,7 +55,7 @@ TORCH = Dialect(
 
 def identifier(name: str) -> str:
     """Return a leaf's name as a Python identifier that no node or loop variable can have."""
-    return f"a_{name.replace('.', '_')}"
+    return f"a_{name.replace('_', '__').replace('.', '_d_')}"
 
 
 def spelled(program: Program, index: int) -> str:
@@ -68,6 +73,7 @@ def statements(program: Program, dialect: Dialect) -> list[str]:
             text = dialect.constant[node.dtype].format(node.constant)
         elif node.op in _INFIX:
             text = f"{arguments[0]} {_INFIX[node.op]} {arguments[1]}"
+            text = dialect.whole.format(text) if node.dtype == INT else text
         else:
             text = dialect.spelling[node.op].format(*arguments)
         lines.append(f"n{i} = {text}")

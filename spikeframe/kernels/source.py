@@ -23,6 +23,15 @@ _PACKAGE = "spikeframe_generated"
 _LOCK = threading.Lock()
 
 
+def _fresh_lock() -> None:
+    """Give a forked child a lock that nobody holds."""
+    global _LOCK
+    _LOCK = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_fresh_lock)
+
+
 def cache_folder() -> Path:
     """Return the folder for everything spikeframe may rebuild: ``$SPIKEFRAME_CACHE`` or the user's cache folder."""
     chosen = os.environ.get("SPIKEFRAME_CACHE")
@@ -67,7 +76,7 @@ def load(text: str, title: str) -> ModuleType:
     """
     name = f"{title}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     path = _folder() / f"{name}.py"
-    if not path.exists():
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
         temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)

@@ -13,6 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeframe.errors import ExactnessError
+
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Whole = NDArray[np.int16] | NDArray[np.int32]
@@ -24,8 +26,13 @@ def whole(weight: Floats, scale: float) -> Whole:
     Args:
         weight: multiples of `scale`.
         scale: a power of two.
+
+    Raises:
+        ExactnessError: a weight is no multiple of it, or too large.
     """
-    units = np.rint(weight.astype(np.float64) / scale)
+    units = weight.astype(np.float64) / scale
+    if not np.array_equal(units, np.rint(units)) or np.abs(units).max(initial=0.0) >= 2**24:
+        raise ExactnessError(f"weights are no multiples of {scale:g} below 2^24 of it; sums would not be exact.")
     kind = np.int16 if np.abs(units).max(initial=0.0) < 2**15 else np.int32
     return np.ascontiguousarray(units.astype(kind))
 

@@ -119,6 +119,8 @@ class Recorder:
         """Record a literal."""
         if not math.isfinite(value):
             _refuse(f"{value!r} in a step; use finite numbers.")
+        if dtype == INT and not -(2**31) <= value < 2**31:
+            _refuse(f"{value!r} does not fit an integer counter, which has 32 bits.")
         return self._append(Node("const", (), dtype, repr(float(value)) if dtype == FLOAT else repr(int(value))))
 
     def record(self, op: str, dtype: str, *args: Value) -> Value:
@@ -396,6 +398,12 @@ def trace(
     Raises:
         TraceError: the step uses something that cannot be traced; the message names the line.
     """
+    names = [*inputs, *states, *coefficients]
+    if twice := sorted({name for name in names if names.count(name) > 1} | ({"out"} & set(states))):
+        raise TraceError(
+            f"{step.__qualname__}: the name {twice[0]!r} stands for two things (inputs: {list(inputs)}, "
+            f"states: {list(states)}, coefficients: {list(coefficients)}; 'out' is the output); rename one."
+        )
     leaves = [Leaf("input", name) for name in inputs]
     leaves += [Leaf("state", name, dtype) for name, dtype in states.items()]
     leaves += [Leaf("coefficient", name, dtype) for name, dtype in coefficients.items()]

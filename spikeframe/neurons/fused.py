@@ -74,7 +74,8 @@ class _Fused(torch.autograd.Function):
         job: Job = ctx.job
         program = job.program
         leaves = len(program.leaves)
-        tensors, kept = ctx.saved_tensors[:leaves], ctx.saved_tensors[leaves:]
+        saved = ctx.saved_tensors  # once: activation checkpointing recomputes it and refuses a second look
+        tensors, kept = saved[:leaves], saved[leaves:]
         inputs, states, coefficients = _split(program, tuple(_array(t) for t in tensors))
         needed = dict(zip((leaf.name for leaf in program.leaves), ctx.needs_input_grad[1:], strict=True))
         floats = [leaf.name for leaf in program.leaves if leaf.kind == "state" and leaf.dtype == FLOAT]

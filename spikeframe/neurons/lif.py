@@ -98,10 +98,6 @@ class LIF(Neuron):
         super().__init__(**options)
         if "t_ref" in self.learnable:
             raise ParameterError("t_ref counts whole steps and cannot be learnable.")
-        self._refractory = bool((self.t_ref > 0).any())
-        self._driven = bool({"v_rest", "i_e"} & self.learnable) or bool(
-            (self.v_rest != 0).any() or (self.i_e != 0).any()
-        )
         self.reset = check_reset(type(self).__name__, reset or ("value" if self._refractory else "subtract"))
         self.detach_reset = bool(detach_reset)
         if not bool((self.v_reset < self.v_th).all()):
@@ -109,6 +105,17 @@ class LIF(Neuron):
                 f"{type(self).__name__}: v_reset must be below v_th, "
                 f"got {self.v_reset.tolist()} and {self.v_th.tolist()}."
             )
+
+    @property
+    def _refractory(self) -> bool:
+        """Whether any neuron has a refractory period; without one there is no counter."""
+        return bool((self.t_ref > 0).any())
+
+    @property
+    def _driven(self) -> bool:
+        """Whether a constant drive has to be added at every step."""
+        learnt = bool({"v_rest", "i_e"} & self.learnable)
+        return learnt or bool((self.v_rest != 0).any() or (self.i_e != 0).any())
 
     def state_variables(self) -> dict[str, State]:
         """Return ``v``, and ``ref`` if there is a refractory period."""

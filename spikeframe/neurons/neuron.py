@@ -22,10 +22,10 @@ A neuron is written once; torch training, fused kernels, the event-driven run an
 
 from __future__ import annotations
 
-import math
 from collections import namedtuple
 from collections.abc import ItemsView, Iterable, Mapping
 from functools import lru_cache
+from numbers import Real
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -82,17 +82,28 @@ class Neuron(Parametric):
         **values: Any,
     ) -> None:
         super().__init__(values, learnable)
-        if dt is not None and (
-            isinstance(dt, bool) or not isinstance(dt, (int, float)) or not math.isfinite(dt) or dt <= 0
-        ):
-            raise TimeGridError(f"{type(self).__name__}(dt={dt!r}): must be a positive number of milliseconds.")
-        if backend not in BACKENDS:
-            raise unknown_name("backend", backend, BACKENDS)
-        self.dt = None if dt is None else float(dt)
+        self.dt = dt
         self.receptors = torch.nn.ModuleDict(as_receptors(Delta() if receptors is None else receptors))
-        self.surrogate = _surrogate(surrogate)
+        self.surrogate = surrogate
         self.backend = backend
         self._programs: dict[bool, Program] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check dt and backend; anything that may change the step makes it be traced again."""
+        if name == "dt" and value is not None:
+            value = _time_step(type(self).__name__, value)
+        if name == "backend" and value not in BACKENDS:
+            raise unknown_name("backend", value, BACKENDS)
+        if name == "surrogate":
+            value = surrogate(value)
+        super().__setattr__(name, value)
+        if name in ("surrogate", "reset", "detach_reset", "receptors") and "_programs" in self.__dict__:
+            self._programs.clear()
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        """Load, and trace again: which terms a step has depends on the values."""
+        super()._load_from_state_dict(*arguments, **options)
+        self._programs.clear()
 
     # What a model defines.
 
@@ -165,7 +176,8 @@ class Neuron(Parametric):
             dt: time step, ms.
         """
         found = {name: self.value(name) for name in self.PARAMETERS}
-        found |= {name: torch.as_tensor(v) for name, v in self.coefficients(dt).items()}
+        made = self.coefficients(dt)
+        found |= {n: v if isinstance(v, Tensor) else torch.as_tensor(v, dtype=torch.float64) for n, v in made.items()}
         if any(receptor.STATES for _, receptor in self._named_receptors()):
             leak, gain = self.membrane()
             for name, receptor in self._named_receptors():
@@ -264,7 +276,11 @@ class Neuron(Parametric):
         rows = self.all_states()
         tensors = []
         for row in rows.values():
-            start = self.value(row.initial) if isinstance(row.initial, str) else torch.tensor(float(row.initial))
+            start = (
+                self.value(row.initial)
+                if isinstance(row.initial, str)
+                else torch.tensor(row.initial, dtype=torch.float64)
+            )
             kind = dtype if row.dtype == FLOAT else torch.int32
             tensors.append(start.to(device=device, dtype=kind).expand(batch).contiguous())
         return _state_type(type(self).__name__, tuple(rows))(*tensors)
@@ -362,8 +378,11 @@ class Neuron(Parametric):
         )
 
 
-def _surrogate(choice: str | Surrogate) -> Surrogate:
-    return surrogate(choice)
+def _time_step(kind: str, dt: Any) -> float:
+    """Return a time step in ms, or refuse it."""
+    if isinstance(dt, bool) or not isinstance(dt, Real) or not 0 < dt <= 1e9:
+        raise TimeGridError(f"{kind}(dt={dt!r}): must be a positive number of milliseconds.")
+    return float(dt)
 
 
 def _first_bad(inputs: list[Tensor]) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, unknown_name
+from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,17 @@ class State:
     dtype: str = "float"
     doc: str = ""
 
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float", "int"):
+            raise ParameterError(f"State(dtype={self.dtype!r}): must be 'float' or 'int'.")
+        if isinstance(self.initial, str):
+            return
+        whole = self.dtype == "float" or (self.initial == round(self.initial) and abs(self.initial) < 2**31)
+        if not math.isfinite(self.initial) or not whole:
+            raise ParameterError(
+                f"State({self.initial!r}, dtype={self.dtype!r}): must be finite, and whole for a counter."
+            )
+
 
 class Parametric(nn.Module):
     """A module with a parameter table: values checked at construction, scalar or per neuron, fixed or learnable.
@@ -96,7 +108,12 @@ class Parametric(nn.Module):
     def __init__(self, values: dict[str, Any], learnable: Iterable[str] = ()) -> None:
         super().__init__()
         kind = type(self).__name__
-        self.learnable = frozenset([learnable] if isinstance(learnable, str) else learnable)
+        names = [learnable] if isinstance(learnable, str) or not isinstance(learnable, Iterable) else list(learnable)
+        if any(not isinstance(name, str) for name in names):
+            raise ParameterError(
+                f"{kind}(learnable={learnable!r}): must be names of parameters: {', '.join(self.PARAMETERS)}."
+            )
+        self.learnable = frozenset(names)
         for name in (*values, *self.learnable):
             if name not in self.PARAMETERS:
                 raise unknown_name(f"parameter of {kind}", name, self.PARAMETERS)
@@ -107,7 +124,14 @@ class Parametric(nn.Module):
                 stored = torch.log(value) if row.above == 0.0 else value
                 self.register_parameter(self._stored(name), nn.Parameter(stored.to(torch.get_default_dtype())))
             else:
-                self.register_buffer(f"_{name}", value, persistent=value.ndim > 0)
+                self.register_buffer(f"_{name}", value)
+        shapes = {name: tuple(self.value(name).shape) for name in self.PARAMETERS}
+        try:
+            torch.broadcast_shapes(*shapes.values())
+        except RuntimeError:
+            listed = {name: shape for name, shape in shapes.items() if shape}
+            raise ShapeError(f"{kind}: parameters have shapes {listed}, which do not fit each other.") from None
+        self._fixed = True
 
     def _stored(self, name: str) -> str:
         return f"log_{name}" if self.PARAMETERS[name].above == 0.0 else f"_{name}"
@@ -123,6 +147,13 @@ class Parametric(nn.Module):
             return fixed
         stored = getattr(self, self._stored(name)).double()
         return torch.exp(stored) if self.PARAMETERS[name].above == 0.0 else stored
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in type(self).PARAMETERS and "_fixed" in self.__dict__:
+            raise ParameterError(
+                f"{type(self).__name__}.{name} is set at construction; make a new one, or make it learnable."
+            )
+        super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
         if name in type(self).PARAMETERS:

@@ -36,14 +36,22 @@ def _mean_exponential(z: torch.Tensor) -> torch.Tensor:
     return torch.where(z == 0, 1 - z / 2, -torch.expm1(-safe) / safe)
 
 
-def _first_moment(z: torch.Tensor) -> torch.Tensor:
-    r"""``\int_0^1 s e^{z s} ds = (e^z (z - 1) + 1) / z^2``, by its series where that cancels, float64."""
+def _charge(leak: torch.Tensor, rate: torch.Tensor, gain: torch.Tensor, dt: float) -> torch.Tensor:
+    """``k (e^{-bh} - e^{-ah}) / (a - b)``; written around the slower of the two, so that nothing overflows."""
+    slower = torch.minimum(leak, rate)
+    return gain * dt * torch.exp(-slower * dt) * _mean_exponential(torch.abs(leak - rate) * dt)
+
+
+def _rise(leak: torch.Tensor, rate: torch.Tensor, dt: float) -> torch.Tensor:
+    r"""``e^{-ah} \int_0^1 s e^{zs} ds = (e^{-bh} (z - 1) + e^{-ah}) / z^2``, z = (a - b) h; a series near 0."""
+    z = (leak - rate) * dt
     series = torch.zeros_like(z)
     for n in range(24, -1, -1):
         series = series * z + 1.0 / (math.factorial(n) * (n + 2))
     large = torch.abs(z) > 1.0
     safe = torch.where(large, z, torch.full_like(z, 2.0))
-    return torch.where(large, (torch.exp(safe) * (safe - 1) + 1) / (safe * safe), series)
+    closed = (torch.exp(-rate * dt) * (safe - 1) + torch.exp(-leak * dt)) / (safe * safe)
+    return torch.where(large, closed, series * torch.exp(-leak * dt))
 
 
 class Receptor(Parametric):
@@ -110,7 +118,7 @@ class Exp(Receptor):
         """Return ``decay`` and ``drive``."""
         rate = 1.0 / self.value("tau")
         decay = torch.exp(-rate * dt)
-        return {"decay": decay, "drive": gain * dt * decay * _mean_exponential((leak - rate) * dt)}
+        return {"decay": decay, "drive": _charge(leak, rate, gain, dt)}
 
     def step(self, x: Value, s: Names, c: Names) -> tuple[Value, dict[str, Value]]:
         """Return the charge of the old current, and the current after this step's arrivals."""
@@ -131,12 +139,11 @@ class Alpha(Receptor):
         """Return ``decay``, ``rise``, ``drive``, ``rise_drive`` and ``peak``."""
         rate = 1.0 / self.value("tau")
         decay = torch.exp(-rate * dt)
-        z = (leak - rate) * dt
         return {
             "decay": decay,
             "rise": dt * decay,
-            "drive": gain * dt * decay * _mean_exponential(z),
-            "rise_drive": gain * dt * dt * torch.exp(-leak * dt) * _first_moment(z),
+            "drive": _charge(leak, rate, gain, dt),
+            "rise_drive": gain * dt * dt * _rise(leak, rate, dt),
             "peak": math.e * rate,
         }
 
@@ -165,7 +172,9 @@ def as_receptors(given: Any) -> dict[str, Receptor]:
         for name in given:
             if not isinstance(name, str) or not name.isidentifier():
                 raise ParameterError(f"receptor name {name!r}: must be an identifier, e.g. 'exc'.")
+            if name.startswith("_") or hasattr(torch.nn.ModuleDict, name):
+                raise ParameterError(f"receptor name {name!r} is taken; choose another, e.g. 'exc'.")
         return dict(given)
     raise ParameterError(
-        f"receptors={given!r}: give a receptor (Delta(), Exp(tau), Alpha(tau)) or a dict of them by name."
+        f"receptors={given!r}: give a receptor (Delta(), Exp(tau=5.0), Alpha(tau=5.0)) or a dict of them by name."
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from spikeframe.errors import ShapeError
+from spikeframe.errors import ShapeError, UnsupportedLayerError
 from spikeframe.neurons.neuron import Neuron
 
 
@@ -17,7 +17,20 @@ class Sequential(nn.Sequential):
 
     Args:
         args: layers, or one ordered dict of named layers, as `nn.Sequential` takes them.
+
+    Raises:
+        UnsupportedLayerError: neurons inside a container that knows no time axis.
     """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        for name, layer in self._modules.items():
+            own = isinstance(layer, (Neuron, Sequential))
+            if layer is not None and not own and any(isinstance(m, Neuron) for m in layer.modules()):
+                raise UnsupportedLayerError(
+                    f"Sequential: {name} is a {type(layer).__name__} with neurons inside, which would lose their time "
+                    "axis; use spikeframe.neurons.Sequential there too."
+                )
 
     def forward(self, input: Tensor, state: tuple[Any, ...] | None = None) -> tuple[Tensor, tuple[Any, ...]]:
         """Run over time.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spikeframe.errors import ParameterError
+
 
 class SumPool2d(nn.Module):
     """Add up patches of an image.
@@ -12,10 +14,16 @@ class SumPool2d(nn.Module):
     Args:
         kernel_size: side of the square patch.
         stride: step of the patch; the kernel size by default.
+
+    Raises:
+        ParameterError: a size is no positive whole number.
     """
 
     def __init__(self, kernel_size: int, stride: int | None = None) -> None:
         super().__init__()
+        for name, value in (("kernel_size", kernel_size), ("stride", 1 if stride is None else stride)):
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**15:
+                raise ParameterError(f"SumPool2d({name}={value!r}): must be a whole number from 1.")
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
 

@@ -142,7 +142,7 @@ def run(
     outputs = []
     for x in zip(*(x.unbind(0) for x in inputs), strict=True):
         out, *state = step(*x, *state, *fixed)
-        outputs.append(out)
+        outputs.append(out.expand_as(x[0]))
     shape = inputs[0].shape[1:]
     if not outputs:
         return inputs[0].new_zeros((0, *shape)), dict(zip(names, state, strict=True))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.utils.prune
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -18,6 +20,7 @@ from spikeframe.errors import (
     BackendError,
     ConfigError,
     DTypeError,
+    EventError,
     ExactnessError,
     NonFiniteError,
     ParameterError,
@@ -101,9 +104,9 @@ def test_a_spike_too_few_or_too_many_would_be_noticed():
     result = Simulator(network).run(x)
     train = result.spikes["2"]
     cut = sf.core.Spikes(train.samples[:-1], train.steps[:-1], train.ids[:-1], train.dt)
-    other = SimpleNamespace(spikes={"2": cut}, outputs=result.outputs)
+    other = SimpleNamespace(spikes={"2": cut}, outputs=result.outputs, events=result.events)
     assert differing_spikes(network, x, other) == 1
-    moved = SimpleNamespace(spikes=result.spikes, outputs=result.outputs + np.float32(1e-6))
+    moved = SimpleNamespace(spikes=result.spikes, outputs=result.outputs + np.float32(1e-6), events=result.events)
     assert differing_spikes(network, x, moved) == moved.outputs.size
 
 
@@ -304,3 +307,135 @@ def test_bad_inputs_are_refused_with_their_place():
         Simulator(network, backend="cuda")
     with pytest.raises(ParameterError, match="threads"):
         Simulator(network, threads=0)
+
+
+def differing(model, shape, x, input_max=16):
+    network = Network.from_module(model, shape, input_max=input_max)
+    return differing_spikes(network, x, Simulator(network).run(x))
+
+
+@pytest.mark.exact
+def test_pooling_behind_a_biased_convolution_stays_exact():
+    conv = nn.Conv2d(1, 4, 3)
+    conv.weight.data.mul_(1e-4)
+    x = torch.randint(0, 2, (20, 1, 1, 10, 10), generator=torch.Generator().manual_seed(0))
+    assert differing(Sequential(conv, SumPool2d(4), LI(dt=1.0)), (1, 10, 10), x, input_max=1) == 0
+
+
+@pytest.mark.exact
+def test_a_pool_that_adds_up_more_than_it_divides_stays_exact():
+    conv = nn.Conv2d(4, 8, 3)
+    conv.weight.data.uniform_(0.5, 1)
+    x = torch.randint(8, 17, (5, 1, 4, 10, 10), generator=torch.Generator().manual_seed(0))
+    model = Sequential(nn.AvgPool2d(2, divisor_override=1), conv, LI(dt=1.0))
+    assert differing(model, (4, 10, 10), x) == 0
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("pool", [nn.AvgPool2d(4, ceil_mode=True), nn.AvgPool2d(4, padding=1, count_include_pad=False)])
+def test_averages_that_divide_unevenly_are_refused(pool):
+    with pytest.raises(ExactnessError, match="border"):
+        Network.from_module(Sequential(pool, LIF(dt=1.0)), (1, 7, 7))
+
+
+@pytest.mark.fault
+def test_pooled_counts_that_outgrow_float32_are_refused():
+    with pytest.raises(ExactnessError, match="2\\^24"):
+        Network.from_module(Sequential(SumPool2d(32), LI(dt=1.0)), (1, 32, 32), 2**23 - 1)
+    small = nn.Linear(8, 8, bias=False)
+    small.weight.data.mul_(1e-40)
+    with pytest.raises(ExactnessError, match="no exact grid"):
+        Network.from_module(Sequential(small, LIF(dt=1.0)), (8,))
+
+
+@pytest.mark.fault
+def test_layers_that_do_more_than_their_weights_say_are_refused():
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    hooked = nn.Linear(4, 4)
+    hooked.register_forward_hook(lambda m, x, y: 2 * y)
+    shared = nn.Linear(4, 4)
+    pruned = torch.nn.utils.prune.random_unstructured(nn.Linear(4, 4), "weight", 0.5)
+    for model, words in [
+        (nn.Sequential(Doubled(4, 4), LIF(dt=1.0)), "Doubled"),
+        (nn.Sequential(hooked, LIF(dt=1.0)), "hooks"),
+        (nn.Sequential(pruned, LIF(dt=1.0)), "prune.remove"),
+        (
+            nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), LIF(dt=1.0)),
+            "arametrized|parametrizations",
+        ),
+        (nn.Sequential(shared, LIF(dt=1.0), shared, LIF(dt=1.0)), "2: the same layer as 0"),
+        (nn.Sequential(nn.Linear(8, 5), nn.BatchNorm1d(7), LIF(dt=1.0)), "as many"),
+        (nn.Sequential(nn.Linear(8, 5), nn.BatchNorm1d(5), LIF(dt=1.0)), "flat inputs"),
+    ]:
+        shape = (5, 8) if "BatchNorm" in str(model) else (4,)
+        with pytest.raises(UnsupportedLayerError, match=words):
+            Network.from_module(model, shape)
+
+
+@pytest.mark.exact
+def test_plain_sequentials_and_a_bare_neuron_can_be_run_and_checked():
+    x = torch.randint(0, 3, (10, 2, 4), generator=torch.Generator().manual_seed(0))
+    nested = nn.Sequential(
+        nn.Sequential(nn.Linear(4, 4, bias=False), LIF(dt=1.0, v_th=0.3)), nn.Linear(4, 3), LI(dt=1.0)
+    )
+    assert differing(nested, (4,), x) == 0
+    assert differing(LIF(dt=1.0), (4,), x) == 0
+
+
+@pytest.mark.fault
+def test_events_of_another_network_and_unknown_state_names_are_refused():
+    wide = Network.from_module(Sequential(nn.Linear(9, 2, bias=False), LI(dt=1.0)), (9,))
+    network = Network.from_module(Sequential(nn.Linear(4, 2, bias=False), LI(dt=1.0)), (4,))
+    large = Network.from_module(Sequential(nn.Linear(4, 2, bias=False), LI(dt=1.0)), (4,), input_max=1000)
+    sim = Simulator(network)
+    with pytest.raises(ShapeError, match="its own encode"):
+        sim.run(wide.encode(torch.ones(3, 1, 9)))
+    with pytest.raises(ShapeError, match="its own encode"):
+        sim.run(large.encode(torch.ones(3, 1, 4)))
+    with pytest.raises(LookupError, match="population"):
+        sim.run(torch.ones(3, 1, 4), {"lyer": {}})
+    with pytest.raises(DTypeError, match="counts"):
+        sim.run([1, 2].__str__())
+    with pytest.raises(ParameterError, match="from_module"):
+        Simulator("network")
+    with pytest.raises(DTypeError, match="torch module"):
+        Network.from_module(None, (4,))
+
+
+@pytest.mark.fault
+def test_recordings_are_checked_field_by_field():
+    network = Network.from_module(Sequential(nn.Flatten(), nn.Linear(8, 2, bias=False), LI(dt=1.0)), (2, 2, 2))
+    kind = [("x", "i2"), ("y", "i2"), ("t", "i8"), ("p", "i1")]
+    good = np.array([(0, 1, 10, 1), (1, 0, 2500, 0)], kind)
+    assert network.encode([good], steps=3).source.tolist() == [6, 1]
+    for wrong in (np.zeros(3), np.zeros((2, 2), kind), np.zeros(2, [("x", "f4"), *kind[1:]]), None):
+        with pytest.raises(EventError, match="recording 0"):
+            network.encode([wrong], steps=3)
+    late = good.copy()
+    late["t"][1] = 3000
+    with pytest.raises(EventError, match="time step of event 1"):
+        network.encode([late], steps=3)
+    with pytest.raises(EventError, match="earlier"):
+        network.encode([good[::-1]], steps=3)
+
+
+def _run_in_a_child(network, x):
+    torch.set_num_threads(1)
+    return Simulator(network).run(x).outputs.sum()
+
+
+def test_a_forked_child_can_simulate_after_its_parent_did():
+    import multiprocessing
+
+    torch.set_num_threads(1)
+    network = Network.from_module(Sequential(nn.Linear(4, 2, bias=False), LI(dt=1.0)), (4,))
+    x = np.ones((3, 4, 4), np.float32)
+    expected = Simulator(network, threads=2).run(x).outputs.sum()
+    context = multiprocessing.get_context("fork")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with context.Pool(1) as pool:
+            assert pool.apply_async(_run_in_a_child, (network, x)).get(timeout=60) == expected

@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError, UnknownNameError
-from spikeframe.neurons import ALIF, IF, LI, LIF, Delta, Exp, Neuron, Sequential, State
+from spikeframe.errors import (
+    DTypeError,
+    NonFiniteError,
+    ParameterError,
+    ShapeError,
+    TimeGridError,
+    TraceError,
+    UnknownNameError,
+    UnsupportedLayerError,
+)
+from spikeframe.neurons import ALIF, IF, LI, LIF, Delta, Exp, Neuron, Parameter, Sequential, State, where
 
 
 def spike_steps(out: torch.Tensor) -> list[int]:
@@ -253,3 +262,102 @@ def test_a_receptor_with_a_time_course_needs_a_linear_membrane():
     Plain(dt=1.0)(torch.zeros(3, 1, 4))
     with pytest.raises(ParameterError, match="membrane"):
         Plain(dt=1.0, receptors=Exp())(torch.zeros(3, 1, 4))
+
+
+@pytest.mark.fault
+def test_parameters_cannot_be_changed_behind_the_models_back():
+    neuron = LIF(dt=1.0)
+    with pytest.raises(ParameterError, match="set at construction"):
+        neuron.v_th = 0.5
+    with pytest.raises(TimeGridError, match="positive"):
+        neuron.dt = -1.0
+    with pytest.raises(UnknownNameError, match="numba"):
+        neuron.backend = "nunba"
+    with pytest.raises(ParameterError, match="names of parameters"):
+        LIF(learnable=5)
+    with pytest.raises(ShapeError, match="do not fit"):
+        LIF(v_th=[1.0, 2.0], v_rest=[0.1, 0.2, 0.3])
+
+
+def test_options_changed_after_a_call_take_effect():
+    neuron = LIF(dt=1.0, v_reset=-0.25)
+    x = torch.full((1, 1, 1), 5.0)
+    assert float(neuron(x)[1].v) == 3.75
+    neuron.reset = "value"
+    assert float(neuron(x)[1].v) == -0.25
+
+
+def test_a_loaded_state_dict_brings_its_constants():
+    neuron = LIF(dt=1.0, v_rest=torch.zeros(4))
+    neuron(torch.zeros(1, 1, 4))
+    neuron.load_state_dict(LIF(dt=1.0, v_rest=torch.full((4,), 0.9), tau_m=5.0).state_dict())
+    _, state = neuron(torch.zeros(200, 1, 4))
+    torch.testing.assert_close(state.v, torch.full((1, 4), 0.9))
+
+
+def test_numpy_time_steps_are_time_steps():
+    assert LIF(dt=np.float32(0.5)).dt == 0.5
+    assert LIF(dt=np.int64(2)).dt == 2.0
+
+
+def test_fused_layers_work_under_activation_checkpointing():
+    from torch.utils.checkpoint import checkpoint
+
+    x = torch.rand(8, 2, 5, requires_grad=True)
+    neuron = LIF(dt=1.0)
+    checkpoint(lambda y: neuron(y)[0], x, use_reentrant=False).sum().backward()
+    expected = torch.autograd.grad(neuron(x)[0].sum(), x)[0]
+    assert torch.equal(x.grad, expected)
+
+
+@pytest.mark.fault
+def test_names_that_would_collide_are_refused():
+    class Twice(Neuron):
+        PARAMETERS = {"a": Parameter(1.0)}
+        STATES = {"a": State()}
+
+        def step(self, x, s, c):
+            return s.a + x, {"a": s.a * c.a}
+
+    with pytest.raises(TraceError, match="'a' stands for two things"):
+        Twice(dt=1.0)(torch.zeros(2, 1, 1))
+    with pytest.raises(ParameterError, match="taken"):
+        LIF(receptors={"keys": Exp()})
+    with pytest.raises(ParameterError, match="whole"):
+        State(1.5, dtype="int")
+    with pytest.raises(ParameterError, match="finite"):
+        State(math.nan)
+
+
+@pytest.mark.parity
+def test_a_coefficient_named_like_a_gradient_is_not_mistaken_for_it():
+    class Named(Neuron):
+        PARAMETERS = {"g_out": Parameter(0.5)}
+        STATES = {"v": State()}
+
+        def step(self, x, s, c):
+            v = s.v * c.g_out + x
+            return v, {"v": v}
+
+    for backend in ("torch", "reference", "numba"):
+        x = torch.ones(3, 1, 1, requires_grad=True)
+        Named(dt=1.0, backend=backend)(x)[0].mul(2).sum().backward()
+        assert x.grad.reshape(-1).tolist() == [3.5, 3.0, 2.0]
+
+
+@pytest.mark.parity
+def test_counters_wrap_at_32_bits_everywhere():
+    class Counter(Neuron):
+        STATES = {"n": State(2**30, dtype="int")}
+
+        def step(self, x, s, c):
+            return where(s.n * 4 > 0, x, x * 2.0), {"n": s.n}
+
+    found = {b: Counter(dt=1.0, backend=b)(torch.ones(1, 1, 1))[0].item() for b in ("torch", "reference", "numba")}
+    assert set(found.values()) == {2.0}
+
+
+@pytest.mark.fault
+def test_neurons_inside_a_container_without_a_time_axis_are_refused():
+    with pytest.raises(UnsupportedLayerError, match="Sequential there too"):
+        Sequential(torch.nn.Sequential(torch.nn.Linear(2, 2), LIF(dt=1.0)))

@@ -217,6 +217,10 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=max(1, CORES - 1), thread_name_prefix="spikeframe")
 
 
+# A forked child has the pool's object but not its threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def in_ranges(work: Callable[[int, int], object], items: int, threads: int) -> None:
     """Call ``work(lo, hi)`` on contiguous ranges of ``range(items)``, one a thread, the first on this one."""
     parts = min(threads, items, CORES)
