@@ -130,7 +130,7 @@ class Network:
         if (
             not isinstance(input_shape, (tuple, list, torch.Size))
             or not input_shape
-            or any(isinstance(n, bool) or not isinstance(n, Integral) or n < 1 for n in input_shape)
+            or not all(map(_is_size, input_shape))
         ):
             raise ShapeError(f"input_shape={input_shape!r}: must be positive sizes, e.g. (2, 34, 34).")
         if not isinstance(model, nn.Module):
@@ -138,7 +138,8 @@ class Network:
         _check_leaves(list(_leaves(model)))
         module = _over_time(copy.deepcopy(model)).float().eval().requires_grad_(False)
         layers, folded = _fold_norms(module, list(_leaves(module)))
-        shape, order, largest = tuple(input_shape), None, float(input_max)
+        input_shape = tuple(int(n) for n in input_shape)
+        shape, order, largest = input_shape, None, float(input_max)
         populations: list[Population] = []
         snapping: dict[str, Snapped] = {}
         pending: list[tuple[str, nn.Module]] = []
@@ -153,7 +154,7 @@ class Network:
             elif not isinstance(layer, IGNORED):
                 pending.append((name, layer))
         _check_chain(populations, pending)
-        return cls(tuple(populations), tuple(input_shape), input_max, _common_dt(populations), module, snapping)
+        return cls(tuple(populations), input_shape, input_max, _common_dt(populations), module, snapping)
 
     @cached_property
     def plan(self) -> list[chain.Layer]:
@@ -178,6 +179,11 @@ class Network:
                 raise ParameterError("recordings need steps=..., the number of time steps of the run.")
             return from_recordings(inputs, self.input_shape, self.input_max, self.dt, steps)
         return from_frames(inputs, self.input_shape, self.input_max)
+
+
+def _is_size(n: object) -> bool:
+    """Whether a value is a positive whole number."""
+    return isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 1
 
 
 def _leaves(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:

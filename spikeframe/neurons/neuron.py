@@ -35,7 +35,8 @@ from torch import Tensor
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError, unknown_name
 from spikeframe.kernels.steps import provider
 from spikeframe.kernels.trace import FLOAT, INT, Leaf, Names, Program, Recorder, Value, trace
-from spikeframe.learning_rules.surrogates import Surrogate, surrogate
+from spikeframe.learning_rules.surrogates import Surrogate
+from spikeframe.learning_rules.surrogates import surrogate as as_surrogate
 from spikeframe.neurons import fused, torch_form
 from spikeframe.neurons.parameters import Parametric, State
 from spikeframe.neurons.receptors import Delta, Receptor, as_receptors
@@ -84,7 +85,7 @@ class Neuron(Parametric):
         super().__init__(values, learnable)
         self.dt = dt
         self.receptors = torch.nn.ModuleDict(as_receptors(Delta() if receptors is None else receptors))
-        self.surrogate = surrogate
+        self.surrogate = as_surrogate(surrogate)
         self.backend = backend
         self._programs: dict[bool, Program] = {}
 
@@ -95,7 +96,7 @@ class Neuron(Parametric):
         if name == "backend" and value not in BACKENDS:
             raise unknown_name("backend", value, BACKENDS)
         if name == "surrogate":
-            value = surrogate(value)
+            value = as_surrogate(value)
         super().__setattr__(name, value)
         if name in ("surrogate", "reset", "detach_reset", "receptors") and "_programs" in self.__dict__:
             self._programs.clear()
@@ -380,9 +381,17 @@ class Neuron(Parametric):
 
 def _time_step(kind: str, dt: Any) -> float:
     """Return a time step in ms, or refuse it."""
-    if isinstance(dt, bool) or not isinstance(dt, Real) or not 0 < dt <= 1e9:
-        raise TimeGridError(f"{kind}(dt={dt!r}): must be a positive number of milliseconds.")
-    return float(dt)
+    if isinstance(dt, bool) or not isinstance(dt, Real) or not 0 < (number := _as_float(dt)) <= 1e9:
+        raise TimeGridError(f"{kind}(dt={dt!r}): must be a positive number of milliseconds, at most 1e9.")
+    return number
+
+
+def _as_float(value: Real) -> float:
+    """Return a real number as a float; what does not fit is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf")
 
 
 def _first_bad(inputs: list[Tensor]) -> tuple[int, int] | None:

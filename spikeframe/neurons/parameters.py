@@ -127,8 +127,8 @@ class Parametric(nn.Module):
                 self.register_buffer(f"_{name}", value)
         shapes = {name: tuple(self.value(name).shape) for name in self.PARAMETERS}
         try:
-            torch.broadcast_shapes(*shapes.values())
-        except RuntimeError:
+            np.broadcast_shapes(*shapes.values())
+        except ValueError:
             listed = {name: shape for name, shape in shapes.items() if shape}
             raise ShapeError(f"{kind}: parameters have shapes {listed}, which do not fit each other.") from None
         self._fixed = True
