@@ -183,7 +183,7 @@ class Network:
 
 def _is_size(n: object) -> bool:
     """Whether a value is a positive whole number."""
-    return isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 1
+    return not isinstance(n, bool) and isinstance(n, Integral) and int(n) >= 1
 
 
 def _leaves(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
