@@ -297,7 +297,8 @@ def _one_sample(options: argparse.Namespace) -> OneSample:
 def _picture_path(options: argparse.Namespace, settings: Settings) -> Path:
     """Choose where the picture goes: into the run folder, or beside the working folder's runs."""
     if options.out is not None:
-        return Path(options.out)
+        path = Path(options.out)
+        return path if path.suffix else path.with_name(f"{path.name}.png")
     what = Path(options.file).stem if options.file is not None else f"{options.split}-{options.sample}"
     return options.folder / f"sample-{what}.png" if options.folder is not None else Path(f"{settings.data}-{what}.png")
 

@@ -111,6 +111,8 @@ def test_simulate_without_a_run_says_that_the_network_is_untrained(capsys, tmp_p
     assert "untrained" in text
     assert "Decision" not in text
     assert (tmp_path / "digits-test-1.png").is_file()
+    assert cli.main(["simulate", "--sample", "1", "--out", "named"]) == 0
+    assert (tmp_path / "named.png").is_file()
 
 
 def test_simulate_takes_an_event_file(capsys, tmp_path):
