@@ -20,7 +20,6 @@ from typing import Any
 
 from common import table, write_json
 
-
 KEPT = ("test_accuracy", "reference_accuracy", "differing_spikes", "spikes", "synaptic_operations")
 
 
