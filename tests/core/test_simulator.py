@@ -430,7 +430,6 @@ def _run_in_a_child(network, x):
 def test_a_forked_child_can_simulate_after_its_parent_did():
     import multiprocessing
 
-    torch.set_num_threads(1)
     network = Network.from_module(Sequential(nn.Linear(4, 2, bias=False), LI(dt=1.0)), (4,))
     x = np.ones((3, 4, 4), np.float32)
     expected = Simulator(network, threads=2).run(x).outputs.sum()
