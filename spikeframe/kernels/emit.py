@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spikeframe.kernels.trace import BOOL, FLOAT, INT, Program
+from spikeframe.kernels.trace import FLOAT, INT, Program
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
           "ne": "!=", "and": "&", "or": "|"}  # fmt: skip
@@ -83,6 +83,3 @@ def statements(program: Program, dialect: Dialect) -> list[str]:
 def result(program: Program, name: str) -> str:
     """Return the source name of one output."""
     return spelled(program, dict(program.outputs)[name])
-
-
-__all__ = ["BOOL", "NUMBA", "TORCH", "Dialect", "identifier", "result", "spelled", "statements"]

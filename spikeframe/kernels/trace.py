@@ -7,7 +7,6 @@ and ``|``, and the functions `where`, `minimum`, `maximum`, `exp`, `spike` and `
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -72,12 +71,6 @@ class Program:
     def names(self, kind: str) -> tuple[str, ...]:
         """Return the names of the leaves of one kind: ``"input"``, ``"state"``, ``"coefficient"``, ``"gradient"``."""
         return tuple(leaf.name for leaf in self.leaves if leaf.kind == kind)
-
-    @property
-    def digest(self) -> str:
-        """Hash of the leaves, nodes and outputs; names the generated modules in the cache."""
-        text = repr((self.leaves, self.nodes, self.outputs))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def spikes(self) -> bool:

@@ -1,0 +1,56 @@
+"""Input events against NumPy's plain answers, and the fast delivery that many unit events take."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from spikeframe.core import Network, Simulator, differing_spikes
+from spikeframe.core.encoding import from_frames
+from spikeframe.kernels.numba import gather
+from spikeframe.neurons import LIF, Sequential
+
+
+@pytest.mark.exact
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 5), st.integers(0, 4), st.sampled_from([1, 2, 63, 64, 65, 130]), st.integers(0, 2**31))
+def test_frames_become_the_events_that_nonzero_finds(steps, samples, sources, seed):
+    random = np.random.Generator(np.random.Philox(seed))
+    frames = random.integers(-2, 3, (steps, samples, sources)) * (random.random((steps, samples, sources)) < 0.2)
+    events = from_frames(frames, (sources,), 2)
+    by_sample = frames.transpose(1, 0, 2)
+    sample, step, source = np.nonzero(by_sample)
+    place = np.bincount(sample * steps + step, minlength=samples * steps)
+    assert np.array_equal(events.start, np.concatenate([[0], np.cumsum(place)]))
+    assert np.array_equal(events.source, source)
+    assert np.array_equal(events.count, by_sample[sample, step, source])
+
+
+@pytest.mark.exact
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 6), max_size=12), max_size=6))
+def test_the_most_coincident_events_are_found(steps):
+    start = np.concatenate([[0], np.cumsum([len(s) for s in steps])]).astype(np.int64)
+    source = np.array([i for s in steps for i in s], np.int32)
+    expected = max((s.count(i) for s in steps for i in s), default=0)
+    assert gather.most_coincident(start, source, np.zeros(7, np.int64)) == expected
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize(("inputs", "largest", "narrow"), [(600, 16, True), (40, 1, False)])
+@pytest.mark.parametrize("neurons", [1, 33, 512])
+def test_many_unit_events_in_a_step_are_delivered_exactly(inputs, largest, narrow, neurons):
+    torch.manual_seed(0)
+    network = Network.from_module(
+        Sequential(nn.Linear(inputs, neurons, bias=False), LIF(dt=1.0, v_th=0.3)), (inputs,), input_max=largest
+    )
+    assert network.plan[0].synapses.narrow == narrow
+    x = (torch.rand(9, 2, inputs, generator=torch.Generator().manual_seed(1)) < 0.5).int()
+    fast, plain = Simulator(network).run(x), Simulator(network, backend="reference").run(x)
+    assert differing_spikes(network, x, fast) == 0
+    assert np.array_equal(fast.state["1"]["v"], plain.state["1"]["v"])
+    assert len(fast.spikes["1"]) == len(plain.spikes["1"]) > 0
