@@ -10,13 +10,72 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from spikeframe import core, datasets, energy, errors, learning_rules, neurons, plots, training
     from spikeframe.core import Network, Simulator
+    from spikeframe.core.distributions import LogNormal, Normal, Uniform
+    from spikeframe.core.rules import (
+        AllToAll,
+        FixedInDegree,
+        FixedOutDegree,
+        FixedProbability,
+        FixedTotal,
+        FromMatrix,
+        OneToOne,
+        Pairs,
+    )
+    from spikeframe.core.stimulation import (
+        AC,
+        DC,
+        NoiseCurrent,
+        PoissonInput,
+        PoissonSource,
+        SpikeSource,
+        StepCurrent,
+    )
 
 _SUBPACKAGES = ("core", "datasets", "energy", "errors", "kernels", "learning_rules", "neurons", "plots", "training")
-_NAMES = {"Network": "spikeframe.core", "Simulator": "spikeframe.core"}
+_NAMES = {
+    "AC": "spikeframe.core.stimulation",
+    "AllToAll": "spikeframe.core.rules",
+    "DC": "spikeframe.core.stimulation",
+    "FixedInDegree": "spikeframe.core.rules",
+    "FixedOutDegree": "spikeframe.core.rules",
+    "FixedProbability": "spikeframe.core.rules",
+    "FixedTotal": "spikeframe.core.rules",
+    "FromMatrix": "spikeframe.core.rules",
+    "LogNormal": "spikeframe.core.distributions",
+    "Network": "spikeframe.core",
+    "NoiseCurrent": "spikeframe.core.stimulation",
+    "Normal": "spikeframe.core.distributions",
+    "OneToOne": "spikeframe.core.rules",
+    "Pairs": "spikeframe.core.rules",
+    "PoissonInput": "spikeframe.core.stimulation",
+    "PoissonSource": "spikeframe.core.stimulation",
+    "Simulator": "spikeframe.core",
+    "SpikeSource": "spikeframe.core.stimulation",
+    "StepCurrent": "spikeframe.core.stimulation",
+    "Uniform": "spikeframe.core.distributions",
+}
 
 __all__ = [
+    "AC",
+    "DC",
+    "AllToAll",
+    "FixedInDegree",
+    "FixedOutDegree",
+    "FixedProbability",
+    "FixedTotal",
+    "FromMatrix",
+    "LogNormal",
     "Network",
+    "NoiseCurrent",
+    "Normal",
+    "OneToOne",
+    "Pairs",
+    "PoissonInput",
+    "PoissonSource",
     "Simulator",
+    "SpikeSource",
+    "StepCurrent",
+    "Uniform",
     "core",
     "datasets",
     "energy",

@@ -6,24 +6,39 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spikeframe.core.batch import Result, differing_spikes
     from spikeframe.core.counts import Counts
+    from spikeframe.core.feedforward import FeedForward
     from spikeframe.core.network import Network, Population
-    from spikeframe.core.simulator import Result, Simulator, Spikes, differing_spikes
+    from spikeframe.core.simulator import Simulator
     from spikeframe.core.snapping import Snapped, snap
+    from spikeframe.core.spikes import Spikes
 
 _HOMES = {
     "Counts": "counts",
+    "FeedForward": "feedforward",
     "Network": "network",
     "Population": "network",
-    "Result": "simulator",
+    "Result": "batch",
     "Simulator": "simulator",
     "Snapped": "snapping",
-    "Spikes": "simulator",
-    "differing_spikes": "simulator",
+    "Spikes": "spikes",
+    "differing_spikes": "batch",
     "snap": "snapping",
 }
 
-__all__ = ["Counts", "Network", "Population", "Result", "Simulator", "Snapped", "Spikes", "differing_spikes", "snap"]
+__all__ = [
+    "Counts",
+    "FeedForward",
+    "Network",
+    "Population",
+    "Result",
+    "Simulator",
+    "Snapped",
+    "Spikes",
+    "differing_spikes",
+    "snap",
+]
 
 
 def __getattr__(name: str) -> Any:

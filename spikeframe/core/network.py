@@ -1,351 +1,325 @@
-"""A network as the simulator takes it; today a feed-forward chain that a torch model describes."""
+"""A network as a script describes it: populations, projections, stimuli, recorders."""
 
 from __future__ import annotations
 
-import copy
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from math import frexp, prod
-from numbers import Integral
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from spikeframe.core.encoding import Frames, Recordings, from_frames, from_recordings
-from spikeframe.core.snapping import Snapped, snap
-from spikeframe.core.wiring import Connection, connection
-from spikeframe.errors import (
-    ConfigError,
-    DTypeError,
-    ExactnessError,
-    ParameterError,
-    ShapeError,
-    TimeGridError,
-    UnsupportedLayerError,
+from spikeframe.core.distributions import as_distribution
+from spikeframe.core.rules import Rule
+from spikeframe.core.stimulation import (
+    AC,
+    DC,
+    Current,
+    NoiseCurrent,
+    PoissonInput,
+    PoissonSource,
+    Source,
+    SpikeSource,
+    StepCurrent,
 )
-from spikeframe.kernels import chain
-from spikeframe.neurons import Neuron, Sequential, SumPool2d
+from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError, unknown_name
+from spikeframe.neurons import Neuron
 
-WEIGHTED = (nn.Linear, nn.Conv2d)
-POOLING = (nn.AvgPool2d, SumPool2d)
-IGNORED = (nn.Dropout, nn.Dropout2d, nn.Identity)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_KNOWN = [*WEIGHTED, *POOLING, nn.Flatten, *NORMS, *IGNORED, nn.Sequential]
+if TYPE_CHECKING:
+    from torch import nn
+
+    from spikeframe.core.feedforward import FeedForward
+
+SOURCES = (PoissonSource, SpikeSource)
+CURRENTS = (DC, AC, NoiseCurrent, StepCurrent)
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """A layer of neurons with the connection that leads into it.
+    """Neurons of one model, or a source of spikes.
 
     Attributes:
-        name: path of the neuron layer in the model.
-        neuron: the neuron layer.
-        shape: shape of its neurons, e.g. ``(16, 8, 8)``.
-        connection: synapses from the layer before, or from the input.
-        synapse_names: paths of the layers that make up the connection.
+        name: unique in its network.
+        size: number of neurons.
+        neuron: the model, or a source.
+        initial: state variable to a number, an array or a distribution.
+        positions: ``[size, 1..3]`` or None.
+        index: place in its network.
     """
 
     name: str
-    neuron: Neuron
-    shape: tuple[int, ...]
-    connection: Connection
-    synapse_names: tuple[str, ...]
-
-    @property
-    def size(self) -> int:
-        """Number of neurons."""
-        return prod(self.shape)
-
-    def plan(self, dt: float) -> chain.Layer:
-        """Return what the kernels need.
-
-        Args:
-            dt: time step, ms.
-        """
-        found: dict[str, NDArray[np.generic]] = {}
-        for name, value in self.neuron.cast(dt, torch.float32, self.shape).items():
-            array = (
-                value.detach().reshape(-1).numpy()
-                if value.ndim
-                else np.asarray(value.detach().item(), value.detach().numpy().dtype)
-            )
-            found[name] = self.connection.to_own_order(array) if value.ndim else array
-        return chain.Layer(
-            name=self.name,
-            synapses=self.connection.synapses,
-            program=self.neuron.program(),
-            waits=self.neuron.waiting_program(),
-            coefficients=found,
-            bias=self.connection.bias,
-        )
+    size: int
+    neuron: Neuron | Source
+    initial: dict[str, Any]
+    positions: NDArray[np.float64] | None
+    index: int
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
-    """A feed-forward spiking network, ready for the event-driven simulator.
+class Projection:
+    """Synapses from one population to another.
 
     Attributes:
-        populations: in order from input to output.
-        input_shape: shape of one step's input, e.g. ``(2, 34, 34)``.
-        input_max: largest magnitude of an input count for which sums are exact.
-        dt: time step, ms.
-        module: the torch model it is bit-identical to: batch norm folded, weights on their grid, in evaluation mode.
-        snapping: per weight layer, how far its weights moved.
+        source: sending population.
+        target: receiving population.
+        rule: who is connected.
+        receptor: what the spikes arrive at.
+        weight: distribution, or one value per pair of an explicit rule.
+        delay: distribution (ms), or one value per pair.
+        index: place in its network.
     """
 
-    populations: tuple[Population, ...]
-    input_shape: tuple[int, ...]
-    input_max: int
-    dt: float
-    module: nn.Module = field(repr=False)
-    snapping: dict[str, Snapped]
+    source: Population
+    target: Population
+    rule: Rule
+    receptor: str
+    weight: Any
+    delay: Any
+    index: int
 
-    @classmethod
-    def from_module(cls, model: nn.Module, input_shape: tuple[int, ...], input_max: int = 16) -> Network:
-        """Read a feed-forward torch model: a chain of Linear, Conv2d, pooling, Flatten, Dropout, batch norm, neurons.
-
-        Batch norm is folded into the layer before it and weights are rounded to a power-of-two grid, on a copy
-        (`module`): on it the event-driven run and the torch forward give the same bits. The model stays as it is.
-
-        Args:
-            model: `spikeframe.neurons.Sequential` or `nn.Sequential` of known layers, nested as you like.
-            input_shape: shape of one step's input without time and batch, e.g. ``(2, 34, 34)``.
-            input_max: largest magnitude of an input count; larger ones make the weight grid coarser.
-
-        Returns:
-            The network.
-
-        Raises:
-            UnsupportedLayerError: a layer the core does not know, named with those it knows.
-            NonFiniteError: a weight is NaN or infinite.
-            ExactnessError: sums cannot be made exact, e.g. after average pooling by 3.
-            TimeGridError: neurons without dt, or with different ones.
-        """
-        if isinstance(input_max, bool) or not isinstance(input_max, int) or not 1 <= input_max < 2**23:
-            raise ParameterError(f"input_max={input_max!r}: must be a whole number from 1 to {2**23 - 1}.")
-        if (
-            not isinstance(input_shape, (tuple, list, torch.Size))
-            or not input_shape
-            or not all(map(_is_size, input_shape))
-        ):
-            raise ShapeError(f"input_shape={input_shape!r}: must be positive sizes, e.g. (2, 34, 34).")
-        if not isinstance(model, nn.Module):
-            raise DTypeError(f"Network.from_module takes a torch module, got {type(model).__name__}.")
-        _check_leaves(list(_leaves(model)))
-        module = _over_time(copy.deepcopy(model)).float().eval().requires_grad_(False)
-        layers, folded = _fold_norms(module, list(_leaves(module)))
-        input_shape = tuple(int(n) for n in input_shape)
-        shape, order, largest = input_shape, None, float(input_max)
-        populations: list[Population] = []
-        snapping: dict[str, Snapped] = {}
-        pending: list[tuple[str, nn.Module]] = []
-        for name, layer in layers:
-            if isinstance(layer, Neuron):
-                _check_folded(pending, shape, folded)
-                moved, grid = _snap_chain(pending, largest, name)
-                snapping |= moved
-                link = connection(pending, shape, order, grid, name)
-                populations.append(Population(name, layer, link.shape, link, tuple(n for n, _ in pending)))
-                shape, order, largest, pending = link.shape, link.order, 1.0, []
-            elif not isinstance(layer, IGNORED):
-                pending.append((name, layer))
-        _check_chain(populations, pending)
-        return cls(tuple(populations), input_shape, input_max, _common_dt(populations), module, snapping)
-
-    @cached_property
-    def plan(self) -> list[chain.Layer]:
-        """What the kernels need, one entry per population."""
-        return [population.plan(self.dt) for population in self.populations]
-
-    def encode(self, inputs: Frames | Recordings, steps: int | None = None) -> chain.Events:
-        """Turn frames or event recordings into what `Simulator.run` takes.
-
-        Args:
-            inputs: ``[T, B, ...]`` whole counts, or a list of recordings (structured arrays with x, y, t in µs, p).
-            steps: number of time steps, for recordings.
-
-        Returns:
-            The events on the network's time grid.
-
-        Raises:
-            ShapeError, DTypeError, NonFiniteError, ExactnessError, EventError, TimeGridError: they do not fit.
-        """
-        if isinstance(inputs, (list, tuple)):
-            if steps is None:
-                raise ParameterError("recordings need steps=..., the number of time steps of the run.")
-            return from_recordings(inputs, self.input_shape, self.input_max, self.dt, steps)
-        return from_frames(inputs, self.input_shape, self.input_max)
+    @property
+    def name(self) -> str:
+        """Shown in errors."""
+        return f"{self.source.name} -> {self.target.name} ({self.receptor})"
 
 
-def _is_size(n: object) -> bool:
-    """Whether a value is a positive whole number."""
-    return not isinstance(n, bool) and isinstance(n, Integral) and int(n) >= 1
+@dataclass(frozen=True, eq=False)
+class Stimulus:
+    """A drive of one population: what, and (for arrivals) the receptor."""
+
+    target: Population
+    drive: PoissonInput | Current
+    receptor: str
+    index: int
 
 
-def _leaves(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield the layers of nested Sequentials in order, with their paths."""
-    if isinstance(model, nn.Sequential):
-        for name, child in model._modules.items():
-            if child is not None:
-                yield from _leaves(child, f"{path}.{name}" if path else name)
-    elif isinstance(model, Neuron) or type(model) in (*WEIGHTED, *POOLING, nn.Flatten, *NORMS, *IGNORED):
-        if isinstance(model, Neuron) and list(model.receptors) != ["input"]:
-            raise UnsupportedLayerError(
-                f"{path or 'the model'}: a neuron with named receptors {list(model.receptors)}; "
-                "a chain feeds one receptor."
-            )
-        yield path or type(model).__name__.lower(), model
-    else:
-        known = ", ".join(k.__name__ for k in _KNOWN)
-        raise UnsupportedLayerError(
-            f"{path or 'the model'}: {type(model).__name__} is not known to the event-driven core. Known: {known} "
-            "and every neuron of spikeframe.neurons, in (nested) Sequentials."
-        )
+@dataclass(frozen=True, eq=False)
+class Recorder:
+    """A variable to be recorded: ``"spikes"`` or a state variable, of which neurons, how often (ms)."""
+
+    population: Population
+    variable: str
+    every: float | None
+    ids: NDArray[np.int64]
 
 
-def _check_leaves(layers: list[tuple[str, nn.Module]]) -> None:
-    """Refuse layers that stand in two places, or that compute something other than their weights say."""
-    first: dict[int, str] = {}
-    for name, layer in layers:
-        if isinstance(layer, (Neuron, *WEIGHTED, *NORMS)) and first.setdefault(id(layer), name) != name:
-            raise UnsupportedLayerError(
-                f"{name}: the same layer as {first[id(layer)]}; give each place a copy of its own."
-            )
-        if isinstance(layer, WEIGHTED) and (
-            layer._forward_hooks or layer._forward_pre_hooks or hasattr(layer, "parametrizations")
-        ):
-            raise UnsupportedLayerError(
-                f"{name}: {type(layer).__name__} has forward hooks or parametrizations, so its weights are not all "
-                "it does; make them permanent first (remove_parametrizations, prune.remove)."
-            )
+@dataclass(eq=False)
+class Network:
+    """A spiking network, described step by step; `Simulator` runs it.
 
-
-def _over_time(model: nn.Module) -> nn.Module:
-    """Return the model as a Sequential of ours, which takes ``[T, B, ...]``; its layers stay the same objects."""
-    if isinstance(model, nn.Sequential):
-        return Sequential(
-            OrderedDict((name, _over_time(child)) for name, child in model._modules.items() if child is not None)
-        )
-    return model
-
-
-def _check_folded(pending: list[tuple[str, nn.Module]], shape: tuple[int, ...], folded: set[str]) -> None:
-    """A norm behind a Linear works on its outputs only where these are the first axis after the batch."""
-    axes = len(shape)
-    for name, layer in pending:
-        if isinstance(layer, nn.Flatten):
-            axes = 1
-        if isinstance(layer, nn.Linear) and name in folded and axes != 1:
-            raise UnsupportedLayerError(
-                f"{name}: a Linear with batch norm behind it must have flat inputs to be folded."
-            )
-
-
-def _fold_norms(module: nn.Module, layers: list[tuple[str, nn.Module]]) -> tuple[list[tuple[str, nn.Module]], set[str]]:
-    """Fold every batch norm into the Linear or Conv2d before it, put an Identity in its place; return who took one."""
-    kept: list[tuple[str, nn.Module]] = []
-    folded: set[str] = set()
-    for name, layer in layers:
-        if not isinstance(layer, NORMS):
-            kept.append((name, layer))
-            continue
-        before = next((item for item in reversed(kept) if not isinstance(item[1], IGNORED)), None)
-        kind = nn.Linear if isinstance(layer, nn.BatchNorm1d) else nn.Conv2d
-        if before is None or not isinstance(before[1], kind) or before[1].weight.shape[0] != layer.num_features:
-            raise UnsupportedLayerError(
-                f"{name}: batch norm can only be folded into a Linear (BatchNorm1d) or Conv2d (BatchNorm2d) with as "
-                "many outputs right before it."
-            )
-        folded.add(before[0])
-        if layer.running_mean is None or layer.running_var is None:
-            raise UnsupportedLayerError(f"{name}: batch norm without running statistics cannot be folded.")
-        target = before[1]
-        scale = (1.0 if layer.weight is None else layer.weight.double()) / torch.sqrt(
-            layer.running_var.double() + layer.eps
-        )
-        offset = 0.0 if layer.bias is None else layer.bias.double()
-        bias = (
-            torch.zeros_like(layer.running_mean, dtype=torch.float64) if target.bias is None else target.bias.double()
-        )
-        weight = target.weight.double() * scale.reshape(-1, *[1] * (target.weight.ndim - 1))
-        target.weight = nn.Parameter(weight.float(), requires_grad=False)
-        target.bias = nn.Parameter(((bias - layer.running_mean.double()) * scale + offset).float(), requires_grad=False)
-        parent, _, leaf = name.rpartition(".")
-        setattr(module.get_submodule(parent), leaf, nn.Identity())
-    return kept, folded
-
-
-def _snap_chain(
-    pending: list[tuple[str, nn.Module]], largest: float, population: str
-) -> tuple[dict[str, Snapped], float]:
-    """Snap the weights of one connection in place; return what moved and the grid its sums lie on.
-
-    Pooling adds up patches and then divides: sums before the weights grow by the patch, and so do those behind them.
+    Args:
+        seed: key of every random number: the same seed gives the same network, drive and spikes.
     """
-    areas, divisors, weighted = [1.0, 1.0], [1.0, 1.0], None  # before and behind the weights
-    for name, layer in pending:
-        if isinstance(layer, WEIGHTED):
-            weighted = (name, layer)
-        elif isinstance(layer, POOLING):
-            side = layer.kernel_size
-            area = prod(side) if isinstance(side, tuple) else side * side
-            behind = weighted is not None
-            areas[behind] *= area
-            divisors[behind] *= _divisor(name, layer, area)
-    grid = 1.0 / (divisors[0] * divisors[1])
-    if frexp(grid)[0] != 0.5:
-        raise ExactnessError(f"{population}: pooling divides by {1 / grid:g}, which is no power of two; use SumPool2d.")
-    if weighted is None:
-        if largest * areas[0] >= 2**24:
-            raise ExactnessError(
-                f"{population}: pooled counts of up to {largest:g} can pass 2^24; use a smaller input_max."
-            )
-        return {}, grid
-    name, layer = weighted
-    bias = None if layer.bias is None else layer.bias.data
-    value, finest = largest * areas[0] / divisors[0], 1.0 / divisors[0]
-    weight, moved, report = snap(layer.weight.data, bias, largest=value, finest=finest, gain=areas[1], where=name)
-    layer.weight.data = weight
-    if moved is not None and layer.bias is not None:
-        layer.bias.data = moved
-    return {name: report}, grid * report.step
 
+    seed: int = 0
+    populations: dict[str, Population] = field(default_factory=dict, init=False)
+    projections: list[Projection] = field(default_factory=list, init=False)
+    stimuli: list[Stimulus] = field(default_factory=list, init=False)
+    recorders: list[Recorder] = field(default_factory=list, init=False)
 
-def _divisor(name: str, layer: nn.Module, area: float) -> float:
-    """Return what a pooling layer divides its sums by, the same at every place."""
-    if not isinstance(layer, nn.AvgPool2d):
-        return 1.0
-    if layer.divisor_override:
-        return float(layer.divisor_override)
-    if layer.ceil_mode or (layer.padding not in (0, (0, 0)) and not layer.count_include_pad):
-        raise ExactnessError(
-            f"{name}: the average divides by other numbers at the border; use SumPool2d or divisor_override."
+    def __post_init__(self) -> None:
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**64:
+            raise ParameterError(f"Network(seed={self.seed!r}): must be a whole number from 0 to 2^64 - 1.")
+
+    @staticmethod
+    def from_module(model: nn.Module, input_shape: tuple[int, ...], input_max: int = 16) -> FeedForward:
+        """Read a feed-forward torch model; see `FeedForward.from_module`."""
+        from spikeframe.core.feedforward import FeedForward
+
+        return FeedForward.from_module(model, input_shape, input_max)
+
+    def population(
+        self, name: str, size: int, neuron: Neuron | Source, positions: Any = None, **initial: Any
+    ) -> Population:
+        """Add a population.
+
+        Args:
+            name: unique name.
+            size: number of neurons.
+            neuron: a model, or `PoissonSource` or `SpikeSource`.
+            positions: ``[size, 1..3]`` coordinates, for rules that depend on distance.
+            initial: initial values of state variables: a number, ``[size]`` values, or a distribution.
+
+        Raises:
+            ParameterError, ShapeError, DTypeError: a value is not usable.
+            UnknownNameError: the model has no such state variable.
+        """
+        if not isinstance(name, str) or not name or name in self.populations or "/" in name:
+            raise ParameterError(f"population name {name!r}: must be a new, non-empty text without '/'.")
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or not 0 <= size < 2**31:
+            raise ParameterError(f"population {name!r}: size={size!r} must be a whole number from 0 to 2^31 - 1.")
+        if not isinstance(neuron, (Neuron, *SOURCES)):
+            raise DTypeError(f"population {name!r}: {type(neuron).__name__} is no neuron and no source of spikes.")
+        states = neuron.all_states() if isinstance(neuron, Neuron) else {}
+        for variable, value in initial.items():
+            if variable not in states:
+                raise unknown_name(f"state variable of {name!r}", variable, states)
+            _values(f"{name}.{variable}", value, int(size))
+        if isinstance(neuron, SpikeSource) and np.size(neuron.ids) and np.max(neuron.ids) >= size:
+            raise ShapeError(f"population {name!r}: a spike of neuron {np.max(neuron.ids)}, but there are {size}.")
+        added = Population(
+            name, int(size), neuron, initial, _positions(name, positions, int(size)), len(self.populations)
         )
-    return float(area)
+        self.populations[name] = added
+        return added
+
+    def _own(self, population: Population | str) -> Population:
+        """Return a population of this network, given as such or by name."""
+        if isinstance(population, str):
+            if population not in self.populations:
+                raise unknown_name("population", population, self.populations)
+            return self.populations[population]
+        if not isinstance(population, Population) or self.populations.get(population.name) is not population:
+            raise ParameterError(f"{population!r} is no population of this network.")
+        return population
+
+    def _all(self, populations: Population | str | Sequence[Population | str]) -> list[Population]:
+        return [self._own(p) for p in ([populations] if isinstance(populations, (Population, str)) else populations)]
+
+    def connect(
+        self,
+        source: Population | str | Sequence[Population | str],
+        target: Population | str | Sequence[Population | str],
+        rule: Rule,
+        *,
+        receptor: str | None = None,
+        weight: Any = None,
+        delay: Any,
+    ) -> list[Projection]:
+        """Connect every source to every target population.
+
+        Args:
+            source: one population or several.
+            target: one or several.
+            rule: who is connected, e.g. ``FixedProbability(0.1)``.
+            receptor: what the spikes arrive at; needed where the target has several.
+            weight: number, distribution, or one per pair for explicit rules, in the receptor's unit; 1 if not given.
+            delay: ms: a multiple of dt, a distribution (rounded to the grid), or one per pair for explicit rules.
+
+        Returns:
+            The projections.
+
+        Raises:
+            UnknownNameError: no such population or receptor.
+            TimeGridError: a delay is not above 0.
+            NonFiniteError: a weight or delay is NaN or infinite.
+        """
+        if not isinstance(rule, Rule):
+            raise DTypeError(f"connect: {rule!r} is no connection rule; use e.g. FixedProbability(0.1).")
+        made: list[Projection] = []
+        for a in self._all(source):
+            for b in self._all(target):
+                own = rule.values if weight is None and getattr(rule, "values", None) is not None else weight
+                link = Projection(
+                    a, b, rule, _receptor(b, receptor), _per_pair("weight", 1.0 if own is None else own),
+                    _per_pair("delay", delay), len(self.projections) + len(made),
+                )  # fmt: skip
+                _check_delay(link)
+                made.append(link)
+        self.projections += made
+        return made
+
+    def stimulate(
+        self,
+        population: Population | str | Sequence[Population | str],
+        drive: PoissonInput | Current,
+        receptor: str | None = None,
+    ) -> None:
+        """Drive populations from outside.
+
+        Args:
+            population: one or several.
+            drive: `PoissonInput`, `DC`, `AC`, `NoiseCurrent` or `StepCurrent`.
+            receptor: what Poisson arrivals arrive at; needed where there are several.
+
+        Raises:
+            DTypeError: no such kind of drive.
+            UnknownNameError: no such population or receptor.
+        """
+        for p in self._all(population):
+            if isinstance(drive, PoissonInput):
+                self.stimuli.append(Stimulus(p, drive, _receptor(p, receptor), len(self.stimuli)))
+            elif isinstance(drive, CURRENTS) and isinstance(p.neuron, Neuron):
+                self.stimuli.append(Stimulus(p, drive, "", len(self.stimuli)))
+            else:
+                raise DTypeError(f"stimulate({p.name!r}): {type(drive).__name__} cannot drive it.")
+
+    def record(
+        self,
+        population: Population | str | Sequence[Population | str],
+        variable: str,
+        every: float | None = None,
+        ids: Iterable[int] | None = None,
+    ) -> None:
+        """Record spikes or a state variable.
+
+        Args:
+            population: one or several.
+            variable: ``"spikes"`` or the name of a state variable.
+            every: ms between samples of a state variable; each step if not given.
+            ids: which neurons; all if not given.
+
+        Raises:
+            UnknownNameError: the model has no such variable.
+            ParameterError: an id outside the population.
+        """
+        for p in self._all(population):
+            states = p.neuron.all_states() if isinstance(p.neuron, Neuron) else {}
+            if variable != "spikes" and variable not in states:
+                raise unknown_name(f"variable of {p.name!r}", variable, ["spikes", *states])
+            chosen = np.unique(np.asarray(range(p.size) if ids is None else list(ids), np.int64))
+            if chosen.size and not (chosen[0] >= 0 and chosen[-1] < p.size):
+                raise ParameterError(f"record({p.name!r}): ids must be from 0 to {p.size - 1}.")
+            self.recorders.append(Recorder(p, variable, every, chosen))
 
 
-def _check_chain(populations: list[Population], pending: list[tuple[str, nn.Module]]) -> None:
-    if not populations:
-        raise ConfigError("The model has no neuron layer; the event-driven core runs spiking networks.")
-    if pending:
-        raise UnsupportedLayerError(
-            f"{pending[-1][0]}: the model ends in {type(pending[-1][1]).__name__} without neurons after it; "
-            "end it in a neuron layer, e.g. neurons.LI as a readout."
-        )
-    for population in populations[:-1]:
-        if not population.neuron.spiking:
-            raise UnsupportedLayerError(
-                f"{population.name}: {type(population.neuron).__name__} gives graded values; only the last layer may."
-            )
+def _receptor(population: Population, receptor: str | None) -> str:
+    """Return the receptor that is meant."""
+    if not isinstance(population.neuron, Neuron):
+        raise ParameterError(f"{population.name!r} is a source of spikes; nothing can be connected to it.")
+    names = [n for n in population.neuron.receptors if n != "current"]
+    if receptor is None and len(names) == 1:
+        return names[0]
+    if receptor not in names:
+        raise unknown_name(f"receptor of {population.name!r}", receptor, names)
+    return receptor
 
 
-def _common_dt(populations: list[Population]) -> float:
-    found = {p.neuron.dt for p in populations}
-    if len(found) != 1 or None in found:
-        listed = ", ".join(f"{p.name}: {p.neuron.dt}" for p in populations)
-        raise TimeGridError(f"All neuron layers need the same dt (ms); got {listed}.")
-    return float(next(iter(found)) or 0.0)
+def _per_pair(what: str, value: Any) -> Any:
+    """Return a distribution, or an array with a value per pair."""
+    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value):
+        array = np.asarray(value, np.float64)
+        if array.ndim != 1:
+            raise ShapeError(f"{what}: one value per pair must be a list, got {array.ndim} axes.")
+        if not np.isfinite(array).all():
+            raise NonFiniteError(f"{what}[{int(np.flatnonzero(~np.isfinite(array))[0])}] is not finite.")
+        return array
+    return as_distribution(value, what)
+
+
+def _check_delay(link: Projection) -> None:
+    low = float(link.delay.min(initial=1.0)) if isinstance(link.delay, np.ndarray) else link.delay.bounds()[1]
+    if not (isfinite(low) and low > 0):
+        raise TimeGridError(f"{link.name}: a delay of {low:g} ms; must be above 0 (at least one step).")
+
+
+def _values(what: str, value: Any, size: int) -> Any:
+    """Return initial values as a distribution or ``[size]`` numbers."""
+    found = _per_pair(what, value)
+    if isinstance(found, np.ndarray) and found.shape != (size,):
+        raise ShapeError(f"{what}: {found.size} values for {size} neurons.")
+    return found
+
+
+def _positions(name: str, positions: Any, size: int) -> NDArray[np.float64] | None:
+    if positions is None:
+        return None
+    array = np.asarray(positions, np.float64)
+    if array.ndim == 1:
+        array = array[:, np.newaxis]
+    if array.ndim != 2 or array.shape[0] != size or not 1 <= array.shape[1] <= 3:
+        raise ShapeError(f"population {name!r}: positions have shape {array.shape}, expected [{size}, 1 to 3].")
+    if not np.isfinite(array).all():
+        raise NonFiniteError(f"population {name!r}: positions must be finite.")
+    return array

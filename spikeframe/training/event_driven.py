@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeframe.core import Counts, Network, Result, Simulator, differing_spikes
+from spikeframe.core import Counts, FeedForward, Result, Simulator, differing_spikes
 from spikeframe.training.frames import FrameCache
 from spikeframe.training.metrics import logits
 
@@ -35,7 +35,7 @@ class EventDriven:
 
 
 def run_event_driven(
-    network: Network,
+    network: FeedForward,
     data: FrameCache,
     *,
     batch_size: int = 50,

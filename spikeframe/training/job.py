@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from spikeframe import __version__, energy
-from spikeframe.core import Network, Simulator
+from spikeframe.core import FeedForward, Network, Simulator
 from spikeframe.neurons import Sequential
 from spikeframe.training import runs
 from spikeframe.training.checkpoint import write_whole
@@ -172,13 +172,13 @@ def _tell_lost(frames: Mapping[str, FrameCache], say: Tell) -> None:
 
 def _event_driven(
     network: Sequential, form: runs.InputForm, data: FrameCache, threads: int | None, tell: Tell | None
-) -> tuple[Network, EventDriven]:
+) -> tuple[FeedForward, EventDriven]:
     """Snap the weights, run a set event by event and compare with the torch forward."""
     core = Network.from_module(network, form.shape, max(form.largest, data.largest))
     return core, run_event_driven(core, data, threads=threads, progress="event by event" if tell else None)
 
 
-def _measured(core: Network, run: EventDriven, labels: Any) -> dict[str, Any]:
+def _measured(core: FeedForward, run: EventDriven, labels: Any) -> dict[str, Any]:
     """Collect what an event-driven run of a set measured."""
     return {
         "snapped_accuracy": accuracy(labels, run.predicted),
@@ -192,7 +192,7 @@ def _measured(core: Network, run: EventDriven, labels: Any) -> dict[str, Any]:
     }
 
 
-def _write_sample(path: Path, core: Network, run: EventDriven, data: FrameCache) -> None:
+def _write_sample(path: Path, core: FeedForward, run: EventDriven, data: FrameCache) -> None:
     """Write the first sample's way through the network, and every neuron's rate, for the report."""
     x, labels = data.batch([0])
     one = Simulator(core, threads=1).run(x)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from spikeframe import datasets
-from spikeframe.core import Network, Result, Simulator, differing_spikes
+from spikeframe.core import FeedForward, Network, Result, Simulator, differing_spikes
 from spikeframe.errors import ConfigError
 from spikeframe.neurons import Sequential
 from spikeframe.training import runs
@@ -66,7 +66,7 @@ class OneSample:
     form: runs.InputForm
     trained: bool
     frames: FrameCache
-    core: Network
+    core: FeedForward
     run: Result
     differing: int
 

@@ -1,0 +1,262 @@
+"""Checkpoints: a described network and the state of its run in one HDF5 file, without pickles.
+
+The file holds a JSON description (classes of spikeframe by name, numbers, and references to arrays), the arrays, the
+state variables and the spikes that are still under way. Synapses are not stored: they are built again from the seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+import os
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+import spikeframe.neurons as neurons
+from spikeframe.core import distributions, rules, stimulation
+from spikeframe.core.circuit import Circuit
+from spikeframe.core.network import Network, Population
+from spikeframe.errors import CheckpointError
+from spikeframe.kernels.grid import State
+from spikeframe.neurons.parameters import Parametric
+
+VERSION = 1
+
+
+def save(circuit: Circuit, path: str | Path) -> None:
+    """Write a run to a file, whole or not at all.
+
+    Args:
+        circuit: what to save.
+        path: file name, e.g. ``"state.h5"``.
+
+    Raises:
+        CheckpointError: the network holds something that cannot be described, e.g. a class of the user's own.
+    """
+    path = Path(path)
+    arrays: list[Any] = []
+    description = {
+        "network": _network(circuit.network, arrays),
+        "simulator": {"dt": circuit.dt, "backend": circuit.backend, "threads": circuit.threads, "dtype": circuit.dtype},
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with h5py.File(temporary, "w") as file:
+            text = json.dumps(description)
+            file.attrs["format"], file.attrs["version"] = "spikeframe simulation", VERSION
+            file.attrs["description"] = text
+            for i, array in enumerate(arrays):
+                file[f"arrays/{i}"] = array
+            file["step"] = circuit.state.step
+            for g, values in enumerate(circuit.state.values):
+                for name, value in values.items():
+                    file[f"groups/{g}/states/{name}"] = value
+                file[f"groups/{g}/start"] = circuit.state.start[g]
+                file[f"groups/{g}/ids"] = circuit.state.ids[g]
+            file.attrs["sha256"] = _digest(file, text)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: str | Path, network: Network | None = None, threads: int | None = None) -> Circuit:
+    """Read a run from a file; it goes on with the same spikes as one that was never interrupted.
+
+    Args:
+        path: what `save` wrote.
+        network: the same network, described again; needed where it holds neurons of the user's own classes.
+        threads: number of threads; that of the saved run if not given.
+
+    Raises:
+        CheckpointError: the file is damaged, of another version, or does not fit the network.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != "spikeframe simulation":
+                raise CheckpointError(f"{path}: is no saved simulation.")
+            if file.attrs["version"] != VERSION:
+                raise CheckpointError(f"{path}: has version {file.attrs['version']}; this spikeframe reads {VERSION}.")
+            if file.attrs["sha256"] != _digest(file, file.attrs["description"]):
+                raise CheckpointError(f"{path}: is damaged (its contents do not match their hash).")
+            description = json.loads(file.attrs["description"])
+            arrays = [file[f"arrays/{i}"][()] for i in range(len(file.get("arrays", ())))]
+            options = description["simulator"]
+            own = network if network is not None else _network_from(description["network"], arrays, path)
+            circuit = Circuit(own, options["dt"], options["backend"], threads or options["threads"], options["dtype"])
+            circuit.state = _state(file, circuit, path)
+    except (OSError, KeyError) as error:
+        raise CheckpointError(f"{path}: cannot be read as a saved simulation ({error}).") from None
+    return circuit
+
+
+def _digest(file: Any, text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+
+    def add(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            digest.update(name.encode())
+            digest.update(np.asarray(item[()]).tobytes())
+
+    file.visititems(add)
+    return digest.hexdigest()
+
+
+def _state(file: Any, circuit: Circuit, path: str | Path) -> State:
+    """Read the state, checked against the network's."""
+    fresh = circuit.state
+    values, start, ids = [], [], []
+    for g, like in enumerate(fresh.values):
+        found = {name: file[f"groups/{g}/states/{name}"][()] for name in like}
+        for name, value in like.items():
+            if found[name].shape != value.shape or found[name].dtype != value.dtype:
+                raise CheckpointError(f"{path}: state {name!r} does not fit the network; was it described differently?")
+        values.append(found)
+        start.append(file[f"groups/{g}/start"][()])
+        ids.append(file[f"groups/{g}/ids"][()])
+        if start[-1].shape != fresh.start[g].shape:
+            raise CheckpointError(f"{path}: its delays do not fit the network; was it described differently?")
+    return State(int(file["step"][()]), values, start, ids)
+
+
+def _plain(value: Any, arrays: list[Any]) -> Any:
+    """Return a value as JSON can hold it."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else {"float": str(float(value))}
+    if isinstance(value, Parametric):
+        return _parametric(value, arrays)
+    if is_dataclass(value) and type(value).__module__.startswith("spikeframe.core."):
+        if isinstance(value, rules.FromMatrix):
+            matrix = {n: _plain(getattr(value, n), arrays) for n in ("source", "target", "values", "shape")}
+            return {"type": "FromMatrix", "fields": matrix}
+        return {
+            "type": type(value).__name__,
+            "fields": {f.name: _plain(getattr(value, f.name), arrays) for f in fields(value)},
+        }
+    if isinstance(value, (np.ndarray, list, tuple)):
+        arrays.append(np.asarray(value))
+        return {"array": len(arrays) - 1}
+    raise CheckpointError(
+        f"{type(value).__name__} cannot be saved; describe the network with spikeframe's own classes."
+    )
+
+
+def _options(kind: type) -> list[str]:
+    """Return the constructor's options that are no parameters of the table."""
+    found = []
+    for cls in kind.__mro__:
+        if cls.__module__.startswith("spikeframe.neurons.") and "__init__" in cls.__dict__:
+            parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+            found += [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    return [n for n in dict.fromkeys(found) if n not in ("receptors", "learnable", "surrogate", "backend", "values")]
+
+
+def _parametric(value: Parametric, arrays: list[Any]) -> dict[str, Any]:
+    """Describe a neuron or a receptor."""
+    kind = type(value)
+    if getattr(neurons, kind.__name__, None) is not kind:
+        raise CheckpointError(
+            f"{kind.__name__} is a class of your own; a file cannot hold it. Save with neurons of spikeframe, or keep "
+            "the script."
+        )
+    found: dict[str, Any] = {"type": kind.__name__}
+    found["parameters"] = {n: _plain(value.value(n).detach().numpy(), arrays) for n in kind.PARAMETERS}
+    if isinstance(value, neurons.Neuron):
+        found["options"] = {n: _plain(getattr(value, n), arrays) for n in _options(kind)}
+        found["receptors"] = {n: _parametric(r, arrays) for n, r in value.receptors.items()}  # type: ignore[arg-type]
+    return found
+
+
+def _network(network: Network, arrays: list[Any]) -> dict[str, Any]:
+    known: dict[int, int] = {}
+    models: list[Any] = []
+    for p in network.populations.values():
+        if id(p.neuron) not in known:
+            known[id(p.neuron)] = len(models)
+            models.append(_plain(p.neuron, arrays))
+    return {
+        "seed": network.seed,
+        "models": models,
+        "populations": [
+            {"name": p.name, "size": p.size, "model": known[id(p.neuron)], "positions": _plain(p.positions, arrays),
+             "initial": {n: _plain(v, arrays) for n, v in p.initial.items()}}
+            for p in network.populations.values()
+        ],
+        "projections": [
+            {"source": link.source.name, "target": link.target.name, "rule": _plain(link.rule, arrays),
+             "receptor": link.receptor, "weight": _plain(link.weight, arrays), "delay": _plain(link.delay, arrays)}
+            for link in network.projections
+        ],
+        "stimuli": [
+            {"target": s.target.name, "drive": _plain(s.drive, arrays), "receptor": s.receptor} for s in network.stimuli
+        ],
+        "recorders": [
+            {"population": r.population.name, "variable": r.variable, "every": r.every, "ids": _plain(r.ids, arrays)}
+            for r in network.recorders
+        ],
+    }  # fmt: skip
+
+
+def _value(plain: Any, arrays: list[Any]) -> Any:
+    """Return what `_plain` described."""
+    if not isinstance(plain, dict):
+        return plain
+    if "float" in plain:
+        return float(plain["float"])
+    if "array" in plain:
+        return arrays[plain["array"]]
+    kind = plain["type"]
+    if "parameters" in plain:
+        return _parametric_from(plain, arrays)
+    found = {name: _value(v, arrays) for name, v in plain["fields"].items()}
+    if kind == "FromMatrix":
+        from scipy import sparse
+
+        shape = tuple(int(n) for n in found["shape"])
+        return rules.FromMatrix(sparse.coo_array((found["values"], (found["source"], found["target"])), shape=shape))
+    for home in (rules, distributions, stimulation):
+        if inspect.isclass(getattr(home, kind, None)):
+            return getattr(home, kind)(**found)
+    raise CheckpointError(f"the file names {kind!r}, which this spikeframe does not know.")
+
+
+def _parametric_from(plain: dict[str, Any], arrays: list[Any]) -> Any:
+    kind = getattr(neurons, plain["type"], None)
+    if not (inspect.isclass(kind) and issubclass(kind, Parametric)):
+        raise CheckpointError(f"the file names {plain['type']!r}, which this spikeframe does not know.")
+    values = {n: _value(v, arrays) for n, v in plain["parameters"].items()}
+    options = {n: _value(v, arrays) for n, v in plain.get("options", {}).items()}
+    if "receptors" in plain:
+        options["receptors"] = {n: _parametric_from(r, arrays) for n, r in plain["receptors"].items()}
+        if list(options["receptors"]) == ["input"]:
+            options["receptors"] = options["receptors"]["input"]
+        return kind(**options, **values)
+    return kind(**values)
+
+
+def _network_from(plain: dict[str, Any], arrays: list[Any], path: str | Path) -> Network:
+    network = Network(seed=plain["seed"])
+    models = [_value(m, arrays) for m in plain["models"]]
+    for p in plain["populations"]:
+        initial = {n: _value(v, arrays) for n, v in p["initial"].items()}
+        network.population(p["name"], p["size"], models[p["model"]], _value(p["positions"], arrays), **initial)
+    own: dict[str, Population] = network.populations
+    for c in plain["projections"]:
+        network.connect(
+            own[c["source"]], own[c["target"]], _value(c["rule"], arrays), receptor=c["receptor"],
+            weight=_value(c["weight"], arrays), delay=_value(c["delay"], arrays),
+        )  # fmt: skip
+    for s in plain["stimuli"]:
+        network.stimulate(own[s["target"]], _value(s["drive"], arrays), s["receptor"] or None)
+    for r in plain["recorders"]:
+        network.record(own[r["population"]], r["variable"], r["every"], _value(r["ids"], arrays))
+    return network

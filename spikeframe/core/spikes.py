@@ -1,0 +1,33 @@
+"""Spikes as a run returns them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Spikes:
+    """Spikes of one population, sorted by sample and time.
+
+    Attributes:
+        samples: index of each spike's sample.
+        steps: its time step.
+        ids: its neuron, as torch's flat index into the layer's shape.
+        dt: time step, ms.
+    """
+
+    samples: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    dt: float
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Time of each spike, ms: the end of its step."""
+        return (self.steps + 1).astype(np.float64) * self.dt
+
+    def __len__(self) -> int:
+        return int(self.ids.size)

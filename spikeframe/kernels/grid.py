@@ -1,0 +1,298 @@
+"""A recurrent network on the grid clock: what every provider takes and gives.
+
+Neurons of one model form a group, whatever populations they belong to. Groups are cut into *parts*, each owned by one
+thread; a part's accumulators (one slot per neuron and receptor) receive integers, so no order of addition matters.
+A step is: deliver what arrives, add the stimuli, integrate, test, reset, record. A spike of step t with delay d is
+delivered in step t + d. There is no ring of future input: only the spikes of the last steps are kept and, for rows
+with several delays, a cursor per spike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeframe.errors import BackendError, unknown_name
+from spikeframe.kernels.steps import Array
+from spikeframe.kernels.trace import Program
+
+Longs = NDArray[np.int64]
+Ints = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Neurons of one model.
+
+    Attributes:
+        name: shown in errors.
+        size: number of neurons.
+        program: the traced step, or None for a group whose spikes are given from outside.
+        coefficients: scalar or one value per neuron.
+        receptors: inputs of the program that synapses feed, in the order of their slots.
+        units: what an integer of 1 stands for, per receptor.
+        current: the input that takes the sum of the injected currents, or None.
+        randoms: inputs that are uniform random numbers.
+        stream: first of the random streams of `randoms`.
+        bias: ``[size]`` added to the first receptor at every step, or None.
+    """
+
+    name: str
+    size: int
+    program: Program | None = None
+    coefficients: Mapping[str, Array] = field(default_factory=dict)
+    receptors: tuple[str, ...] = ()
+    units: tuple[float, ...] = ()
+    current: str | None = None
+    randoms: tuple[str, ...] = ()
+    stream: int = 0
+    bias: Array | None = None
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the state variables."""
+        return () if self.program is None else self.program.names("state")
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Synapses from one group, cut by part: row ``[part, source]`` runs from ``start[part, source]`` to the next.
+
+    Attributes:
+        source: index of the group whose spikes it carries.
+        start: ``[parts, sources + 1]``.
+        target: accumulator slot within the part.
+        weight: integers, per synapse; per source if `shared`.
+        shared: whether all synapses of a source have one weight.
+        delay: steps, the same for all; None: rows are sorted by delay and come in segments.
+        segment_start: ``[parts, sources + 1]`` first segment of each row (empty if `delay` is given).
+        segment_delay: delay of each segment, ascending within a row.
+        segment_size: synapses of each segment.
+        delays: (smallest, largest) delay, steps.
+    """
+
+    source: int
+    start: Longs
+    target: Array
+    weight: Array
+    shared: bool
+    delay: int | None
+    segment_start: Longs
+    segment_delay: Ints
+    segment_size: Ints
+    delays: tuple[int, int]
+
+    @property
+    def synapses(self) -> int:
+        """Number of synapses."""
+        return int(self.target.size)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of everything that grows with the synapses."""
+        arrays = (self.start, self.target, self.weight, self.segment_start, self.segment_delay, self.segment_size)
+        return int(sum(a.nbytes for a in arrays))
+
+
+@dataclass(frozen=True, eq=False)
+class PoissonDrive:
+    """Independent Poisson arrivals at the neurons lo..hi of a group.
+
+    Attributes:
+        group: index of the group.
+        receptor: index of its receptor.
+        lo: first neuron.
+        hi: one past the last.
+        rate: mean arrivals per step.
+        weight: integer weight of an arrival.
+        stream: random stream.
+        start: first step with arrivals.
+        stop: one past the last such step.
+    """
+
+    group: int
+    receptor: int
+    lo: int
+    hi: int
+    rate: float
+    weight: int
+    stream: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class CurrentDrive:
+    """A current injected into the neurons lo..hi of a group, constant over each step.
+
+    Attributes:
+        group: index of the group.
+        lo: first neuron.
+        hi: one past the last.
+        amplitude: step indices (int64 array) to the current in each of them.
+        sd: standard deviation of white noise added in every step of [start, stop), independent for each neuron.
+        stream: random stream of the noise.
+        start: first step.
+        stop: one past the last.
+    """
+
+    group: int
+    lo: int
+    hi: int
+    amplitude: Any
+    sd: float
+    stream: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """State variables to be written down at steps that are multiples of `every`.
+
+    Attributes:
+        group: index of the group.
+        state: name of the variable.
+        ids: neurons of the group, ascending.
+        every: steps between samples.
+    """
+
+    group: int
+    state: str
+    ids: Longs
+    every: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A network ready to run.
+
+    Attributes:
+        dtype: float type of the states.
+        seed: key of every random number.
+        groups: in the order of their update; a delay of 0 leads from a group to a later one only.
+        cuts: ``[groups, parts + 1]`` where each part's neurons begin.
+        offsets: ``[parts + 1]`` where each part's accumulator slots begin.
+        bases: ``[groups, parts]`` a group's first slot within the part; receptor r follows at ``r * width``.
+        bundles: the synapses.
+        poisson: Poisson inputs.
+        currents: injected currents.
+        samples: what to write down.
+    """
+
+    dtype: np.dtype[Any]
+    seed: int
+    groups: list[Group]
+    cuts: Longs
+    offsets: Longs
+    bases: Longs
+    bundles: list[Bundle]
+    poisson: list[PoissonDrive]
+    currents: list[CurrentDrive]
+    samples: list[Sample]
+
+    @property
+    def parts(self) -> int:
+        """Number of parts."""
+        return int(self.cuts.shape[1] - 1)
+
+    @property
+    def interval(self) -> int:
+        """Steps that threads may run without meeting: the smallest delay."""
+        return max(1, min([b.delays[0] for b in self.bundles], default=64))
+
+    @property
+    def horizon(self) -> int:
+        """Steps for which spikes are kept: the largest delay."""
+        return max([b.delays[1] for b in self.bundles], default=1)
+
+
+@dataclass(eq=False)
+class State:
+    """All that a run needs to go on, whatever the number of threads.
+
+    Attributes:
+        step: steps done.
+        values: per group, the state variables, each ``[size]``.
+        start: per group, ``[horizon + 1]`` where the spikes of each kept step begin.
+        ids: per group, the neurons of those spikes.
+    """
+
+    step: int
+    values: list[dict[str, Array]]
+    start: list[Longs]
+    ids: list[Ints]
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """What a stretch of steps gave.
+
+    Attributes:
+        steps: steps done.
+        start: per group, ``[steps + 1]`` where each step's spikes begin.
+        ids: per group, the neurons, ascending within a step.
+        samples: per `Sample`, ``[n, ids]``.
+        delivered: synaptic events delivered, per bundle.
+        arrivals: Poisson arrivals, per drive.
+    """
+
+    steps: int
+    start: list[Longs]
+    ids: list[Ints]
+    samples: list[Array]
+    delivered: Longs
+    arrivals: Longs
+
+
+class GridProvider(Protocol):
+    """The function a provider of grid runs has."""
+
+    def run(self, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None], threads: int) -> Chunk:
+        """Run up to `steps` steps (at least one); `given` holds the spikes of groups without a program.
+
+        `state` is advanced in place.
+        """
+
+
+def provider(backend: str) -> GridProvider:
+    """Return the provider of grid runs.
+
+    Args:
+        backend: ``"auto"``, ``"reference"``, ``"numba"`` or ``"cuda"``.
+
+    Raises:
+        BackendError: the backend is not available.
+        UnknownNameError: there is no such backend.
+    """
+    if backend in ("auto", "numba"):
+        from spikeframe.kernels.numba.grid import NumbaGrid
+
+        return NumbaGrid()
+    if backend == "reference":
+        from spikeframe.kernels.reference.grid import ReferenceGrid
+
+        return ReferenceGrid()
+    if backend == "cuda":
+        raise BackendError("backend 'cuda' is not available in this version; use 'auto', 'numba' or 'reference'.")
+    raise unknown_name("backend", backend, ("auto", "reference", "numba", "cuda"))
+
+
+def kept_spikes(state: State, group: int, chunk_start: Longs, chunk_ids: Ints, steps: int) -> None:
+    """Append a stretch of spikes to a group's history and drop what no delay reaches any more.
+
+    Args:
+        state: changed in place.
+        group: index of the group.
+        chunk_start: ``[steps + 1]`` where each step's spikes begin.
+        chunk_ids: their neurons.
+        steps: steps of the stretch.
+    """
+    old = state.start[group]
+    start = np.concatenate([old, old[-1] + chunk_start[1:]])[steps:]
+    state.ids[group] = np.concatenate([state.ids[group], chunk_ids])[start[0] :]
+    state.start[group] = start - start[0]

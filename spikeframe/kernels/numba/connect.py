@@ -1,0 +1,168 @@
+"""Building of a projection, in parallel over its rows: the same synapses for any number of threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from spikeframe.kernels.numba.philox import draw
+from spikeframe.kernels.numba.rules import IN_DEGREE, TOTAL, picks, row, shares
+from spikeframe.kernels.numba.steps import in_ranges
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """What a rule comes down to.
+
+    Attributes:
+        kind: code in `spikeframe.kernels.numba.rules`.
+        number: degree or total.
+        p: probability.
+        autapses: whether a neuron may reach itself.
+        multapses: whether a pair may have several synapses.
+        same: whether source and target are one population.
+    """
+
+    kind: int
+    number: int = 0
+    p: float = 0.0
+    autapses: bool = True
+    multapses: bool = True
+    same: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Values to be drawn for every synapse: rint(draw / unit), at least `least`."""
+
+    kind: int
+    parameters: Any
+    unit: float
+    least: int
+    dtype: Any
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _count(lo, hi, kind, numbers, p, n, same, autapses, multapses, stream, k0, k1, width, many):  # type: ignore[no-untyped-def]
+    out = np.empty(width, np.int64)
+    for i in range(lo, hi):
+        own = i if same else -1
+        many[i] = row(kind, numbers[i], p, n, own, autapses, multapses, i, stream, k0, k1, out)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill(lo, hi, kind, numbers, p, n, same, autapses, multapses, stream, k0, k1, width, start, target):  # type: ignore[no-untyped-def]
+    out = np.empty(width, np.int64)
+    for i in range(lo, hi):
+        own = i if same else -1
+        found = row(kind, numbers[i], p, n, own, autapses, multapses, i, stream, k0, k1, out)
+        for e in range(found):
+            target[start[i] + e] = out[e]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sources(lo, hi, k, n, same, autapses, multapses, stream, k0, k1, found):  # type: ignore[no-untyped-def]
+    for j in range(lo, hi):
+        avoid = j if same and not autapses else -1
+        picks(k, n, avoid, multapses, j, stream, k0, k1, found[j])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _transposed(found, sources, start, target):  # type: ignore[no-untyped-def]
+    """Turn the sources of every target into rows by source, targets ascending."""
+    for j in range(found.shape[0]):
+        for e in range(found.shape[1]):
+            start[found[j, e] + 1] += 1
+    for i in range(sources):
+        start[i + 1] += start[i]
+    place = start[:-1].copy()
+    for j in range(found.shape[0]):
+        for e in range(found.shape[1]):
+            target[place[found[j, e]]] = j
+            place[found[j, e]] += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _values(lo, hi, start, kind, parameters, unit, least, stream, k0, k1, values):  # type: ignore[no-untyped-def]
+    for i in range(lo, hi):
+        for e in range(start[i], start[i + 1]):
+            x = draw(kind, parameters, np.uint32(e - start[i]), np.uint32(i), np.uint32(stream), k0, k1)
+            values[e] = max(least, np.int64(np.rint(x / unit)))
+
+
+def rows(law: Law, sources: int, targets: int, seed: int, stream: int, threads: int) -> tuple[Any, Any]:
+    """Return start and target of a projection's rows.
+
+    Args:
+        law: what the rule comes down to.
+        sources: neurons of the source population.
+        targets: neurons of the target population.
+        seed: key.
+        stream: random stream.
+        threads: changes nothing but the time.
+    """
+    key = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
+    small: Any = np.uint16 if targets <= 65536 else np.int32
+    if law.kind == IN_DEGREE:
+        found = np.empty((targets, law.number), np.int64)
+        given = (law.number, sources, law.same, law.autapses, law.multapses, stream, *key, found)
+        in_ranges(lambda lo, hi: _sources(lo, hi, *given), targets, threads)
+        start, target = np.zeros(sources + 1, np.int64), np.empty(found.size, small)
+        _transposed(found, sources, start, target)
+        return start, target
+    numbers = np.full(sources, law.number, np.int64)
+    if law.kind == TOTAL:
+        numbers = _shares(law.number, sources, stream + 1, key, threads)
+    width = max(targets, int(numbers.max(initial=0)), 1)
+    options: Any = (law.kind, numbers, law.p, targets, law.same, law.autapses, law.multapses, stream, *key, width)
+    many = np.zeros(sources, np.int64)
+    in_ranges(lambda lo, hi: _count(lo, hi, *options, many), sources, threads)  # type: ignore[call-arg]
+    start = np.concatenate([[0], np.cumsum(many)]).astype(np.int64)
+    target = np.empty(start[-1], small)
+    in_ranges(lambda lo, hi: _fill(lo, hi, *options, start, target), sources, threads)  # type: ignore[call-arg]
+    return start, target
+
+
+def _shares(total: int, sources: int, stream: int, key: tuple[Any, Any], threads: int) -> Any:
+    parts = [np.zeros(sources, np.int64) for _ in range(threads)]
+
+    def work(lo: int, hi: int) -> None:
+        for i in range(lo, hi):
+            shares(total * i // threads, total * (i + 1) // threads, sources, stream, *key, parts[i])
+
+    in_ranges(work, threads, threads)
+    return np.sum(parts, axis=0)
+
+
+def drawn(law: Drawn, start: Any, seed: int, stream: int, threads: int) -> Any:
+    """Return a value for every synapse of some rows.
+
+    Args:
+        law: what is drawn.
+        start: where each row begins.
+        seed: key.
+        stream: random stream.
+        threads: changes nothing but the time.
+    """
+    values = np.empty(int(start[-1]), law.dtype)
+    key = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
+    options: Any = (start, law.kind, law.parameters, law.unit, law.least, stream, *key, values)
+    in_ranges(lambda lo, hi: _values(lo, hi, *options), start.size - 1, threads)
+    return values
+
+
+def explicit(source: Any, target: Any, sources: int, targets: int) -> tuple[Any, Any, Any]:
+    """Return start, target and the order of given pairs.
+
+    Args:
+        source: ``[n]`` sources.
+        target: ``[n]`` targets.
+        sources: neurons of the source population.
+        targets: neurons of the target population.
+    """
+    order = np.lexsort((target, source))
+    start = np.searchsorted(source[order], np.arange(sources + 1)).astype(np.int64)
+    return start, target[order].astype(np.uint16 if targets <= 65536 else np.int32), order

@@ -1,0 +1,357 @@
+"""Runs of a recurrent network on the grid clock, compiled (see `spikeframe.kernels.grid`).
+
+A driver is generated for the network's shape (its groups, bundles and stimuli) and calls fixed deliveries and the
+groups' generated updates. Each thread owns some parts: it delivers into them and updates their neurons, writes its
+spikes into an array of its own, and meets the others once per smallest delay.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spikeframe.kernels import source
+from spikeframe.kernels.emit import identifier
+from spikeframe.kernels.grid import Bundle, Chunk, Group, Ints, Longs, Plan, State, kept_spikes
+from spikeframe.kernels.numba import population
+from spikeframe.kernels.numba.poisson import poisson_table
+from spikeframe.kernels.numba.steps import per_neuron_names
+
+#: Spikes a thread may write before the run comes back to Python, per group.
+_CAPACITY = 1 << 20
+
+_DRIVER = '''"""Driver of a grid run: generated; do not edit."""
+
+import numpy as np
+from numba import njit
+
+from spikeframe.kernels.numba.barrier import meet
+from spikeframe.kernels.numba.delivery import arrive, collect, enter, sample, shared, single
+
+from spikeframe.kernels.numba.stimuli import inject, uniform
+{imports}
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def drive(thread, threads, first, steps, interval, horizon, counter, full, cuts, offsets, bases, acc, delivered,
+          arrivals, k0, k1, {parameters}):
+    """Run up to `steps` steps on one thread; returns the steps done."""
+    parts = cuts.shape[1] - 1
+    p_lo, p_hi = parts * thread // threads, parts * (thread + 1) // threads
+    {prologue}
+    done = 0
+    meeting = 0
+    while done < steps:
+        stop = min(steps, done + interval)
+        {room}
+        if threads > 1:
+            meet(counter, threads, meeting)
+        if full[meeting & 1]:
+            break
+        meeting += 1
+        {enter}
+        for t in range(done, stop):
+            h = horizon + t
+            step = first + t
+            for p in range(p_lo, p_hi):
+                a = acc[offsets[p]:offsets[p + 1]]
+                {body}
+            {after}
+        done = stop
+    return done
+'''
+
+
+def _indented(lines: list[str], levels: int) -> str:
+    return ("\n" + "    " * levels).join(lines) or "pass"
+
+
+@dataclass
+class _Arguments:
+    """Names and values of the driver's further parameters, in order."""
+
+    names: list[str]
+    values: list[Any]
+
+    def add(self, name: str, value: Any) -> str:
+        self.names.append(name)
+        self.values.append(value)
+        return name
+
+
+def _update_call(group: Group, g: int, arguments: _Arguments, values: dict[str, Any]) -> list[str]:
+    """Statements that bring group `g` to the end of the step in part `p`."""
+    program = group.program
+    assert program is not None  # noqa: S101 - only groups with a program come here
+    per_neuron = per_neuron_names(program, group.coefficients)
+    biased = group.bias is not None
+    width = f"(hi{g} - lo{g})"
+    lines = [f"lo{g}, hi{g} = cuts[{g}, p], cuts[{g}, p + 1]", f"base{g} = bases[{g}, p]"]
+    call = []
+    for name in population.parameters(program, group.receptors, per_neuron, biased):
+        if name[:2] == "q_":
+            r = [f"q_{identifier(x)}" for x in group.receptors].index(name)
+            call.append(f"a[base{g} + {r} * {width}:base{g} + {r + 1} * {width}]")
+        else:
+            call.append(arguments.add(f"g{g}_{name}", values[name]))
+    lines.append(f"hit = update{g}(lo{g}, hi{g}, g{g}_flags, {', '.join(call)})")
+    if program.spikes:
+        lines += ["if hit:", f"    n{g} = collect(lo{g}, hi{g}, g{g}_flags, g{g}_words, mine{g}, n{g})"]
+    return lines
+
+
+def _values(
+    group: Group, values: dict[str, Any], current: Any, randoms: list[Any], dtype: np.dtype[Any]
+) -> dict[str, Any]:
+    """Return the value of every parameter of a group's `update` that is not an accumulator."""
+    program = group.program
+    assert program is not None  # noqa: S101
+    per_neuron = per_neuron_names(program, group.coefficients)
+    found: dict[str, Any] = {"r_bias": group.bias}
+    found |= {f"unit_{identifier(r)}": dtype.type(u) for r, u in zip(group.receptors, group.units, strict=True)}
+    if group.current is not None:
+        found[f"r_{identifier(group.current)}"] = current
+    found |= {f"r_{identifier(n)}": v for n, v in zip(group.randoms, randoms, strict=True)}
+    found |= {f"r_{identifier(s)}": values[s] for s in program.names("state")}
+    for name in program.names("coefficient"):
+        value = group.coefficients[name]
+        found[f"r_{identifier(name)}" if name in per_neuron else identifier(name)] = (
+            value if np.ndim(value) else value[()]
+        )
+    return found
+
+
+class _Run:
+    """One stretch of a run: its buffers, the driver's source and arguments."""
+
+    def __init__(
+        self, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None], threads: int
+    ) -> None:
+        self.plan, self.state, self.threads = plan, state, threads
+        self.horizon = plan.horizon
+        self.arguments = _Arguments([], [])
+        self.acc = np.zeros(int(plan.offsets[-1]), np.int32 if plan.dtype == np.float32 else np.int64)
+        self.delivered = np.zeros((threads, len(plan.bundles)), np.int64)
+        self.arrivals = np.zeros((threads, len(plan.poisson)), np.int64)
+        self.text: dict[str, list[str]] = {k: [] for k in ("imports", "prologue", "room", "enter", "body", "after")}
+        self.start: list[Longs] = []
+        self.ids: list[Ints] = []
+        for g, group in enumerate(plan.groups):
+            self._buffers(g, group, steps, given[g])
+        self._deliveries()
+        self._stimuli(steps)
+        self._groups()
+        self.samples = [self._sample(i, steps) for i in range(len(plan.samples))]
+
+    def _buffers(self, g: int, group: Group, steps: int, given: tuple[Longs, Ints] | None) -> None:
+        """Lay the kept spikes of a group in front of those to come."""
+        old_start, old_ids = self.state.start[g], self.state.ids[g]
+        if given is not None:
+            start = np.concatenate([old_start, old_start[-1] + given[0][1:]])[np.newaxis]
+            ids = np.concatenate([old_ids, given[1]])[np.newaxis].astype(np.int32)
+        else:
+            emits = group.program is not None and group.program.spikes
+            room = max(_CAPACITY, 4 * self.plan.interval * group.size) if emits else 0
+            start = np.zeros((self.threads, self.horizon + steps + 1), np.int64)
+            start[0, : self.horizon + 1] = old_start
+            start[0, self.horizon + 1 :] = old_start[-1]
+            ids = np.empty((self.threads, old_ids.size + room), np.int32)
+            ids[0, : old_ids.size] = old_ids
+        self.start.append(start)
+        self.ids.append(ids)
+        self.arguments.add(f"g{g}_start", start)
+        self.arguments.add(f"g{g}_ids", ids)
+        if given is None and group.program is not None and group.program.spikes:
+            flags = np.zeros(-(-group.size // 8) * 8, np.uint8)
+            self.arguments.add(f"g{g}_flags", flags)
+            self.arguments.add(f"g{g}_words", flags.view(np.uint64))
+            self.text["prologue"] += [f"mine{g} = g{g}_ids[thread]", f"n{g} = g{g}_start[thread, horizon]"]
+            self.text["prologue"].append(f"own{g} = cuts[{g}, p_hi] - cuts[{g}, p_lo]")
+            self.text["room"] += [f"if n{g} + (stop - done) * own{g} > mine{g}.size:", "    full[meeting & 1] = 1"]
+            self.text["after"].append(f"g{g}_start[thread, h + 1] = n{g}")
+        elif given is None:
+            self.arguments.add(f"g{g}_flags", np.zeros(group.size, np.uint8))
+
+    def _deliveries(self) -> None:
+        """Statements that deliver every bundle; those without delay come behind their group's update."""
+        self.late: dict[int, list[str]] = {}
+        for b, bundle in enumerate(self.plan.bundles):
+            add, s = self.arguments.add, f"g{bundle.source}_"
+            for name in ("start", "target", "weight"):
+                add(f"b{b}_{name}", getattr(bundle, name))
+            if bundle.delay is not None:
+                weight = f"b{b}_weight"
+                kind = "shared" if bundle.shared else "single"
+                row = f"h - {bundle.delay}" if bundle.delay else "h"
+                spikes = f"{s}ids, {s}start, {row}"
+                call = f"delivered[thread, {b}] += {kind}({spikes}, b{b}_start[p], b{b}_target, {weight}, a)"
+                if bundle.delay:
+                    self.text["body"].append(call)
+                else:
+                    fresh = (
+                        [f"{s}start[thread, h + 1] = n{bundle.source}"]
+                        if self.plan.groups[bundle.source].program
+                        else []
+                    )
+                    self.late.setdefault(bundle.source, []).extend([*fresh, call])
+                continue
+            self._segments(b, bundle)
+
+    def _segments(self, b: int, bundle: Bundle) -> None:
+        """Statements for a bundle whose rows come in segments of one delay each."""
+        add, s, parts = self.arguments.add, f"g{bundle.source}_", self.plan.parts
+        ids = self.ids[bundle.source]
+        add(f"b{b}_segments", bundle.segment_start)
+        add(f"b{b}_delay", bundle.segment_delay)
+        add(f"b{b}_size", bundle.segment_size)
+        add(f"b{b}_head", np.full((parts, bundle.delays[1] + self.plan.interval + 1), -1, np.int64))
+        for name in ("following", "at_segment", "at_synapse"):
+            add(f"b{b}_{name}", np.empty((parts, ids.size), np.int64))
+        cursors = f"b{b}_head[p], b{b}_following[p], b{b}_at_segment[p], b{b}_at_synapse[p]"
+        self.text["prologue"].append(f"entered{b} = 0")
+        self.text["enter"] += [
+            "for p in range(p_lo, p_hi):",
+            f"    enter({s}ids, {s}start, entered{b}, horizon + done, horizon + done, b{b}_start[p], b{b}_segments[p], "
+            f"b{b}_delay, b{b}_size, {cursors})",
+            f"entered{b} = horizon + done",
+        ]
+        self.text["body"].append(
+            f"delivered[thread, {b}] += arrive(h, {s}ids, b{b}_segments[p], b{b}_delay, b{b}_size, b{b}_target, "
+            f"b{b}_weight, {not bundle.shared}, {cursors}, a)"
+        )
+
+    def _stimuli(self, steps: int) -> None:
+        """Statements of the Poisson inputs and currents."""
+        if self.plan.poisson:
+            self.text["imports"].append("from spikeframe.kernels.numba.poisson import poisson_add")
+        first = self.state.step
+        for i, drive in enumerate(self.plan.poisson):
+            table = self.arguments.add(f"table{i}", poisson_table(drive.rate).arrays)
+            g = drive.group
+            lo, hi = f"max(cuts[{g}, p], {drive.lo})", f"min(cuts[{g}, p + 1], {drive.hi})"
+            offset = f"cuts[{g}, p] - bases[{g}, p] - {drive.receptor} * (cuts[{g}, p + 1] - cuts[{g}, p])"
+            self.text["body"] += [
+                f"if {drive.start} <= step < {drive.stop}:",
+                f"    arrivals[thread, {i}] += poisson_add(a, {lo}, {hi}, {drive.weight}, step, {table}, "
+                f"{drive.stream}, k0, k1, {offset})",
+            ]
+        self.current: dict[int, Any] = {}
+        for g, group in enumerate(self.plan.groups):
+            if group.current is not None:
+                self.current[g] = np.zeros(group.size, self.plan.dtype)
+                self.arguments.add(f"current{g}", self.current[g])
+                self.text["body"].append(f"current{g}[cuts[{g}, p]:cuts[{g}, p + 1]] = 0")
+        for i, injected in enumerate(self.plan.currents):
+            g = injected.group
+            at = np.arange(first, first + steps, dtype=np.int64)
+            level = np.where((at >= injected.start) & (at < injected.stop), injected.amplitude(at), 0.0).astype(
+                np.float64
+            )
+            self.arguments.add(f"level{i}", level)
+            self.text["body"] += [
+                f"if {injected.start} <= step < {injected.stop}:",
+                f"    inject(current{g}, cuts[{g}, p], cuts[{g}, p + 1], {injected.lo}, {injected.hi}, level{i}[t], "
+                f"{float(injected.sd)!r}, step, {injected.stream}, k0, k1)",
+            ]
+
+    def _groups(self) -> None:
+        """Statements that update every group, in order."""
+        dtype = self.plan.dtype
+        for g, group in enumerate(self.plan.groups):
+            if group.program is not None:
+                module = population.module(
+                    group.program, group.receptors, group.coefficients, group.bias is not None, dtype
+                )
+                self.text["imports"].append(f"from {module.__name__} import update as update{g}")
+                randoms = [np.zeros(group.size, dtype) for _ in group.randoms]
+                for k, values in enumerate(randoms):
+                    name = self.arguments.add(f"random{g}_{k}", values)
+                    self.text["body"].append(
+                        f"uniform({name}, cuts[{g}, p], cuts[{g}, p + 1], step, {group.stream + k}, k0, k1)"
+                    )
+                leaves = _values(group, self.state.values[g], self.current.get(g), randoms, dtype)
+                self.text["body"] += _update_call(group, g, self.arguments, leaves)
+            self.text["body"] += self.late.get(g, [])
+
+    def _sample(self, i: int, steps: int) -> Any:
+        """Statements that write down one state variable; returns the rows they fill."""
+        sample = self.plan.samples[i]
+        rows = np.zeros((_samples(self.state.step, steps, sample.every), sample.ids.size), self.plan.dtype)
+        values = self.arguments.add(f"s{i}_values", self.state.values[sample.group][sample.state])
+        ids = self.arguments.add(f"s{i}_ids", sample.ids)
+        out = self.arguments.add(f"s{i}_rows", rows)
+        g = sample.group
+        row = f"{out}[(step + 1) // {sample.every} - first // {sample.every} - 1]"
+        self.text["after"] += [
+            f"if (step + 1) % {sample.every} == 0:",
+            f"    sample({values}, {ids}, cuts[{g}, p_lo], cuts[{g}, p_hi], {row})",
+        ]
+        return rows
+
+    def drive(self, steps: int) -> int:
+        """Run on all threads; returns the steps done."""
+        levels = {"imports": 0, "prologue": 1, "room": 2, "enter": 2, "body": 4, "after": 3}
+        text = {name: _indented(lines, levels[name]) for name, lines in self.text.items()}
+        text["imports"] = "" if text["imports"] == "pass" else text["imports"] + "\n"
+        text["parameters"] = ", ".join(self.arguments.names)
+        function = source.load(_DRIVER.format(**text), "grid").drive
+        plan = self.plan
+        counter, full = np.zeros(1, np.int64), np.zeros(2, np.int64)
+        k0, k1 = np.uint32(plan.seed & 0xFFFFFFFF), np.uint32(plan.seed >> 32)
+        common = [plan.interval, self.horizon, counter, full, plan.cuts, plan.offsets, plan.bases, self.acc]
+        common += [self.delivered, self.arrivals, k0, k1, *self.arguments.values]
+        with source.compiling("the simulation"):
+            function(0, 1, self.state.step, 0, *common)
+        if self.threads == 1:
+            return int(function(0, 1, self.state.step, steps, *common))
+        with ThreadPoolExecutor(self.threads) as pool:
+            jobs = [
+                pool.submit(function, i, self.threads, self.state.step, steps, *common) for i in range(self.threads)
+            ]
+            return min(int(job.result()) for job in jobs)
+
+    def spikes(self, g: int, done: int) -> tuple[Longs, Ints]:
+        """Return the new spikes of one group, by step, then in the order of their neurons."""
+        start, ids = self.start[g], self.ids[g]
+        window = start[:, self.horizon : self.horizon + done + 1]
+        many = np.diff(window, axis=1)
+        total = np.zeros(done + 1, np.int64)
+        np.cumsum(many.sum(axis=0), out=total[1:])
+        if start.shape[0] == 1:
+            return total, ids[0, window[0, 0] : window[0, -1]].copy()
+        merged = np.empty(total[-1], np.int32)
+        place = total[:-1].copy()
+        for thread in range(start.shape[0]):
+            own = ids[thread, window[thread, 0] : window[thread, -1]]
+            steps_of = np.repeat(np.arange(done), many[thread])
+            within = np.arange(own.size) - np.repeat(window[thread, :-1] - window[thread, 0], many[thread])
+            merged[place[steps_of] + within] = own
+            place += many[thread]
+        return total, merged
+
+
+def _samples(first: int, steps: int, every: int) -> int:
+    """Return how many multiples of `every` lie in (first, first + steps]."""
+    return (first + steps) // every - first // every
+
+
+class NumbaGrid:
+    """Compiled grid runs (see `spikeframe.kernels.grid.GridProvider`)."""
+
+    def run(self, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None], threads: int) -> Chunk:
+        """Run up to `steps` steps."""
+        run = _Run(plan, state, steps, given, min(threads, plan.parts))
+        done = run.drive(steps)
+        starts, ids = [], []
+        for g in range(len(plan.groups)):
+            start, neuron = run.spikes(g, done)
+            kept_spikes(state, g, start, neuron, done)
+            starts.append(start)
+            ids.append(neuron)
+        samples = []
+        for sample, rows in zip(plan.samples, run.samples, strict=True):
+            samples.append(rows[: _samples(state.step, done, sample.every)])
+        state.step += done
+        return Chunk(done, starts, ids, samples, run.delivered.sum(axis=0), run.arrivals.sum(axis=0))

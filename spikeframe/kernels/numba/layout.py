@@ -1,0 +1,74 @@
+"""Synapses of several projections laid out for a grid run: cut by target part, rows sorted by delay."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _part(cuts, neuron):  # type: ignore[no-untyped-def]
+    p = 0
+    while neuron >= cuts[p + 1]:
+        p += 1
+    return p
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def count(lo, hi, start, target, source_at, target_at, cuts, many):  # type: ignore[no-untyped-def]
+    """Count the synapses of the rows lo..hi into ``many[part, source]``.
+
+    `source_at` and `target_at` are where the projection's populations begin in their groups.
+    """
+    for i in range(lo, hi):
+        for e in range(start[i], start[i + 1]):
+            many[_part(cuts, target[e] + target_at), source_at + i] += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fill(  # type: ignore[no-untyped-def]
+    lo, hi, start, target, weight, delay, source_at, target_at, cuts, bases, receptor, place, slots, weights, delays
+):
+    """Copy the synapses of the rows lo..hi to ``place[part, source]``, which moves on.
+
+    `weight` and `delay` have one entry per synapse or a single one; `weights` and `delays` may be empty: not kept.
+    """
+    for i in range(lo, hi):
+        for e in range(start[i], start[i + 1]):
+            neuron = target[e] + target_at
+            p = _part(cuts, neuron)
+            at = place[p, source_at + i]
+            slots[at] = bases[p] + receptor * (cuts[p + 1] - cuts[p]) + neuron - cuts[p]
+            if weights.size:
+                weights[at] = weight[e if weight.size > 1 else 0]
+            if delays.size:
+                delays[at] = delay[e if delay.size > 1 else 0]
+            place[p, source_at + i] = at + 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def sort_rows(lo, hi, start, slots, weights, delays, many):  # type: ignore[no-untyped-def]
+    """Sort the rows lo..hi by (delay, slot) in place; ``many[row]`` becomes the number of distinct delays."""
+    for row in range(lo, hi):
+        a, b = start[row], start[row + 1]
+        order = np.argsort(delays[a:b].astype(np.int64) * (1 << 32) + slots[a:b])
+        slots[a:b] = slots[a:b][order]
+        weights[a:b] = weights[a:b][order]
+        delays[a:b] = delays[a:b][order]
+        found = 0
+        for e in range(a, b):
+            found += e == a or delays[e] != delays[e - 1]
+        many[row] = found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def segments(lo, hi, start, delays, segment_start, segment_delay, segment_size):  # type: ignore[no-untyped-def]
+    """Write the segments of the rows lo..hi, whose delays are sorted."""
+    for row in range(lo, hi):
+        s = segment_start[row] - 1
+        for e in range(start[row], start[row + 1]):
+            if e == start[row] or delays[e] != delays[e - 1]:
+                s += 1
+                segment_delay[s] = delays[e]
+                segment_size[s] = 0
+            segment_size[s] += 1

@@ -1,0 +1,85 @@
+"""The update of a group of neurons over one step, generated from its traced step."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from spikeframe.kernels import source
+from spikeframe.kernels.emit import NUMBA, identifier, result, statements
+from spikeframe.kernels.numba.steps import header, loads, per_neuron_names
+from spikeframe.kernels.trace import Program
+
+_UPDATE = '''
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def update(lo, hi, flags, {parameters}):
+    """One step for neurons lo..hi; accumulators come as the part's own slices; returns whether any spiked."""
+    hit = I(0)
+    {slices}
+    for j in range(hi - lo):
+        {body}
+    return hit
+'''
+
+
+def parameters(program: Program, receptors: tuple[str, ...], per_neuron: frozenset[str], biased: bool) -> list[str]:
+    """Return the parameters of `update` after lo, hi and flags: inputs, states, coefficients.
+
+    Args:
+        program: the traced step.
+        receptors: inputs that come as accumulators, with a unit each.
+        per_neuron: coefficients with one value per neuron.
+        biased: whether the first receptor has a bias.
+    """
+    names = []
+    for name in program.names("input"):
+        plain = identifier(name)
+        names += [f"q_{plain}", f"unit_{plain}"] if name in receptors else [f"r_{plain}"]
+    names += ["r_bias"] * biased
+    names += [f"r_{identifier(s)}" for s in program.names("state")]
+    names += [f"r_{identifier(c)}" if c in per_neuron else identifier(c) for c in program.names("coefficient")]
+    return names
+
+
+@lru_cache(maxsize=256)
+def _text(program: Program, receptors: tuple[str, ...], per_neuron: frozenset[str], biased: bool) -> str:
+    names = parameters(program, receptors, per_neuron, biased)
+    sliced = ["flags", *(n for n in names if n[:2] == "r_")]
+    read = []
+    for i, name in enumerate(program.names("input")):
+        plain = identifier(name)
+        if name in receptors:
+            plus = " + r_bias[j]" if biased and i == 0 else ""
+            read += [f"{plain} = F(q_{plain}[j]) * unit_{plain}{plus}", f"q_{plain}[j] = 0"]
+        else:
+            read.append(f"{plain} = r_{plain}[j]")
+    body = [*read, *loads(program, ("state", "coefficient"), per_neuron), *statements(program, NUMBA)]
+    if program.spikes:
+        out = result(program, "out")
+        body += [f"flags[j] = np.uint8({out} != ZERO)", f"hit = I(hit | I({out} != ZERO))"]
+    body += [f"r_{identifier(s)}[j] = {result(program, s)}" for s in program.names("state")]
+    return _UPDATE.format(
+        parameters=", ".join(names),
+        # From slices the compiler sees that indices start at 0, and vectorises.
+        slices="\n    ".join(
+            [*(f"{n} = {n}[lo:hi]" for n in sliced), *(f"{n} = {n}[0:hi - lo]" for n in names if n[:2] == "q_")]
+        ),
+        body="\n        ".join(body),
+    )
+
+
+def module(program: Program, receptors: tuple[str, ...], coefficients: Any, biased: bool, dtype: np.dtype[Any]) -> Any:
+    """Return the generated module with `update` for one group.
+
+    Args:
+        program: the traced step.
+        receptors: inputs that come as accumulators.
+        coefficients: scalar or one value per neuron.
+        biased: whether the first receptor has a bias.
+        dtype: float type.
+    """
+    text = _text(program, receptors, per_neuron_names(program, coefficients), biased)
+    return source.load(header("Group update", dtype) + text, "group")
