@@ -179,7 +179,7 @@ class Neuron(Parametric):
         found = {name: self.value(name) for name in self.PARAMETERS}
         made = self.coefficients(dt)
         found |= {n: v if isinstance(v, Tensor) else torch.as_tensor(v, dtype=torch.float64) for n, v in made.items()}
-        if any(receptor.STATES for _, receptor in self._named_receptors()):
+        if any(not isinstance(receptor, Delta) for _, receptor in self._named_receptors()):
             leak, gain = self.membrane()
             for name, receptor in self._named_receptors():
                 found |= {f"{name}.{k}": v for k, v in receptor.coefficients(leak, gain, dt).items()}
