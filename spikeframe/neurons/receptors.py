@@ -66,7 +66,8 @@ def _three_rates(*rates: torch.Tensor, dt: float) -> torch.Tensor:
     differences; close ones the series ``e^{-low} \sum (-1)^n h_n / (n + 2)!`` with h_n the sum of all products of n
     distances from the lowest.
     """
-    low, middle, high = torch.sort(torch.stack(torch.broadcast_tensors(*rates)), dim=0).values * dt
+    spread = torch.broadcast_tensors(*rates)  # type: ignore[no-untyped-call]
+    low, middle, high = torch.sort(torch.stack(spread), dim=0).values * dt
     near, far = middle - low, high - low
     products, power, series = torch.ones_like(far), torch.ones_like(far), torch.full_like(far, 0.5)
     for n in range(1, 20):
@@ -208,7 +209,8 @@ class Current(Receptor):
 
     def added(self, x: Value, s: Mapping[str, Value], c: Names) -> Value:
         """Return the charge of the current."""
-        return c.drive * x
+        found: Value = c.drive * x
+        return found
 
     def current(self, x: Value, s: Mapping[str, Value]) -> Value:
         """Return the current itself."""
@@ -233,7 +235,8 @@ class Exp(Receptor):
 
     def added(self, x: Value, s: Mapping[str, Value], c: Names) -> Value:
         """Return the charge of the old current."""
-        return c.drive * s[self.LEVEL]
+        found: Value = c.drive * s[self.LEVEL]
+        return found
 
     def advance(self, s: Mapping[str, Value], c: Names) -> dict[str, Value]:
         """Decay."""
@@ -264,7 +267,8 @@ class Alpha(Receptor):
 
     def added(self, x: Value, s: Mapping[str, Value], c: Names) -> Value:
         """Return the charge of the old current and rise."""
-        return c.drive * s[self.LEVEL] + c.rise_drive * s["y"]
+        found: Value = c.drive * s[self.LEVEL] + c.rise_drive * s["y"]
+        return found
 
     def advance(self, s: Mapping[str, Value], c: Names) -> dict[str, Value]:
         """Decay, and let the rise pass into the current."""

@@ -43,7 +43,8 @@ def test_degrees_and_totals_are_exact():
 @pytest.mark.exact
 @pytest.mark.parametrize(
     "rule",
-    [sf.FixedProbability(0.3, autapses=False), sf.AllToAll(autapses=False), sf.FixedInDegree(49, autapses=False, multapses=False),
+    [sf.FixedProbability(0.3, autapses=False), sf.AllToAll(autapses=False),
+     sf.FixedInDegree(49, autapses=False, multapses=False),
      sf.FixedOutDegree(20, autapses=False, multapses=False), sf.FixedTotal(5000, autapses=False)],
 )  # fmt: skip
 def test_no_neuron_reaches_itself_where_it_must_not(rule):
