@@ -91,7 +91,7 @@ def lay_out(network: Network, dt: float, threads: int, dtype: np.dtype[Any]) -> 
         TimeGridError: a delay or refractory period does not fit the grid.
         SpikeframeError: what the network's parts raise.
     """
-    members, neurons = _grouped(network)
+    members, neurons = _grouped(network, dt)
     place = {p.name: (g, at) for g, group in enumerate(members) for p, at in _offsets(group)}
     groups = [_group(network, g, members[g], neurons[g], dt, dtype) for g in range(len(members))]
     units = _units(network, place, groups, dtype)
@@ -114,14 +114,14 @@ def _offsets(group: list[Population]) -> list[tuple[Population, int]]:
     return [(p, int(a)) for p, a in zip(group, at[:-1], strict=True)]
 
 
-def _grouped(network: Network) -> tuple[list[list[Population]], list[list[Neuron | None]]]:
+def _grouped(network: Network, dt: float) -> tuple[list[list[Population]], list[list[Neuron | None]]]:
     """Put populations whose traced step is the same side by side."""
     injected = {s.target.name for s in network.stimuli if not isinstance(s.drive, PoissonInput)}
     members: list[list[Population]] = []
     neurons: list[list[Neuron | None]] = []
     keys: list[Any] = []
     for p in network.populations.values():
-        neuron = _with_current(p.neuron, p.name in injected) if isinstance(p.neuron, Neuron) else None
+        neuron = _on_grid(p.neuron, dt, p.name in injected) if isinstance(p.neuron, Neuron) else None
         key = None if neuron is None else (neuron.program(), tuple(neuron.receptors))
         if key is None or key not in keys:
             keys.append(key)
@@ -133,13 +133,13 @@ def _grouped(network: Network) -> tuple[list[list[Population]], list[list[Neuron
     return members, neurons
 
 
-def _with_current(neuron: Neuron, injected: bool) -> Neuron:
-    """Return the neuron, with a receptor for injected currents if it needs one and has none."""
-    if not injected or any(isinstance(r, Current) for r in neuron.receptors.values()):
-        return neuron
-    with_current = copy.deepcopy(neuron)
-    with_current.receptors = torch.nn.ModuleDict({**with_current.receptors, "current": Current()})
-    return with_current
+def _on_grid(neuron: Neuron, dt: float, injected: bool) -> Neuron:
+    """Return a copy with this time step, and with a receptor for injected currents if it needs one and has none."""
+    own = copy.deepcopy(neuron)
+    own.dt = dt
+    if injected and not any(isinstance(r, Current) for r in own.receptors.values()):
+        own.receptors = torch.nn.ModuleDict({**own.receptors, "current": Current()})
+    return own
 
 
 def _group(

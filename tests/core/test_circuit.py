@@ -265,3 +265,12 @@ def test_bad_descriptions_meet_their_named_errors():
     for seed in (-1, 2**64, 1.5, True):
         with pytest.raises(ParameterError):
             sf.Network(seed=seed)
+
+
+def test_a_refractory_period_need_only_fit_the_runs_own_step():
+    net = sf.Network()
+    net.record(net.population("t", 1, neuron(t_ref=2.2, i_e=100.0)), "spikes")
+    intervals = np.diff(sf.Simulator(net, dt=0.1).run(50.0).spikes["t"].steps)
+    assert intervals.min() > 22
+    with pytest.raises(TimeGridError, match="t_ref"):
+        sf.Simulator(net, dt=0.5)
