@@ -1,6 +1,12 @@
-"""Poisson arrivals: the law, and one count per neuron and step."""
+"""Poisson arrivals: one count per neuron and step, by inversion of a 64-bit uniform number.
+
+Neuron n takes word ``n % 4`` of the counter (2 * (step >> 32), step, n // 4, stream) as the high 32 bits. Only where
+these equal a threshold's does it need the low ones: the first word of (2 * (step >> 32) + 1, step, n, stream).
+"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,16 +15,31 @@ from scipy.stats import poisson
 from spikeframe.kernels.reference import philox
 
 
-def cumulative(rate: float) -> NDArray[np.float64]:
-    """Return the chance of at most k arrivals for k = 0, 1, ... up to where it is 1 in float64.
+def thresholds(rate: float) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Return the chance of at most k arrivals in units of 2^-64, as high and low words; the last is as good as 1.
 
     Args:
         rate: mean number of arrivals, at least 0.
     """
-    top = int(rate + 12 * np.sqrt(rate) + 30)
-    chances: NDArray[np.float64] = np.asarray(poisson.cdf(np.arange(top + 1), rate), np.float64)
-    chances[-1] = 1.0
-    return chances
+    top = int(rate + 12 * math.sqrt(rate) + 30)
+    found = []
+    for k in range(top + 1):
+        # Of two ways to write a number next to 1, the complement keeps the digits.
+        below, above = float(poisson.cdf(k, rate)), float(poisson.sf(k, rate))
+        exact = int(below * 2.0**64) if below < 0.5 else 2**64 - int(above * 2.0**64)
+        found.append(min(exact, 2**64 - 1))
+    found[-1] = 2**64 - 1
+    high = np.array([x >> 32 for x in found], np.uint32)
+    return high, np.array([x & 0xFFFFFFFF for x in found], np.uint32)
+
+
+def guide(high: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Return, for each value of a word's highest 8 bits, the smallest count that it can mean.
+
+    Args:
+        high: high words of the thresholds.
+    """
+    return np.searchsorted(high, np.arange(256, dtype=np.uint64) << np.uint64(24), side="left").astype(np.int64)
 
 
 def poisson_counts(rate: float, lo: int, hi: int, step: int, stream: int, k0: int, k1: int) -> NDArray[np.int64]:
@@ -33,6 +54,10 @@ def poisson_counts(rate: float, lo: int, hi: int, step: int, stream: int, k0: in
         k0: low half of the key.
         k1: high half of the key.
     """
-    words = philox.philox(step >> 32, step & 0xFFFFFFFF, np.arange(lo, hi), stream, k0, k1)
-    u = philox.uniform64(words[0], words[1])
-    return np.searchsorted(cumulative(rate), u, side="right").astype(np.int64)
+    neurons = np.arange(lo, hi)
+    c0, c1 = 2 * (step >> 32), step & 0xFFFFFFFF
+    first = np.stack(philox.philox(c0, c1, neurons // 4, stream, k0, k1))[neurons % 4, np.arange(hi - lo)]
+    second = philox.philox(c0 + 1, c1, neurons, stream, k0, k1)[0]
+    high, low = (x.astype(np.uint64) for x in thresholds(rate))
+    word = (first.astype(np.uint64) << np.uint64(32)) | second.astype(np.uint64)
+    return np.searchsorted((high << np.uint64(32)) | low, word, side="right").astype(np.int64)
