@@ -1,4 +1,4 @@
-"""Poisson arrivals at every neuron, compiled (see `spikeframe.kernels.reference.poisson` for the law and the counters)."""
+"""Poisson arrivals at every neuron, compiled; `spikeframe.kernels.reference.poisson` has the law and the counters."""
 
 from __future__ import annotations
 

@@ -123,3 +123,142 @@ def decayed(n: Neuron, h: float) -> tuple[list[float], list[float]]:
     """Return the currents after h ms without events."""
     _, i, y = propagate(n, h, 0.0, n.i, n.y)
     return i, y
+
+
+def current(n: Neuron, i: list[float]) -> float:
+    """Return the total current."""
+    total = n.i_e
+    for r, (kind, _, _, _) in enumerate(n.receptors):
+        if kind != DELTA:
+            total += i[r]
+    return total
+
+
+def highest(n: Neuron, u: float, i: list[float], y: list[float]) -> float:
+    """Return a bound on u for all time without events.
+
+    The way to the resting value is monotone, and what each positive current adds to it is at most its own peak.
+    """
+    constant, added = n.i_e, 0.0
+    for r, (kind, _, peak, rise_peak) in enumerate(n.receptors):
+        if kind == STEP:
+            constant += i[r]
+        elif kind in (EXP, ALPHA):
+            added += max(i[r], 0.0) * peak + max(y[r], 0.0) * rise_peak
+    return max(u, n.r_m * constant) + added
+
+
+def current_range(
+    n: Neuron, i: list[float], y: list[float], end_i: list[float], end_y: list[float]
+) -> tuple[float, float]:
+    """Return the least and the largest total current between two states without events.
+
+    Exponential currents are monotone. An alpha current has one stationary point, at ``s = tau - i / y`` with the value
+    ``y tau e^{-s / tau}``; it lies between the states where ``y tau - i`` changes sign.
+    """
+    low, high = n.i_e, n.i_e
+    for r, (kind, tau, _, _) in enumerate(n.receptors):
+        if kind == DELTA:
+            continue
+        least, most = min(i[r], end_i[r]), max(i[r], end_i[r])
+        if kind == ALPHA and (y[r] * tau > i[r]) != (end_y[r] * tau > end_i[r]) and y[r] != 0.0:
+            turn = y[r] * tau * exp(-max(1.0 - i[r] / (y[r] * tau), 0.0))
+            least, most = min(least, turn), max(most, turn)
+        low += least
+        high += most
+    return low, high
+
+
+def closed_crossing(gap: float, drive: float, b: float, tau_m: float) -> float:
+    """Return the first d > 0 at which u rises by `gap` > 0, in closed form; infinite if it never does.
+
+    With ``w = 1 - e^{-d / tau_m}``, u rises by ``drive w - b w^2``: ``drive = r_m (i + i_e) - u`` and
+    ``b = r_m i`` for a single exponential current i with ``tau_m = 2 tau``; ``b = 0`` without decaying current.
+    """
+    square = drive * drive - 4.0 * b * gap
+    if not square >= 0.0:
+        return math.inf
+    q = 0.5 * (drive + math.copysign(math.sqrt(square), drive))
+    first = gap / q if q != 0.0 else math.inf
+    other = q / b if b != 0.0 else math.inf
+    w = min(first if first > 0.0 else math.inf, other if other > 0.0 else math.inf)
+    return -tau_m * log1p(-w) if w < 1.0 else math.inf
+
+
+def root(
+    n: Neuron, length: float, u: float, i: list[float], y: list[float], u_end: float, tally: list[int]
+) -> float:
+    """Return where u, rising throughout `length` ms from below to theta or above, reaches theta.
+
+    Newton's method inside a shrinking bracket, until the excess is at rounding level.
+    """
+    low, high = 0.0, length
+    d = length * ((n.theta - u) / (u_end - u))
+    noise = 2.0**-52 * (abs(n.theta) + abs(u_end))
+    for _ in range(100):
+        value, now_i, _ = propagate(n, d, u, i, y)
+        tally[0] += 1
+        excess = value - n.theta
+        low, high = (d, high) if excess < 0.0 else (low, d)
+        slope = (n.r_m * current(n, now_i) - value) / n.tau_m
+        nearer = d - excess / slope if slope > 0.0 else math.inf
+        inside = low < nearer < high
+        if abs(excess) <= noise:
+            return nearer if inside else d
+        d = nearer if inside else low + 0.5 * (high - low)
+        if not low < d < high:
+            return high
+    return high
+
+
+def first_crossing(n: Neuron, u: float, i: list[float], y: list[float], tally: list[int]) -> float:
+    r"""Return the first d >= 0 at which ``u(d) >= theta`` without further events; infinite if there is none.
+
+    Windows are passed from left to right. With currents between `low` and `high` over a window of L ms,
+
+    * ``u <= top = u + max(r_m high - u, 0) min(L / (tau_m + L / 2), 1)``, since ``1 - e^{-x} <= x / (1 + x / 2)``:
+      below theta there is no crossing;
+    * ``tau_m u' = r_m i - u >= r_m low - top``: not negative, u rises throughout, and its end tells whether there is
+      one crossing, which `root` finds, or none;
+    * else the window is halved, down to 2^-50 of the shortest time constant.
+
+    The excess of `top` over u shrinks with L^2, so a peak just below theta costs a number of windows that grows with
+    the logarithm of its distance only. The search ends where `highest` is below theta.
+    """
+    passed, length = 0.0, n.first
+    shortest = 2.0**-50 * n.first
+    while passed <= n.horizon:
+        if u >= n.theta:
+            return passed
+        if highest(n, u, i, y) < n.theta:
+            return math.inf
+        slope = (n.r_m * current(n, i) - u) / n.tau_m
+        if slope > 0.0:
+            length = max(min(length, 2.0 * ((n.theta - u) / slope)), shortest)
+        u_end, end_i, end_y = propagate(n, length, u, i, y)
+        tally[0] += 1
+        low, high = current_range(n, i, y, end_i, end_y)
+        top = u + max(n.r_m * high - u, 0.0) * min(length / (n.tau_m + 0.5 * length), 1.0)
+        if top >= n.theta:
+            if n.r_m * low >= top:
+                if u_end >= n.theta:
+                    return passed + root(n, length, u, i, y, u_end, tally)
+            elif length > shortest:
+                length *= 0.5
+                continue
+        passed, length = passed + length, 2.0 * length
+        u, i, y = u_end, end_i, end_y
+    return math.inf
+
+
+def next_spike(n: Neuron, tally: list[int]) -> float:
+    """Return the ms until the neuron crosses its threshold without further events; infinite if it never does."""
+    if n.u >= n.theta:
+        return 0.0
+    if not n.closed:
+        return first_crossing(n, n.u, n.i, n.y, tally)
+    b = 0.0
+    for r, (kind, _, _, _) in enumerate(n.receptors):
+        if kind == EXP:
+            b = n.r_m * n.i[r]
+    return closed_crossing(n.theta - n.u, n.r_m * current(n, n.i) - n.u, b, n.tau_m)
