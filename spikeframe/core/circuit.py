@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,8 +178,7 @@ class Circuit:
             at, ids = self._trains[p.name]
             window = np.searchsorted(at, np.arange(first + 1, first + steps + 2))
             return (window - window[0]).astype(np.int64), ids[window[0] : window[-1]]
-        source = p.neuron
-        assert isinstance(source, PoissonSource)  # noqa: S101 - the only other source
+        source = cast(PoissonSource, p.neuron)
         rate = np.broadcast_to(np.asarray(source.rate, np.float64), (p.size,))
         start = steps_of("PoissonSource(start)", source.start, self.dt)
         stop = 2**62 if source.stop == np.inf else steps_of("PoissonSource(stop)", source.stop, self.dt)

@@ -448,7 +448,8 @@ def _initial(
         return {}
     pieces: dict[str, list[Any]] = {}
     for p, neuron in zip(members, neurons, strict=True):
-        assert neuron is not None  # noqa: S101 - a group is all neurons or all sources
+        if neuron is None:
+            continue
         kind = torch.float32 if dtype == np.float32 else torch.float64
         start = neuron.initial_state((1, p.size), kind)
         for i, (name, value) in enumerate(zip(start._fields, start, strict=True)):

@@ -19,6 +19,7 @@ from spikeframe.kernels.grid import Bundle, Chunk, Group, Ints, Longs, Plan, Sta
 from spikeframe.kernels.numba import population
 from spikeframe.kernels.numba.poisson import poisson_table
 from spikeframe.kernels.numba.steps import per_neuron_names
+from spikeframe.kernels.trace import Program
 
 #: Spikes a thread may write before the run comes back to Python, per group.
 _CAPACITY = 1 << 20
@@ -81,10 +82,16 @@ class _Arguments:
         return name
 
 
+def _program(group: Group) -> Program:
+    """Return the traced step of a group that is no source."""
+    if group.program is None:
+        raise TypeError(f"{group.name} has no step: it is a source of spikes.")
+    return group.program
+
+
 def _update_call(group: Group, g: int, arguments: _Arguments, values: dict[str, Any]) -> list[str]:
     """Statements that bring group `g` to the end of the step in part `p`."""
-    program = group.program
-    assert program is not None  # noqa: S101 - only groups with a program come here
+    program = _program(group)
     per_neuron = per_neuron_names(program, group.coefficients)
     biased = group.bias is not None
     width = f"(hi{g} - lo{g})"
@@ -106,8 +113,7 @@ def _values(
     group: Group, values: dict[str, Any], current: Any, randoms: list[Any], dtype: np.dtype[Any]
 ) -> dict[str, Any]:
     """Return the value of every parameter of a group's `update` that is not an accumulator."""
-    program = group.program
-    assert program is not None  # noqa: S101
+    program = _program(group)
     per_neuron = per_neuron_names(program, group.coefficients)
     found: dict[str, Any] = {"r_bias": group.bias}
     found |= {f"unit_{identifier(r)}": dtype.type(u) for r, u in zip(group.receptors, group.units, strict=True)}
