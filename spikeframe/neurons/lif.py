@@ -30,10 +30,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from spikeframe.errors import ParameterError, TimeGridError
-from spikeframe.kernels.trace import Names, Value, detach, maximum, spike, where
-from spikeframe.neurons.neuron import Neuron
+from spikeframe.errors import ParameterError
+from spikeframe.kernels.trace import Names, Value, detach, spike
 from spikeframe.neurons.parameters import Parameter, State
+from spikeframe.neurons.refractory import Refractory
 
 
 def check_reset(kind: str, reset: str) -> str:
@@ -68,7 +68,38 @@ def after_spike(v: Value, z: Value, c: Names, reset: str, detached: bool) -> Val
     return after
 
 
-class LIF(Neuron):
+def check_order(neuron: Any, low: str, high: str) -> None:
+    """Refuse a neuron one of whose potentials is not below another.
+
+    Args:
+        neuron: what has them as parameters.
+        low: name of the lower one.
+        high: name of the higher one.
+
+    Raises:
+        ParameterError: it is not lower.
+    """
+    if not bool((neuron.value(low) < neuron.value(high)).all()):
+        raise ParameterError(
+            f"{type(neuron).__name__}: {low} must be below {high}, "
+            f"got {neuron.value(low).tolist()} and {neuron.value(high).tolist()}."
+        )
+
+
+def safe_below(decay: Tensor, leak: Tensor, v_th: Tensor) -> Tensor:
+    """Return below which a membrane ``v -> decay v + leak`` never reaches v_th by itself, in float32 and in float64.
+
+    Rounding keeps order: no v below the threshold can get further than the largest float below it does. So where that
+    one stays below, all do for ever, and the answer is v_th; else it is a number that no membrane is below.
+    """
+    safe = torch.ones((), dtype=torch.bool)
+    for dtype in (torch.float32, torch.float64):
+        d, k, th = (value.detach().to(dtype) for value in (decay, leak, v_th))
+        safe = safe & (d * torch.nextafter(th, torch.full_like(th, -torch.inf)) + k < th)
+    return torch.where(safe, v_th.detach(), float(torch.finfo(torch.float32).min))
+
+
+class LIF(Refractory):
     """Leaky integrate-and-fire neuron with exact propagators.
 
     Args:
@@ -96,20 +127,9 @@ class LIF(Neuron):
 
     def __init__(self, *, reset: str | None = None, detach_reset: bool = False, **options: Any) -> None:
         super().__init__(**options)
-        if "t_ref" in self.learnable:
-            raise ParameterError("t_ref counts whole steps and cannot be learnable.")
         self.reset = check_reset(type(self).__name__, reset or ("value" if self._refractory else "subtract"))
         self.detach_reset = bool(detach_reset)
-        if not bool((self.v_reset < self.v_th).all()):
-            raise ParameterError(
-                f"{type(self).__name__}: v_reset must be below v_th, "
-                f"got {self.v_reset.tolist()} and {self.v_th.tolist()}."
-            )
-
-    @property
-    def _refractory(self) -> bool:
-        """Whether any neuron has a refractory period; without one there is no counter."""
-        return bool((self.t_ref > 0).any())
+        check_order(self, "v_reset", "v_th")
 
     @property
     def _driven(self) -> bool:
@@ -117,49 +137,37 @@ class LIF(Neuron):
         learnt = bool({"v_rest", "i_e"} & self.learnable)
         return learnt or bool((self.v_rest != 0).any() or (self.i_e != 0).any())
 
-    def state_variables(self) -> dict[str, State]:
-        """Return ``v``, and ``ref`` if there is a refractory period."""
-        return self.STATES if self._refractory else {"v": self.STATES["v"]}
-
     def membrane(self) -> tuple[Tensor, Tensor]:
         """Return leak rate 1/tau_m and gain r_m/tau_m."""
         return 1.0 / self.tau_m, self.r_m / self.tau_m
 
     def coefficients(self, dt: float) -> dict[str, Tensor]:
-        """Return decay, constant drive, reset jump and refractory steps."""
+        """Return decay, constant drive, reset jump, refractory steps, and below which drive alone brings no spike."""
         found = {
             "decay": torch.exp(-dt / self.tau_m),
             "leak": (self.v_rest + self.r_m * self.i_e) * -torch.expm1(-dt / self.tau_m),
             "v_jump": self.v_th - self.v_reset,
         }
-        if self._refractory:
-            steps = self.t_ref / dt
-            whole = torch.round(steps)
-            if not bool(torch.isclose(steps, whole, rtol=1e-9, atol=1e-9).all()) or bool((whole >= 2**31).any()):
-                raise TimeGridError(
-                    f"{type(self).__name__}: t_ref={self.t_ref.tolist()} ms is not a whole number of steps "
-                    f"of dt={dt:g} ms."
-                )
-            found["n_ref"] = whole.to(torch.int64)
-        return found
+        return {
+            **found,
+            "v_safe": safe_below(found["decay"], found["leak"], self.v_th),
+            **super().coefficients(dt),
+        }
+
+    def fired(self, v: Value, s: Names, c: Names) -> Value:
+        """Return the spike of a step that brought the membrane to v."""
+        return spike(v - c.v_th)
 
     def step(self, x: Value, s: Names, c: Names) -> tuple[Value, dict[str, Any]]:
         """Integrate, test, reset."""
         v = c.decay * s.v + x
         if self._driven:
             v = v + c.leak
-        if not self._refractory:
-            z = spike(v - c.v_th)
-            return z, {"v": after_spike(v, z, c, self.reset, self.detach_reset)}
-        v = where(s.ref > 0, c.v_reset, v)
-        z = spike(v - c.v_th)
-        return z, {
-            "v": after_spike(v, z, c, self.reset, self.detach_reset),
-            "ref": where(z, c.n_ref, maximum(s.ref - 1, 0)),
-        }
+        v = self.clamped(v, s, c)
+        z = self.fired(v, s, c)
+        return z, {"v": after_spike(v, z, c, self.reset, self.detach_reset), **self.counted(z, s, c)}
 
     def waits(self, s: Names, c: Names) -> list[Value] | None:
-        """Below threshold and without constant drive, decay towards 0 < v_th cannot cross."""
-        if self._driven or not bool((self.v_th > 0).all()) or self.learnable & {"v_th"}:
-            return None
-        return [s.v < c.v_th]
+        """Below threshold, if decay towards ``v_rest + r_m i_e`` cannot cross it."""
+        never = not self.learnable and bool((self.v_rest + self.r_m * self.i_e > self.v_th).all())
+        return None if never else [s.v < c.v_safe]

@@ -37,7 +37,8 @@ from spikeframe.kernels.steps import provider
 from spikeframe.kernels.trace import FLOAT, INT, Leaf, Names, Program, Recorder, Value, trace
 from spikeframe.learning_rules.surrogates import Surrogate
 from spikeframe.learning_rules.surrogates import surrogate as as_surrogate
-from spikeframe.neurons import fused, torch_form
+from spikeframe.neurons import fused, randoms, torch_form
+from spikeframe.neurons.conductances import Conductance
 from spikeframe.neurons.parameters import Parametric, State
 from spikeframe.neurons.receptors import Delta, Receptor, as_receptors
 
@@ -71,6 +72,14 @@ class Neuron(Parametric):
     """
 
     STATES: ClassVar[dict[str, State]] = {}
+    #: Names of uniform random numbers in [0, 1), one per neuron and step, that the step reads as ``s.<name>``.
+    RANDOM: ClassVar[tuple[str, ...]] = ()
+    #: Whether conductances can act on the membrane, because it is integrated numerically.
+    NUMERIC: ClassVar[bool] = False
+    #: The receptor of a neuron that is made without one.
+    RECEPTOR: ClassVar[type[Receptor]] = Delta
+    #: Options a change of which makes the step be traced again.
+    TRACED: ClassVar[frozenset[str]] = frozenset({"surrogate", "reset", "detach_reset", "receptors"})
 
     def __init__(
         self,
@@ -84,10 +93,10 @@ class Neuron(Parametric):
     ) -> None:
         super().__init__(values, learnable)
         self.dt = dt
-        self.receptors = torch.nn.ModuleDict(as_receptors(Delta() if receptors is None else receptors))
+        self.receptors = torch.nn.ModuleDict(as_receptors(self.RECEPTOR() if receptors is None else receptors))
         self.surrogate = as_surrogate(surrogate)
         self.backend = backend
-        self._programs: dict[bool, Program] = {}
+        self._programs: dict[bool, tuple[Program, Program | None]] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check dt and backend; anything that may change the step makes it be traced again."""
@@ -97,9 +106,21 @@ class Neuron(Parametric):
             raise unknown_name("backend", value, BACKENDS)
         if name == "surrogate":
             value = as_surrogate(value)
+        if name == "receptors":
+            self._check_receptors(value)
         super().__setattr__(name, value)
-        if name in ("surrogate", "reset", "detach_reset", "receptors") and "_programs" in self.__dict__:
+        if name in self.TRACED and "_programs" in self.__dict__:
             self._programs.clear()
+
+    def _check_receptors(self, receptors: torch.nn.ModuleDict) -> None:
+        """Refuse a conductance on a membrane that is not integrated numerically."""
+        for name, receptor in receptors.items():
+            if isinstance(receptor, Conductance) and not self.NUMERIC:
+                raise ParameterError(
+                    f"{type(self).__name__}: receptor {name!r} is a {type(receptor).__name__}; a conductance needs a "
+                    "membrane that is integrated numerically: use CondLIF, EIF, AdEx, HodgkinHuxley or Izhikevich, or "
+                    "a current (Exp, Alpha, DoubleExp)."
+                )
 
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
         """Load, and trace again: which terms a step has depends on the values."""
@@ -120,6 +141,13 @@ class Neuron(Parametric):
         """
         return {}
 
+    def check(self, dt: float) -> None:
+        """Refuse a time step that the parameters do not fit.
+
+        Args:
+            dt: time step, ms.
+        """
+
     def membrane(self) -> tuple[Tensor, Tensor]:
         """Return leak rate (1/ms) and gain of the membrane, which receptors with a time course need."""
         raise ParameterError(
@@ -132,7 +160,7 @@ class Neuron(Parametric):
 
         Args:
             x: what the receptors add to the membrane in this step.
-            s: the state variables.
+            s: the state variables, and the random numbers of `RANDOM`.
             c: parameters and coefficients.
 
         Returns:
@@ -151,8 +179,13 @@ class Neuron(Parametric):
         """Whether the output is a spike (and not a graded value)."""
         return self.program().spikes
 
+    @property
+    def randoms(self) -> tuple[str, ...]:
+        """Names of the inputs that are uniform random numbers; they come after those of the receptors."""
+        return self.RANDOM
+
     def _prefix(self, receptor: str) -> str:
-        return "" if len(self.receptors) == 1 and receptor == "input" else f"{receptor}_"
+        return "" if receptor == "input" else f"{receptor}_"
 
     def _named_receptors(self) -> ItemsView[str, Receptor]:
         """Return names and receptors; `torch.nn.ModuleDict` does not know what it holds."""
@@ -179,38 +212,81 @@ class Neuron(Parametric):
         found = {name: self.value(name) for name in self.PARAMETERS}
         made = self.coefficients(dt)
         found |= {n: v if isinstance(v, Tensor) else torch.as_tensor(v, dtype=torch.float64) for n, v in made.items()}
+        return found | self.receptor_coefficients(dt)
+
+    def receptor_coefficients(self, dt: float) -> dict[str, Tensor]:
+        """Return the coefficients of every receptor, named ``<receptor>.<coefficient>``.
+
+        Args:
+            dt: time step, ms.
+        """
+        found: dict[str, Tensor] = {}
         if any(not isinstance(receptor, Delta) for _, receptor in self._named_receptors()):
             leak, gain = self.membrane()
             for name, receptor in self._named_receptors():
                 found |= {f"{name}.{k}": v for k, v in receptor.coefficients(leak, gain, dt).items()}
         return found
 
+    def _views(self, x: Any, s: Names, c: Names) -> list[tuple[str, Receptor, Value, Names, Names]]:
+        """Return, per receptor: state prefix, receptor, what arrives, its states, its coefficients."""
+        found: list[tuple[str, Receptor, Value, Names, Names]] = []
+        for name, receptor in self._named_receptors():
+            prefix = self._prefix(name)
+            arriving = x if isinstance(x, Value) else getattr(x, name)
+            inner = Names(f"state of {name}", {key: getattr(s, prefix + key) for key in receptor.STATES})
+            fixed = Names(f"coefficient of {name}", _view(c._values, f"{name}."))
+            found.append((prefix, receptor, arriving, inner, fixed))
+        return found
+
     def _composed(self, x: Any, s: Names, c: Names) -> tuple[Value, dict[str, Any]]:
         """Step with the receptors in front: their contributions are added in the order they are named."""
         total = None
         states: dict[str, Any] = {}
-        for name, receptor in self._named_receptors():
-            prefix = self._prefix(name)
-            arriving = x if isinstance(x, Value) else getattr(x, name)
-            inner = Names(f"state of {name}", _view(s._values, prefix))
-            added, new = receptor.step(arriving, inner, Names(f"coefficient of {name}", _view(c._values, f"{name}.")))
+        for prefix, receptor, arriving, inner, fixed in self._views(x, s, c):
+            added, new = receptor.step(arriving, inner, fixed)
             total = added if total is None else total + added
             states |= {prefix + key: value for key, value in new.items()}
-        out, own = self.step(total, s, c)  # type: ignore[arg-type]
+        out, own = self.step(total, self._with_randoms(x, s), c)  # type: ignore[arg-type]
         return out, {**own, **states}
 
+    def _with_randoms(self, x: Any, s: Names) -> Names:
+        """Return the states with the random numbers beside them."""
+        return Names("state", {**s._values, **{name: getattr(x, name) for name in self.RANDOM}})
+
+    def _waiting(self, leaves: tuple[Leaf, ...]) -> Program | None:
+        """Trace the conditions of `waits`, combined, over the given leaves."""
+        recorder = Recorder(leaves)
+        values = {leaf.name: recorder.leaf(i) for i, leaf in enumerate(leaves)}
+        s = Names("state", {leaf.name: values[leaf.name] for leaf in leaves if leaf.kind == "state"})
+        c = Names("coefficient", {leaf.name: values[leaf.name] for leaf in leaves if leaf.kind == "coefficient"})
+        conditions = self.waits(s, c)
+        if conditions is None:
+            return None
+        for name, receptor in self._named_receptors():
+            conditions += receptor.waits(Names(f"state of {name}", _view(s._values, self._prefix(name))))
+        always = recorder.constant(0.0, FLOAT) == 0.0
+        combined = conditions[0] if conditions else always
+        for condition in conditions[1:]:
+            combined = combined & condition
+        return recorder.program([("waits", combined)])
+
+    def _traced(self, soft: bool) -> tuple[Program, Program | None]:
+        """Trace the step and what it waits for; drop the coefficients that neither uses."""
+        if soft not in self._programs:
+            states = {name: row.dtype for name, row in self.all_states().items()}
+            known = {n: INT if not v.is_floating_point() else FLOAT for n, v in self.values(self.dt or 1.0).items()}
+            inputs = [*self.receptors, *self.RANDOM]
+            full = trace(self._composed, inputs, states, known, self.surrogate.derivative, soft)
+            self._programs[soft] = _without_unused(full, self._waiting(full.leaves))
+        return self._programs[soft]
+
     def program(self, soft: bool = False) -> Program:
-        """Return the traced step, receptors included; only the coefficients it uses are kept.
+        """Return the traced step, receptors included; only the coefficients that it or `waits` uses are kept.
 
         Args:
             soft: replace spikes by the logistic function, for checks with finite differences.
         """
-        if soft not in self._programs:
-            states = {name: row.dtype for name, row in self.all_states().items()}
-            known = {n: INT if not v.is_floating_point() else FLOAT for n, v in self.values(self.dt or 1.0).items()}
-            full = trace(self._composed, list(self.receptors), states, known, self.surrogate.derivative, soft)
-            self._programs[soft] = _without_unused(full)
-        return self._programs[soft]
+        return self._traced(soft)[0]
 
     def operations(self) -> dict[str, int]:
         """Count the operations of one update by class: ``ac``, ``mac``, ``exp``, ``cmp``."""
@@ -218,21 +294,7 @@ class Neuron(Parametric):
 
     def waiting_program(self) -> Program | None:
         """Return the traced conditions of `waits`, combined, as output ``"waits"``; None if the model has none."""
-        program = self.program()
-        recorder = Recorder(program.leaves)
-        leaves = {leaf.name: recorder.leaf(i) for i, leaf in enumerate(program.leaves)}
-        s = {n: leaves[n] for n in program.names("state")}
-        missing = {n: v for n, v in self.values(self.dt or 1.0).items() if n not in leaves}
-        c = {n: leaves[n] for n in program.names("coefficient")}
-        conditions = self.waits(Names("state", s), Names("coefficient", {**missing, **c}))
-        if conditions is None:
-            return None
-        for name, receptor in self._named_receptors():
-            conditions += receptor.waits(Names(f"state of {name}", _view(s, self._prefix(name))))
-        combined = conditions[0]
-        for condition in conditions[1:]:
-            combined = combined & condition
-        return recorder.program([("waits", combined)])
+        return self._traced(False)[1]
 
     def cast(self, dt: float, dtype: torch.dtype, shape: tuple[int, ...]) -> dict[str, Tensor]:
         """Return the coefficients that the program uses, cast once to the run's type.
@@ -245,7 +307,9 @@ class Neuron(Parametric):
         Raises:
             ShapeError: a per-neuron parameter does not fit the layer.
             NonFiniteError: a coefficient is not finite.
+            TimeGridError: a time is not on the grid of dt.
         """
+        self.check(dt)
         values = self.values(dt)
         found = {}
         for name in self.program().names("coefficient"):
@@ -278,7 +342,7 @@ class Neuron(Parametric):
         tensors = []
         for row in rows.values():
             start = (
-                self.value(row.initial)
+                getattr(self, row.initial)
                 if isinstance(row.initial, str)
                 else torch.tensor(row.initial, dtype=torch.float64)
             )
@@ -286,21 +350,40 @@ class Neuron(Parametric):
             tensors.append(start.to(device=device, dtype=kind).expand(batch).contiguous())
         return _state_type(type(self).__name__, tuple(rows))(*tensors)
 
-    def forward(self, x: Tensor | Mapping[str, Tensor], state: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self,
+        x: Tensor | Mapping[str, Tensor],
+        state: Any = None,
+        *,
+        seed: int = 0,
+        start: int | None = None,
+        stream: int = 0,
+    ) -> tuple[Tensor, Any]:
         """Run over time.
 
         Args:
             x: ``[T, B, ...]`` input, in the membrane's unit; one per receptor by name if there are several.
             state: named tuple of ``[B, ...]`` tensors as returned by an earlier call, or None.
+            seed: of the random numbers, for a neuron that uses any (`randoms`).
+            start: steps done before this call, which such a neuron needs when it goes on from a state.
+            stream: number of its first random stream; neurons of one network need different ones.
 
         Returns:
             Output ``[T, B, ...]`` and the final state.
 
         Raises:
+            ParameterError: a neuron with random numbers goes on from a state without being told where it is.
             ShapeError, DTypeError, NonFiniteError, TimeGridError: the input, state or dt is not usable.
         """
         inputs = self._inputs(x)
         first = inputs[0]
+        if self.RANDOM:
+            if start is None and state is not None:
+                raise ParameterError(
+                    f"{type(self).__name__} uses random numbers and goes on from a state: give start=..., the steps "
+                    "done so far, so that none is used twice."
+                )
+            inputs += [randoms.uniform(first, seed, start or 0, stream + k) for k in range(len(self.RANDOM))]
         if self.dt is None:
             raise TimeGridError(f"{type(self).__name__} has no time step; make it with dt=... (ms).")
         if state is None:
@@ -404,17 +487,21 @@ def _first_bad(inputs: list[Tensor]) -> tuple[int, int] | None:
     return min(found, default=None)
 
 
-def _without_unused(program: Program) -> Program:
-    """Drop the coefficients that no node uses."""
-    used = {a for node in program.nodes for a in node.args} | {index for _, index in program.outputs}
+def _without_unused(program: Program, waiting: Program | None) -> tuple[Program, Program | None]:
+    """Drop the coefficients that no node of either program uses; both keep the same leaves."""
+    both = [program] if waiting is None else [program, waiting]
+    used = {a for p in both for node in p.nodes for a in node.args} | {i for p in both for _, i in p.outputs}
     kept = [i for i, leaf in enumerate(program.leaves) if leaf.kind != "coefficient" or i in used]
     place = {old: new for new, old in enumerate(kept)}
     shift = len(program.leaves) - len(kept)
     base = len(program.leaves)
+    leaves: tuple[Leaf, ...] = tuple(program.leaves[i] for i in kept)
 
     def moved(index: int) -> int:
         return place[index] if index < base else index - shift
 
-    leaves: tuple[Leaf, ...] = tuple(program.leaves[i] for i in kept)
-    nodes = tuple(type(n)(n.op, tuple(moved(a) for a in n.args), n.dtype, n.constant) for n in program.nodes)
-    return Program(leaves, nodes, tuple((n, moved(i)) for n, i in program.outputs), program.derivative)
+    def trimmed(p: Program) -> Program:
+        nodes = tuple(type(n)(n.op, tuple(moved(a) for a in n.args), n.dtype, n.constant) for n in p.nodes)
+        return Program(leaves, nodes, tuple((n, moved(i)) for n, i in p.outputs), p.derivative)
+
+    return trimmed(program), None if waiting is None else trimmed(waiting)
