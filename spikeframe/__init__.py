@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from spikeframe.core.distributions import LogNormal, Normal, Uniform
     from spikeframe.core.rules import (
         AllToAll,
+        DistanceDependent,
         FixedInDegree,
         FixedOutDegree,
         FixedProbability,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         FromMatrix,
         OneToOne,
         Pairs,
+        SmallWorld,
     )
     from spikeframe.core.stimulation import (
         AC,
@@ -36,6 +38,7 @@ _NAMES = {
     "AC": "spikeframe.core.stimulation",
     "AllToAll": "spikeframe.core.rules",
     "DC": "spikeframe.core.stimulation",
+    "DistanceDependent": "spikeframe.core.rules",
     "FixedInDegree": "spikeframe.core.rules",
     "FixedOutDegree": "spikeframe.core.rules",
     "FixedProbability": "spikeframe.core.rules",
@@ -50,6 +53,7 @@ _NAMES = {
     "PoissonInput": "spikeframe.core.stimulation",
     "PoissonSource": "spikeframe.core.stimulation",
     "Simulator": "spikeframe.core",
+    "SmallWorld": "spikeframe.core.rules",
     "SpikeSource": "spikeframe.core.stimulation",
     "StepCurrent": "spikeframe.core.stimulation",
     "Uniform": "spikeframe.core.distributions",
@@ -59,6 +63,7 @@ __all__ = [
     "AC",
     "DC",
     "AllToAll",
+    "DistanceDependent",
     "FixedInDegree",
     "FixedOutDegree",
     "FixedProbability",
@@ -73,6 +78,7 @@ __all__ = [
     "PoissonInput",
     "PoissonSource",
     "Simulator",
+    "SmallWorld",
     "SpikeSource",
     "StepCurrent",
     "Uniform",

@@ -75,7 +75,31 @@ def _law(link: Projection) -> connect.Law:
         _enough(link, rule.k, (sources if inwards else targets) - (same and not autapses), rule.multapses)
         kind = codes.IN_DEGREE if inwards else codes.OUT_DEGREE
         return connect.Law(kind, rule.k, 0.0, autapses, rule.multapses, same)
+    if isinstance(rule, rules.SmallWorld):
+        if not same:
+            raise ParameterError(f"{link.name}: SmallWorld connects a population with itself; use one for both ends.")
+        _enough(link, rule.k, sources - 1, False)
+        return connect.Law(codes.SMALL_WORLD, rule.k, float(rule.p), same=True)
+    if isinstance(rule, rules.DistanceDependent):
+        return connect.Law(codes.DISTANCE, p=float(rule.p), autapses=autapses, same=same, space=_space(link, rule))
     raise ParameterError(f"{link.name}: {type(rule).__name__} is not known to the builder.")
+
+
+def _space(link: Projection, rule: rules.DistanceDependent) -> codes.Space:
+    """Return where the neurons are, for a rule that looks at distances."""
+    for p in (link.source, link.target):
+        if p.positions is None:
+            raise ParameterError(f"{link.name}: DistanceDependent needs population({p.name!r}, ..., positions=...).")
+    here, there = np.asarray(link.source.positions), np.asarray(link.target.positions)
+    axes = here.shape[1]
+    if there.shape[1] != axes:
+        raise ShapeError(f"{link.name}: positions have {axes} and {there.shape[1]} axes; give both as many.")
+    sides = np.ravel(np.asarray(np.inf if rule.periodic is None else rule.periodic, np.float64))
+    if sides.size not in (1, axes):
+        raise ShapeError(f"{link.name}: {sides.size} periodic sides for positions with {axes} axes.")
+    return connect.space(
+        here, there, np.broadcast_to(sides, axes), rules.SHAPES.index(rule.shape), float(rule.scale), float(rule.cutoff)
+    )
 
 
 def _enough(link: Projection, wanted: int, there: int, multapses: bool) -> None:

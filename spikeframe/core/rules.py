@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeframe.errors import NonFiniteError, ParameterError, ShapeError
+from spikeframe.errors import NonFiniteError, ParameterError, ShapeError, unknown_name
+
+#: Shapes of the probability over distance, in the order of the kernels' codes.
+SHAPES = ("gaussian", "exponential", "linear")
 
 
 def _whole(what: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
         raise ParameterError(f"{what}={value!r}: must be a whole number of at least 0.")
     return int(value)
+
+
+def _real(what: str, value: Any, low: float, high: float, accepted: str) -> float:
+    """Return a number from low to high, or refuse it."""
+    if (
+        isinstance(value, (bool, np.bool_))
+        or not isinstance(value, (int, float, np.number))
+        or not low <= value <= high
+    ):
+        raise ParameterError(f"{what}={value!r}: must be {accepted}.")
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -54,8 +69,7 @@ class FixedProbability(Rule):
     autapses: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.p, bool) or not isinstance(self.p, (int, float, np.number)) or not 0 <= self.p <= 1:
-            raise ParameterError(f"FixedProbability(p={self.p!r}): must be from 0 to 1.")
+        _real("FixedProbability(p)", self.p, 0.0, 1.0, "from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -108,6 +122,77 @@ class FixedTotal(Rule):
 
     def __post_init__(self) -> None:
         _whole("FixedTotal(n)", self.n)
+
+
+@dataclass(frozen=True, eq=False)
+class DistanceDependent(Rule):
+    r"""Every pair is connected with a probability that falls with its distance d, independently.
+
+    | shape | probability |
+    |---|---|
+    | ``"gaussian"`` | ``p exp(-d^2 / (2 scale^2))`` |
+    | ``"exponential"`` | ``p exp(-d / scale)`` |
+    | ``"linear"`` | ``p max(0, 1 - d / scale)`` |
+
+    and 0 beyond the cutoff. Both populations need positions. With a cutoff, only pairs within reach are looked at.
+
+    Args:
+        shape: one of the above.
+        p: probability at distance 0.
+        scale: length over which it falls, in the unit of the positions.
+        cutoff: largest distance that is connected; none if not given.
+        periodic: sides of the periodic box, one per axis or one for all (``inf``: an open axis); distances are the
+            shortest around the box, and positions outside it are brought inside. Open space if not given.
+        autapses: whether a neuron may reach itself, where source and target are one population.
+
+    Raises:
+        UnknownNameError: no such shape.
+        ParameterError: a value outside its range.
+    """
+
+    shape: str
+    p: float
+    scale: float
+    cutoff: float = math.inf
+    periodic: ArrayLike | None = None
+    autapses: bool = True
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise unknown_name("shape of DistanceDependent", self.shape, SHAPES)
+        _real("DistanceDependent(p)", self.p, 0.0, 1.0, "from 0 to 1")
+        least = np.nextafter(0.0, 1.0)
+        _real("DistanceDependent(scale)", self.scale, least, np.finfo(float).max, "above 0 and finite")
+        _real("DistanceDependent(cutoff)", self.cutoff, least, math.inf, "above 0")
+        for side in np.ravel(np.asarray(() if self.periodic is None else self.periodic, object)):
+            _real("DistanceDependent(periodic)", side, least, math.inf, "sides above 0, one per axis or one for all")
+
+
+@dataclass(frozen=True)
+class SmallWorld(Rule):
+    """A ring on which everybody reaches its k nearest, some of these synapses redirected at random.
+
+    The directed form of Watts and Strogatz's network (Nature 393, 1998, doi:10.1038/30918): neuron i reaches
+    i ± 1, ..., i ± k/2; each of these synapses is redirected with probability p, and the redirected ones of a neuron
+    end on targets drawn without replacement from all others that it does not reach by a kept one. So every neuron has
+    exactly k synapses, none onto itself and none twice; with p = 1, all k are drawn at random. A population is
+    connected with itself.
+
+    Args:
+        k: synapses per neuron, even.
+        p: probability that a synapse is redirected.
+
+    Raises:
+        ParameterError: a value outside its range.
+    """
+
+    k: int
+    p: float
+
+    def __post_init__(self) -> None:
+        if _whole("SmallWorld(k)", self.k) % 2:
+            raise ParameterError(f"SmallWorld(k={self.k}): must be even, half of the neighbours on each side.")
+        _real("SmallWorld(p)", self.p, 0.0, 1.0, "from 0 to 1")
 
 
 @dataclass(frozen=True, eq=False)

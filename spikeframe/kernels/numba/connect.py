@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from spikeframe.kernels.numba.philox import draw
-from spikeframe.kernels.numba.rules import IN_DEGREE, TOTAL, picks, row, shares
+from spikeframe.kernels.numba.rules import IN_DEGREE, TOTAL, Space, picks, row, shares
 from spikeframe.kernels.numba.steps import in_ranges
 
 
@@ -24,6 +24,7 @@ class Law:
         autapses: whether a neuron may reach itself.
         multapses: whether a pair may have several synapses.
         same: whether source and target are one population.
+        space: where the neurons are, for a rule that looks at distances.
     """
 
     kind: int
@@ -32,6 +33,7 @@ class Law:
     autapses: bool = True
     multapses: bool = True
     same: bool = False
+    space: Space | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,21 +48,21 @@ class Drawn:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _count(lo, hi, kind, numbers, p, n, same, autapses, multapses, stream, k0, k1, width, many):  # type: ignore[no-untyped-def]
-    out = np.empty(width, np.int64)
+def _targets(lo, hi, kind, numbers, p, n, same, autapses, multapses, stream, k0, k1, space, out, many, kept):  # type: ignore[no-untyped-def]
+    """Return the targets of the sources lo..hi, row by row, in an array that grows; `kept` says of which type."""
+    size = 0
     for i in range(lo, hi):
         own = i if same else -1
-        many[i] = row(kind, numbers[i], p, n, own, autapses, multapses, i, stream, k0, k1, out)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _fill(lo, hi, kind, numbers, p, n, same, autapses, multapses, stream, k0, k1, width, start, target):  # type: ignore[no-untyped-def]
-    out = np.empty(width, np.int64)
-    for i in range(lo, hi):
-        own = i if same else -1
-        found = row(kind, numbers[i], p, n, own, autapses, multapses, i, stream, k0, k1, out)
+        found = row(kind, numbers[i], p, n, own, autapses, multapses, i, stream, k0, k1, out, space)
+        many[i] = found
+        if size + found > kept.size:
+            wider = np.empty(2 * (size + found), kept.dtype)
+            wider[:size] = kept[:size]
+            kept = wider
         for e in range(found):
-            target[start[i] + e] = out[e]
+            kept[size + e] = out[e]
+        size += found
+    return kept[:size]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -93,6 +95,52 @@ def _values(lo, hi, start, kind, parameters, unit, least, stream, k0, k1, values
             values[e] = max(least, np.int64(np.rint(x / unit)))
 
 
+def space(here: Any, there: Any, sides: Any, shape: int, scale: float, cutoff: float) -> Space:
+    """Sort the targets into cells of about half the cutoff, and about one target each at the least.
+
+    Args:
+        here: ``[sources, axes]`` positions.
+        there: ``[targets, axes]`` positions.
+        sides: ``[axes]`` of the periodic box, inf on open axes.
+        shape: of the probability over distance, a code of `spikeframe.kernels.numba.rules`.
+        scale: its length.
+        cutoff: largest distance.
+    """
+    axes, most = here.shape[1], max(1, int(there.shape[0] ** (1 / max(1, here.shape[1]))))
+    low, width, reach, cells = np.zeros(3), np.ones(3), np.zeros(3), np.ones(3, np.int64)
+    around = np.full(3, np.inf)
+    around[:axes] = sides
+    near_by, far = (_placed(x, around) for x in (here, there))
+    periodic = np.isfinite(around)
+    for a in range(axes):
+        low[a] = 0.0 if periodic[a] or not far.size else far[:, a].min()
+        span = around[a] if periodic[a] else np.max(far[:, a] - low[a], initial=0.0)
+        cells[a] = int(min(max(2.0 * span / cutoff, 1.0), most))
+        width[a] = span / cells[a] or 1.0
+        # Rounding of a position may not hide a target that is within the cutoff.
+        reach[a] = cutoff + 1e-9 * (span + np.abs(near_by[:, a]).max(initial=0.0))
+    place = np.floor((far - low) / width).astype(np.int64)
+    place = np.where(periodic, place % cells, np.clip(place, 0, cells - 1))
+    cell = (place[:, 0] * cells[1] + place[:, 1]) * cells[2] + place[:, 2]
+    order = np.argsort(cell, kind="stable")
+    start = np.searchsorted(cell[order], np.arange(cells.prod() + 1)).astype(np.int64)
+    return Space(
+        near_by, np.ascontiguousarray(far[order]), order, start, low, width, cells, around, reach, shape, scale, cutoff
+    )
+
+
+def _placed(positions: Any, sides: Any) -> Any:
+    """Return positions with three axes, brought into the box on periodic ones."""
+    found = np.zeros((positions.shape[0], 3))
+    found[:, : positions.shape[1]] = positions
+    periodic = np.isfinite(sides)
+    found[:, periodic] -= np.floor(found[:, periodic] / sides[periodic]) * sides[periodic]
+    return found
+
+
+_NOWHERE = space(np.zeros((0, 1)), np.zeros((0, 1)), np.array([np.inf]), 0, 1.0, 1.0)
+
+
 def rows(law: Law, sources: int, targets: int, seed: int, stream: int, threads: int) -> tuple[Any, Any]:
     """Return start and target of a projection's rows.
 
@@ -116,14 +164,18 @@ def rows(law: Law, sources: int, targets: int, seed: int, stream: int, threads: 
     numbers = np.full(sources, law.number, np.int64)
     if law.kind == TOTAL:
         numbers = _shares(law.number, sources, stream + 1, key, threads)
-    width = max(targets, int(numbers.max(initial=0)), 1)
-    options: Any = (law.kind, numbers, law.p, targets, law.same, law.autapses, law.multapses, stream, *key, width)
+    options: Any = (law.kind, numbers, law.p, targets, law.same, law.autapses, law.multapses, stream, *key)
+    place = law.space or _NOWHERE
     many = np.zeros(sources, np.int64)
-    in_ranges(lambda lo, hi: _count(lo, hi, *options, many), sources, threads)  # type: ignore[call-arg]
+    parts: dict[int, Any] = {}
+
+    def work(lo: int, hi: int) -> None:
+        out = np.empty(max(targets, int(numbers.max(initial=0)), 1), np.int64)
+        parts[lo] = _targets(lo, hi, *options, place, out, many, np.empty(0, small))  # type: ignore[call-arg]
+
+    in_ranges(work, sources, threads)
     start = np.concatenate([[0], np.cumsum(many)]).astype(np.int64)
-    target = np.empty(start[-1], small)
-    in_ranges(lambda lo, hi: _fill(lo, hi, *options, start, target), sources, threads)  # type: ignore[call-arg]
-    return start, target
+    return start, np.concatenate([parts[lo] for lo in sorted(parts)])
 
 
 def _shares(total: int, sources: int, stream: int, key: tuple[Any, Any], threads: int) -> Any:

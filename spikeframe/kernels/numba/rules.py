@@ -5,12 +5,48 @@ Counter of every draw: (redraw, place in the row, source, stream). `kind` is one
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit
 
+from spikeframe.kernels.numba.exponential import exp64
 from spikeframe.kernels.numba.philox import log64, philox, uniform64
 
-ALL, ONE, PROBABILITY, OUT_DEGREE, IN_DEGREE, TOTAL, EXPLICIT = range(7)
+ALL, ONE, PROBABILITY, OUT_DEGREE, IN_DEGREE, TOTAL, EXPLICIT, DISTANCE, SMALL_WORLD = range(9)
+GAUSSIAN, EXPONENTIAL, LINEAR = range(3)
+
+
+class Space(NamedTuple):
+    """Where the neurons of a projection are, the targets sorted into the cells of a grid.
+
+    Attributes:
+        sources: ``[sources, 3]`` positions; within the box on periodic axes.
+        targets: ``[targets, 3]`` positions, cell by cell.
+        order: ``[targets]`` which target each of these is.
+        start: ``[cells + 1]`` where each cell's targets begin.
+        low: ``[3]`` where the grid begins.
+        width: ``[3]`` of a cell.
+        cells: ``[3]`` cells along each axis.
+        sides: ``[3]`` of the periodic box; inf on open axes.
+        reach: ``[3]`` distance along each axis within which targets are looked for, a trifle above the cutoff.
+        shape: of the probability over distance: one of the codes above.
+        scale: its length.
+        cutoff: largest distance.
+    """
+
+    sources: Any
+    targets: Any
+    order: Any
+    start: Any
+    low: Any
+    width: Any
+    cells: Any
+    sides: Any
+    reach: Any
+    shape: int
+    scale: float
+    cutoff: float
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -51,11 +87,94 @@ def picks(k, n, own, multapses, entity, stream, k0, k1, out):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def row(kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, out):  # type: ignore[no-untyped-def]
+def small_world(k, p, n, source, stream, k0, k1, out):  # type: ignore[no-untyped-def]
+    """Draw the k targets of one neuron on a ring of n into `out`, ascending; returns k."""
+    kept = 0
+    for e in range(k):
+        # The 1 keeps these counters apart from those of `picks`.
+        w = philox(np.uint32(1), np.uint32(e), np.uint32(source), np.uint32(stream), k0, k1)
+        if uniform64(w[0], w[1]) >= p:
+            out[kept] = (source + (e // 2 + 1) * (1 - e % 2 * 2)) % n
+            kept += 1
+    out[kept] = source
+    taken = np.sort(out[: kept + 1])
+    new = out[kept:k]
+    picks(k - kept, n - kept - 1, -1, False, source, stream, k0, k1, new)
+    passed = 0
+    for i in range(k - kept):  # the i-th free neuron has as many taken ones before it as the merge passes
+        while passed < taken.size and taken[passed] <= new[i] + passed:
+            passed += 1
+        new[i] += passed
+    out[:k].sort()
+    return k
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _chance(shape, x):  # type: ignore[no-untyped-def]
+    """Return the probability at x scales, relative to that at 0."""
+    if shape == GAUSSIAN:
+        return exp64(-0.5 * (x * x))
+    return exp64(-x) if shape == EXPONENTIAL else max(0.0, 1.0 - x)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _squared(space, source, e):  # type: ignore[no-untyped-def]
+    """Return the squared distance of a source and the e-th target."""
+    total = 0.0
+    for a in range(3):
+        x = abs(space.sources[source, a] - space.targets[e, a])
+        x = min(x, abs(space.sides[a] - x))
+        total += x * x
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _window(space, source, a):  # type: ignore[no-untyped-def]
+    """Return the first and last cell along axis a that the source reaches; periodic ones are not yet wrapped."""
+    x, n = space.sources[source, a] - space.low[a], float(space.cells[a])
+    lo = np.floor(min(max((x - space.reach[a]) / space.width[a], -n), 2 * n))
+    hi = np.floor(min(max((x + space.reach[a]) / space.width[a], -n), 2 * n))
+    if space.sides[a] == np.inf:
+        return int(max(lo, 0.0)), int(min(hi, n - 1))
+    return (0, int(n) - 1) if hi - lo + 1 >= n else (int(lo), int(hi))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def near(space, peak, avoid, source, stream, k0, k1, out):  # type: ignore[no-untyped-def]
+    """Write the targets of one source to `out`, ascending; the draw of a pair is named by source and target alone."""
+    n0, n1, n2 = space.cells[0], space.cells[1], space.cells[2]
+    lo0, hi0 = _window(space, source, 0)
+    lo1, hi1 = _window(space, source, 1)
+    lo2, hi2 = _window(space, source, 2)
+    farthest = space.cutoff * space.cutoff
+    found, block = 0, -1
+    w = philox(np.uint32(0), np.uint32(0), np.uint32(source), np.uint32(stream), k0, k1)
+    for i in range(lo0, hi0 + 1):
+        for j in range(lo1, hi1 + 1):
+            for k in range(lo2, hi2 + 1):
+                cell = ((i % n0) * n1 + j % n1) * n2 + k % n2
+                for e in range(space.start[cell], space.start[cell + 1]):
+                    squared = _squared(space, source, e)
+                    t = space.order[e]
+                    if squared > farthest or t == avoid:
+                        continue
+                    if t >> 1 != block:
+                        block = t >> 1
+                        w = philox(np.uint32(0), np.uint32(block), np.uint32(source), np.uint32(stream), k0, k1)
+                    u = uniform64(w[2], w[3]) if t & 1 else uniform64(w[0], w[1])
+                    if u < peak and u < peak * _chance(space.shape, np.sqrt(squared) / space.scale):
+                        out[found] = t
+                        found += 1
+    out[:found].sort()
+    return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def row(kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, out, space):  # type: ignore[no-untyped-def]
     """Write the targets of one source, ascending, to `out`; returns how many.
 
     `number` is k of a degree rule or the row's share of a total; `own` is the source's index among the targets where
-    they are one population, else -1.
+    they are one population, else -1; `space` matters to DISTANCE only.
     """
     avoid = own if not autapses else -1
     if kind == ONE:
@@ -86,6 +205,10 @@ def row(kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, ou
                     out[found] = t
                     found += 1
             place += 1
+    if kind == DISTANCE:
+        return near(space, p, avoid, source, stream, k0, k1, out)
+    if kind == SMALL_WORLD:
+        return small_world(number, p, n, source, stream, k0, k1, out)
     return picks(number, n, avoid, multapses, source, stream, k0, k1, out)
 
 
