@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -14,10 +15,12 @@ from tqdm import tqdm
 from spikeframe.core.counts import Counts
 from spikeframe.core.layout import Laid, lay_out, steps_of, stream
 from spikeframe.core.network import Network, Population
+from spikeframe.core.recording import Recording, Trace, rate_bins, spike_sizes
+from spikeframe.core.sonata import SpikeWriter
 from spikeframe.core.spikes import Spikes
 from spikeframe.core.stimulation import PoissonSource, SpikeSource
 from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, unknown_name
-from spikeframe.kernels.grid import Chunk, Ints, Longs, State, provider
+from spikeframe.kernels.grid import Ints, Longs, State, provider
 from spikeframe.kernels.numba.delivery import owed
 from spikeframe.kernels.numba.sources import poisson_trains
 
@@ -26,33 +29,19 @@ CHUNK = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
-    """A recorded state variable.
-
-    Attributes:
-        times: ``[n]`` ms.
-        ids: ``[m]`` neurons.
-        values: ``[n, m]``.
-    """
-
-    times: NDArray[np.float64]
-    ids: Longs
-    values: NDArray[Any]
-
-
-@dataclass(frozen=True, eq=False)
 class CircuitResult:
     """What a run gave.
 
     Attributes:
-        spikes: per population with recorded spikes.
-        traces: per population and state variable.
+        spikes: per population with recorded spikes; none if they went to a file.
+        traces: per population and state variable, or ``"rate"``.
         counts: operation counts per population, the synaptic events that its neurons were sent included.
         delivered: synaptic events delivered.
         sent: synaptic events that the spikes of this run will have caused when all have arrived.
         in_flight: events still under way at the end.
         duration: ms.
         sizes: neurons per population.
+        output: the file that the spikes went to (`spikeframe.core.sonata.read_spikes`), or None.
     """
 
     spikes: dict[str, Spikes]
@@ -63,13 +52,12 @@ class CircuitResult:
     in_flight: int
     duration: float
     sizes: dict[str, int]
+    output: Path | None = None
 
     def rates(self) -> dict[str, float]:
-        """Return the mean rate of every recorded population, spikes/s."""
+        """Return the mean rate of every population, spikes/s."""
         seconds = self.duration * 1e-3
-        return {
-            n: len(s) / (self.sizes[n] * seconds) if self.sizes[n] * seconds else 0.0 for n, s in self.spikes.items()
-        }
+        return {n: c.spk_out / (self.sizes[n] * seconds or 1.0) for n, c in self.counts.items()}
 
     @cached_property
     def total_spikes(self) -> int:
@@ -92,7 +80,10 @@ class Circuit:
         self.network, self.dt, self.threads = network, dt, threads
         self.backend, self.dtype = backend, dtype
         self._provider = provider(backend)
-        self.laid: Laid = lay_out(network, dt, threads, np.dtype(dtype))
+        self.bins = rate_bins(network, dt)
+        sampled = copy.copy(network)  # rates are counted here, not sampled by the kernels
+        sampled.recorders = [r for r in network.recorders if r.variable != "rate"]
+        self.laid: Laid = lay_out(sampled, dt, threads, np.dtype(dtype))
         plan = self.laid.plan
         empty = [np.zeros(plan.horizon + 1, np.int64) for _ in plan.groups]
         self.state = State(0, self.laid.values, empty, [np.zeros(0, np.int32) for _ in plan.groups])
@@ -102,40 +93,48 @@ class Circuit:
         """Time simulated so far, ms."""
         return self.state.step * self.dt
 
-    def run(self, duration: float, progress: bool = True) -> CircuitResult:
+    def run(self, duration: float, progress: bool = True, output: str | Path | None = None) -> CircuitResult:
         """Go on for some time.
 
         Args:
             duration: ms, a multiple of dt.
             progress: show a bar once the run takes longer than two seconds.
+            output: HDF5 file (SONATA) that the recorded spikes are written to as they come, so that memory does not
+                grow with them; new, or that of the run so far (`spikeframe.core.sonata`).
 
         Raises:
             TimeGridError: the duration is not a positive multiple of dt.
             NonFiniteError: a state variable is no longer finite; the message names neuron and step.
+            ParameterError, EventFileError: the output file cannot be used.
         """
         if isinstance(duration, bool) or not isinstance(duration, (int, float, np.number)) or not 0 <= duration < 1e12:
             raise TimeGridError(f"run({duration!r}): must be a number of milliseconds from 0.")
         steps = steps_of("run: duration", float(duration), self.dt)
         first = self.state.step
-        chunks: list[Chunk] = []
+        sizes = spike_sizes(self.network)
+        file = None if output is None else SpikeWriter(output, sizes, self.dt, self.network.seed, first)
+        recording = Recording(self.network, self.laid, self.dt, first, self.bins, file)
         before = self._in_flight()
         with tqdm(total=round(steps * self.dt), unit="ms", delay=2.0, disable=not progress, leave=False) as bar:
             while (left := first + steps - self.state.step) > 0:
-                chunk = self._chunk(min(left, CHUNK))
-                chunks.append(chunk)
-                bar.update(round(chunk.steps * self.dt))
-        return self._result(first, chunks, before)
+                bar.update(round(self._advance(min(left, CHUNK), recording) * self.dt))
+        return self._result(steps, recording, before, None if file is None else file.path)
 
-    def _chunk(self, steps: int) -> Chunk:
-        """Run one stretch; if a state blew up, go back and find where."""
+    def _advance(self, steps: int, recording: Recording) -> int:
+        """Run and record one stretch, or go back to where it began; if a state blew up, find where."""
         plan, state = self.laid.plan, self.state
         saved = State(
             state.step, [{n: v.copy() for n, v in values.items()} for values in state.values],
             list(state.start), list(state.ids),
         )  # fmt: skip
-        chunk = self._provider.run(plan, state, steps, self._given(steps), self.threads)
-        if self._bad() is None:
-            return chunk
+        try:
+            chunk = self._provider.run(plan, state, steps, self._given(steps), self.threads)
+            if self._bad() is None:
+                recording.add(chunk)
+                return chunk.steps
+        except BaseException:  # Ctrl-C, or a full disk: the run can be taken up again where it stood
+            self.state = saved
+            raise
         self.state = saved
         while (bad := self._bad()) is None:
             self._provider.run(plan, self.state, 1, self._given(1), self.threads)
@@ -216,45 +215,31 @@ class Circuit:
             total += int(owed(*spikes, -1 if bundle.delay is None else bundle.delay, bundle.start, *segments))
         return total
 
-    def _result(self, first: int, chunks: list[Chunk], before: int) -> CircuitResult:
-        steps = self.state.step - first
-        delivered = int(sum(c.delivered.sum() for c in chunks))
+    def _result(self, steps: int, recording: Recording, before: int, output: Path | None) -> CircuitResult:
         after = self._in_flight()
-        raw = {p.name: _spikes_of(p, self._span(p), chunks, first, self.dt) for p in self.network.populations.values()}
-        wanted = {r.population.name: r for r in self.network.recorders if r.variable == "spikes"}
-        spikes = {n: _chosen(raw[n], r.ids, r.population.size) for n, r in wanted.items()}
-        counts = {p.name: self._count(p, raw, steps, chunks) for p in self.network.populations.values()}
-        sizes = {p.name: p.size for p in self.network.populations.values()}
+        populations = self.network.populations.values()
         return CircuitResult(
-            spikes,
-            dict(self._traces(first, chunks)),
-            counts,
-            delivered,
-            delivered + after - before,
+            recording.spikes(),
+            recording.traces(),
+            {p.name: self._count(p, steps, recording) for p in populations},
+            recording.delivered,
+            recording.delivered + after - before,
             after,
             steps * self.dt,
-            sizes,
+            {p.name: p.size for p in populations},
+            output,
         )
 
-    def _traces(self, first: int, chunks: list[Chunk]) -> Iterator[tuple[str, dict[str, Trace]]]:
-        recorders = [r for r in self.network.recorders if r.variable != "spikes"]
-        found: dict[str, dict[str, Trace]] = {}
-        for i, (r, sample) in enumerate(zip(recorders, self.laid.plan.samples, strict=True)):
-            rows = [c.samples[i] for c in chunks]
-            values = np.concatenate(rows) if rows else np.zeros((0, r.ids.size))
-            begin = (first // sample.every + 1) * sample.every
-            times = np.asarray((begin + np.arange(values.shape[0]) * sample.every) * self.dt, np.float64)
-            found.setdefault(r.population.name, {})[r.variable] = Trace(times, r.ids, values)
-        yield from found.items()
-
-    def _count(self, p: Population, raw: Mapping[str, Spikes], steps: int, chunks: list[Chunk]) -> Counts:
+    def _count(self, p: Population, steps: int, recording: Recording) -> Counts:
         """Count the operations of one population, from its spikes and its projections' fan-outs."""
         group = self.laid.plan.groups[self._span(p)[0]]
         links = [link for link in self.network.projections if link.target is p]
         fans = {link.index: self.laid.fan_out[link.index] for link in links}
-        events = sum(int(fans[link.index][raw[link.source.name].ids].sum()) for link in links)
+        fired = recording.fired
+        events = sum(int(fans[link.index] @ fired[link.source.name]) for link in links)
+        received = sum(int(fired[link.source.name].sum()) for link in links)
         arrivals = sum(
-            int(sum(c.arrivals[i] for c in chunks))
+            int(recording.arrivals[i])
             for i, d in enumerate(self.laid.plan.poisson)
             if (d.group, d.lo) == self._span(p)[:2] and d.hi == self._span(p)[2]
         )
@@ -266,13 +251,13 @@ class Circuit:
             samples=1, steps=steps, neurons=p.size, weights=every,
             inputs=sum(link.source.size for link in links),
             fan_out=max((int(f.max(initial=0)) for f in fans.values()), default=0),
-            spk_in=sum(len(raw[link.source.name]) for link in links) + arrivals, spk_out=len(raw[p.name]),
+            spk_in=received + arrivals, spk_out=int(fired[p.name].sum()),
             syn_ac=events + arrivals, neu_upd=updates,
             neu_ac=updates * each["ac"], neu_mac=updates * each["mac"], neu_exp=updates * each["exp"],
             neu_cmp=updates * each["cmp"],
             mem_rd_w=events, mem_rd_s=events + arrivals + updates * (states + 1),
             mem_wr_s=events + arrivals + updates * (states + 1),
-            route=sum(len(raw[link.source.name]) for link in links),
+            route=received,
             syn_ac_dense=steps * every, neu_upd_dense=updates, mem_rd_w_dense=steps * every,
             mem_rd_s_dense=steps * every + updates * (states + 1),
             mem_wr_s_dense=steps * every + updates * (states + 1),
@@ -294,28 +279,6 @@ class Circuit:
         if variable not in self.state.values[g]:
             raise unknown_name(f"state variable of {population!r}", variable, self.state.values[g])
         return self.state.values[g][variable][lo:hi].copy()
-
-
-def _spikes_of(p: Population, span: tuple[int, int, int], chunks: list[Chunk], first: int, dt: float) -> Spikes:
-    """Return all spikes of one population, out of its group's."""
-    g, lo, hi = span
-    steps, ids, at = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], first
-    for chunk in chunks:
-        when = np.repeat(np.arange(at, at + chunk.steps), np.diff(chunk.start[g]))
-        mine = (chunk.ids[g] >= lo) & (chunk.ids[g] < hi)
-        steps.append(when[mine])
-        ids.append(chunk.ids[g][mine].astype(np.int64) - lo)
-        at += chunk.steps
-    step = np.concatenate(steps)
-    return Spikes(np.zeros(step.size, np.int64), step, np.concatenate(ids), dt)
-
-
-def _chosen(spikes: Spikes, ids: Longs, size: int) -> Spikes:
-    """Return the spikes of some neurons only."""
-    if ids.size == size:
-        return spikes
-    keep = np.isin(spikes.ids, ids)
-    return Spikes(spikes.samples[keep], spikes.steps[keep], spikes.ids[keep], spikes.dt)
 
 
 def checked(dt: Any, threads: Any, dtype: Any) -> tuple[float, str]:

@@ -96,7 +96,7 @@ class Stimulus:
 
 @dataclass(frozen=True, eq=False)
 class Recorder:
-    """A variable to be recorded: ``"spikes"`` or a state variable, of which neurons, how often (ms)."""
+    """A variable to be recorded: ``"spikes"``, ``"rate"`` or a state variable, of which neurons, how often (ms)."""
 
     population: Population
     variable: str
@@ -252,22 +252,34 @@ class Network:
         every: float | None = None,
         ids: Iterable[int] | None = None,
     ) -> None:
-        """Record spikes or a state variable.
+        """Record spikes, the rate of a population, or a state variable.
 
         Args:
             population: one or several.
-            variable: ``"spikes"`` or the name of a state variable.
-            every: ms between samples of a state variable; each step if not given.
+            variable: ``"spikes"``; ``"rate"``, spikes/s of the mean neuron in bins that end at multiples of `every`; or
+                the name of a state variable.
+            every: ms; the width of a rate's bins, or the time between samples of a state variable (each step if not
+                given).
             ids: which neurons; all if not given.
 
         Raises:
             UnknownNameError: the model has no such variable.
-            ParameterError: an id outside the population.
+            ParameterError: an id outside the population, a rate without the width of its bins, or a variable that is
+                recorded already.
+            TimeGridError: `every` is no positive number.
         """
+        if every is None and variable == "rate":
+            raise ParameterError("record('rate'): give the width of its bins, e.g. every=5.0 (ms).")
+        if every is not None and (
+            isinstance(every, bool) or not isinstance(every, (int, float, np.number)) or not 0 < every < 1e12
+        ):
+            raise TimeGridError(f"record(every={every!r}): must be a positive number of milliseconds.")
         for p in self._all(population):
             states = p.neuron.all_states() if isinstance(p.neuron, Neuron) else {}
-            if variable != "spikes" and variable not in states:
-                raise unknown_name(f"variable of {p.name!r}", variable, ["spikes", *states])
+            if variable not in ("spikes", "rate", *states):
+                raise unknown_name(f"variable of {p.name!r}", variable, ["spikes", "rate", *states])
+            if any(r.population is p and r.variable == variable != "spikes" for r in self.recorders):
+                raise ParameterError(f"record({p.name!r}, {variable!r}): is recorded already; give all ids at once.")
             chosen = np.unique(np.asarray(range(p.size) if ids is None else list(ids), np.int64))
             if chosen.size and not (chosen[0] >= 0 and chosen[-1] < p.size):
                 raise ParameterError(f"record({p.name!r}): ids must be from 0 to {p.size - 1}.")

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from spikeframe.core import archive
+from spikeframe.core import archive, precise_archive
 from spikeframe.core.batch import BatchRun, Result
 from spikeframe.core.circuit import Circuit, CircuitResult, checked
 from spikeframe.core.feedforward import FeedForward
 from spikeframe.core.network import Network
-from spikeframe.errors import ParameterError
+from spikeframe.core.precise import PreciseCircuit, PreciseResult
+from spikeframe.errors import ParameterError, unknown_name
 
 
 class Simulator:
@@ -27,6 +28,8 @@ class Simulator:
         backend: ``"auto"``, ``"numba"``, ``"reference"`` or ``"cuda"``.
         threads: all cores by default; changes no result.
         dtype: ``"float32"``, or ``"float64"`` for spikes equal to a double-precision simulator's.
+        clock: ``"grid"``; or ``"precise"`` for spikes at any time (`PreciseCircuit`), which has no use for dt and
+            always works in float64.
 
     Raises:
         ParameterError, TimeGridError: an argument is not usable.
@@ -35,7 +38,7 @@ class Simulator:
 
     def __init__(
         self, network: Network | FeedForward, dt: float | None = None, backend: str = "auto",
-        threads: int | None = None, dtype: str = "float32",
+        threads: int | None = None, dtype: str = "float32", clock: str = "grid",
     ) -> None:  # fmt: skip
         if not isinstance(network, (Network, FeedForward)):
             raise ParameterError(
@@ -43,18 +46,26 @@ class Simulator:
             )
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise ParameterError(f"threads={threads!r}: must be a whole number of at least 1, or None for all cores.")
+        if clock not in ("grid", "precise"):
+            raise unknown_name("clock", clock, ("grid", "precise"))
         self.network = network
         count = threads or os.cpu_count() or 1
-        self._run: BatchRun | Circuit
+        self._run: BatchRun | Circuit | PreciseCircuit
         if isinstance(network, FeedForward):
+            if clock != "grid":
+                raise ParameterError(
+                    "clock='precise' runs a described Network; one from a torch module has time steps."
+                )
             if dt is not None and dt != network.dt:
                 raise ParameterError(f"dt={dt!r}: the network's neurons were made with dt={network.dt:g} ms.")
             self._run = BatchRun(network, backend, count)
+        elif clock == "precise":
+            self._run = PreciseCircuit(network, backend, count)
         else:
             self._run = Circuit(network, *_first(checked(dt, count, dtype), backend, count))
 
     def run(self, *arguments: Any, **options: Any) -> Any:
-        """Run; see `Circuit.run` (a duration in ms) or `BatchRun.run` (inputs of a feed-forward network)."""
+        """Run; see `Circuit.run` and `PreciseCircuit.run` (ms) or `BatchRun.run` (inputs of a torch model)."""
         return self._run.run(*arguments, **options)
 
     def save(self, path: str | Path) -> None:
@@ -63,7 +74,11 @@ class Simulator:
         Args:
             path: e.g. ``"state.h5"``.
         """
-        archive.save(self.circuit, path)
+        circuit = self.circuit
+        if isinstance(circuit, PreciseCircuit):
+            precise_archive.save(circuit, path)
+        else:
+            archive.save(circuit, path)
 
     @classmethod
     def load(cls, path: str | Path, network: Network | None = None, threads: int | None = None) -> Simulator:
@@ -74,15 +89,16 @@ class Simulator:
             network: the same network described again, for neurons of your own classes.
             threads: number of threads; that of the saved run if not given.
         """
-        circuit = archive.load(path, network, threads)
+        kind = precise_archive if precise_archive.is_precise(path) else archive
+        circuit: Circuit | PreciseCircuit = kind.load(path, network, threads)
         found = cls.__new__(cls)
         found.network, found._run = circuit.network, circuit
         return found
 
     @property
-    def circuit(self) -> Circuit:
-        """The built network behind a described one: plan, state, fan-outs, rounding."""
-        if not isinstance(self._run, Circuit):
+    def circuit(self) -> Circuit | PreciseCircuit:
+        """The built network behind a described one: plan, state and, on the grid clock, fan-outs and rounding."""
+        if isinstance(self._run, BatchRun):
             raise ParameterError("a network from a torch module has no circuit; it runs over batches.")
         return self._run
 
@@ -91,4 +107,4 @@ def _first(checked: tuple[float, str], backend: str, threads: int) -> tuple[floa
     return checked[0], backend, threads, checked[1]
 
 
-__all__ = ["CircuitResult", "Result", "Simulator"]
+__all__ = ["CircuitResult", "PreciseResult", "Result", "Simulator"]

@@ -31,3 +31,26 @@ class Spikes:
 
     def __len__(self) -> int:
         return int(self.ids.size)
+
+
+@dataclass(frozen=True, eq=False)
+class PreciseSpikes:
+    """Spikes of one population on the precise clock, sorted by time.
+
+    Attributes:
+        whole: whole milliseconds of each spike's time.
+        offset: the rest of its time, in [0, 1) ms: as sharp in a long run as in a short one.
+        ids: its neuron.
+    """
+
+    whole: NDArray[np.int64]
+    offset: NDArray[np.float64]
+    ids: NDArray[np.int64]
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Time of each spike, ms."""
+        return self.whole + self.offset
+
+    def __len__(self) -> int:
+        return int(self.ids.size)

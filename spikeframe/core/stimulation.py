@@ -6,6 +6,7 @@ Times are in ms from the start of the simulation. A stimulus acts in the steps t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeframe.core.distributions import as_distribution
-from spikeframe.errors import EventError, NonFiniteError, ParameterError, ShapeError
+from spikeframe.errors import EventError, NonFiniteError, ParameterError, ShapeError, TimeGridError
 
 Floats = NDArray[np.float64]
 
@@ -78,6 +79,76 @@ class SpikeSource:
             raise EventError("SpikeSource: times must be finite and above 0 ms.")
         if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0):
             raise EventError("SpikeSource: ids must be whole numbers from 0.")
+
+    @classmethod
+    def from_events(
+        cls, events: NDArray[Any] | Mapping[str, ArrayLike], sensor_size: tuple[int, int, int], dt: float
+    ) -> SpikeSource:
+        """Let every event of a sensor be a spike.
+
+        Neuron ``(p height + y) width + x`` stands for a pixel and polarity, as in flattened frames
+        ``[polarities, height, width]``. An event at t lies in the step of ``k dt <= t < (k + 1) dt`` and its spike has
+        the time of that step's end, ``(k + 1) dt``: what frames of width dt count is what the spikes of each step are.
+        Several events of a pixel in one step are as many spikes.
+
+        Args:
+            events: event array ``[n]`` with whole-numbered fields t (µs, not decreasing), x, y, p (0 or 1), or a
+                mapping of such columns; y may be left out.
+            sensor_size: (width, height, polarities); with 1, both polarities are one neuron.
+            dt: ms, the simulation's.
+
+        Returns:
+            A source for a population of ``width height polarities`` neurons.
+
+        Raises:
+            EventError: a field is missing, no list of whole numbers, or out of range; the event is named.
+            ParameterError: the sensor size is not usable.
+            TimeGridError: dt is no positive number.
+        """
+        width, height, polarities = _sensor(sensor_size)
+        if isinstance(dt, bool) or not isinstance(dt, (int, float, np.number)) or not 0 < dt < math.inf:
+            raise TimeGridError(f"from_events(dt={dt!r}): must be a positive number of milliseconds, e.g. dt=0.1.")
+        t, p = _column(events, "t", 2**62 + 1), _column(events, "p", 2)
+        x, y = _column(events, "x", width), _column(events, "y", height)
+        for name, column in (("p", p), ("x", x), ("y", y)):
+            if column.shape != t.shape:
+                raise EventError(f"from_events: {t.size} times, but {column.size} values of {name}; give as many.")
+        back = np.flatnonzero(np.diff(t) < 0)
+        if back.size:
+            i = int(back[0]) + 1
+            raise EventError(f"from_events: event {i} has t={t[i]}, the one before {t[i - 1]}; sort by t first.")
+        step = round(dt * 1e3)  # in µs; times on a grid of whole microseconds must not be rounded below their step
+        steps = t // step if math.isclose(step, dt * 1e3, rel_tol=1e-12) else np.floor(t / (dt * 1e3)).astype(np.int64)
+        return cls((steps + 1) * float(dt), ((p if polarities == 2 else 0) * height + y) * width + x)
+
+
+def _sensor(size: Any) -> tuple[int, int, int]:
+    """Return (width, height, polarities), or refuse it."""
+    sides = tuple(size) if isinstance(size, (tuple, list)) else ()
+    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in sides)
+    if len(sides) != 3 or not whole or sides[2] > 2 or math.prod(map(int, sides)) >= 2**31:
+        raise ParameterError(
+            f"from_events(sensor_size={size!r}): must be (width, height, polarities), whole numbers from 1, at most 2 "
+            "polarities and below 2^31 neurons."
+        )
+    return int(sides[0]), int(sides[1]), int(sides[2])
+
+
+def _column(events: Any, name: str, end: int) -> NDArray[np.int64]:
+    """Return a field of some events as ``[n]`` numbers from 0 to below `end`, or refuse it."""
+    names = (events.dtype.names or ()) if isinstance(events, np.ndarray) else list(events)
+    if name not in names:
+        if name == "y":
+            return np.zeros_like(_column(events, "x", 2**62))
+        raise EventError(f"from_events: no field {name!r} in {names!r}; needed are t, x, p, and y on a plane.")
+    column = np.asarray(events[name])
+    if column.ndim != 1 or (column.size and column.dtype.kind not in "iub"):
+        raise EventError(f"from_events: field {name!r} is {column.dtype} {column.shape}; must be [n] whole numbers.")
+    wrong = np.flatnonzero((column < 0) | (column >= end))
+    if wrong.size:
+        i = int(wrong[0])
+        raise EventError(f"from_events: event {i} has {name}={column[i]}; accepted is 0 to {end - 1}.")
+    return column.astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,17 @@ def _mean_exponential(z: torch.Tensor) -> torch.Tensor:
     return torch.where(z == 0, 1 - z / 2, -torch.expm1(-safe) / safe)
 
 
-def _charge(leak: torch.Tensor, rate: torch.Tensor, gain: torch.Tensor | float, dt: float) -> torch.Tensor:
-    """``k (e^{-bh} - e^{-ah}) / (a - b)``; written around the slower of the two, so that nothing overflows."""
+def charge(leak: torch.Tensor, rate: torch.Tensor, gain: torch.Tensor | float, dt: float) -> torch.Tensor:
+    """Return ``k (e^{-bh} - e^{-ah}) / (a - b)``, what a current that decays adds to the membrane in one step.
+
+    It is written around the slower of the two, so that nothing overflows.
+
+    Args:
+        leak: the membrane's leak rate a, 1/ms.
+        rate: the current's decay rate b, 1/ms.
+        gain: the membrane's gain k.
+        dt: step h, ms.
+    """
     slower = torch.minimum(leak, rate)
     return gain * dt * torch.exp(-slower * dt) * _mean_exponential(torch.abs(leak - rate) * dt)
 
@@ -205,7 +214,7 @@ class Current(Receptor):
 
     def charges(self, leak: torch.Tensor, gain: torch.Tensor, dt: float) -> dict[str, torch.Tensor]:
         """Return ``drive``, what a unit of current adds in one step."""
-        return {"drive": _charge(leak, torch.zeros_like(leak), gain, dt)}
+        return {"drive": charge(leak, torch.zeros_like(leak), gain, dt)}
 
     def added(self, x: Value, s: Mapping[str, Value], c: Names) -> Value:
         """Return the charge of the current."""
@@ -231,7 +240,7 @@ class Exp(Receptor):
 
     def charges(self, leak: torch.Tensor, gain: torch.Tensor, dt: float) -> dict[str, torch.Tensor]:
         """Return ``drive``, the charge of a unit of current."""
-        return {"drive": _charge(leak, 1.0 / self.value("tau"), gain, dt)}
+        return {"drive": charge(leak, 1.0 / self.value("tau"), gain, dt)}
 
     def added(self, x: Value, s: Mapping[str, Value], c: Names) -> Value:
         """Return the charge of the old current."""
@@ -263,7 +272,7 @@ class Alpha(Receptor):
     def charges(self, leak: torch.Tensor, gain: torch.Tensor, dt: float) -> dict[str, torch.Tensor]:
         """Return ``drive`` and ``rise_drive``, the charges of a unit of current and of rise."""
         rate = 1.0 / self.value("tau")
-        return {"drive": _charge(leak, rate, gain, dt), "rise_drive": gain * dt * dt * _rise(leak, rate, dt)}
+        return {"drive": charge(leak, rate, gain, dt), "rise_drive": gain * dt * dt * _rise(leak, rate, dt)}
 
     def added(self, x: Value, s: Mapping[str, Value], c: Names) -> Value:
         """Return the charge of the old current and rise."""
@@ -300,7 +309,7 @@ class DoubleExp(Alpha):
         return {
             "fall": torch.exp(-quick * span),
             "decay": torch.exp(-slow * span),
-            "rise": _charge(slow, quick, 1.0, span),
+            "rise": charge(slow, quick, 1.0, span),
             "peak": slow * torch.exp(latency),
         }
 
@@ -308,7 +317,7 @@ class DoubleExp(Alpha):
         """Return ``drive`` and ``rise_drive``, the charges of a unit of current and of rise."""
         quick, slow = self._rates()
         return {
-            "drive": _charge(leak, slow, gain, dt),
+            "drive": charge(leak, slow, gain, dt),
             "rise_drive": gain * dt * dt * _three_rates(leak, quick, slow, dt=dt),
         }
 

@@ -1,0 +1,203 @@
+"""What a run writes down, stretch by stretch: spikes, population rates, state variables, and what counts need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeframe.core.layout import Laid, steps_of
+from spikeframe.core.network import Network, Population, Recorder
+from spikeframe.core.sonata import SpikeWriter
+from spikeframe.core.spikes import Spikes
+from spikeframe.errors import TimeGridError
+from spikeframe.kernels.grid import Chunk, Longs
+
+#: Steps and neurons of some spikes.
+Fired = tuple[Longs, Longs]
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A recorded state variable or rate.
+
+    Attributes:
+        times: ``[n]`` ms; the ends of a rate's bins.
+        ids: ``[m]`` neurons.
+        values: ``[n, m]``; of a rate ``[n]``, spikes/s, the mean over these neurons.
+    """
+
+    times: NDArray[np.float64]
+    ids: Longs
+    values: NDArray[Any]
+
+
+@dataclass(eq=False)
+class Bins:
+    """Counts spikes in bins of time; the unfinished bin is carried on from run to run.
+
+    Attributes:
+        recorder: of whom.
+        every: steps of a bin.
+        open: spikes in the unfinished bin.
+    """
+
+    recorder: Recorder
+    every: int
+    open: int = 0
+
+    def add(self, first: int, steps: int, when: Longs) -> Longs:
+        """Return the spikes of the bins that end in a stretch.
+
+        Args:
+            first: step at which the stretch begins.
+            steps: its length.
+            when: the steps of its spikes.
+        """
+        bin_of_first = first // self.every
+        counts = np.bincount(
+            when // self.every - bin_of_first, minlength=(first + steps) // self.every - bin_of_first + 1
+        )
+        counts[0] += self.open
+        self.open = int(counts[-1])
+        return counts[:-1]
+
+    def trace(self, first: int, stop: int, dt: float, counts: list[Longs]) -> Trace:
+        """Return the rate in the bins that ended after step `first`, by step `stop`.
+
+        Args:
+            first: step.
+            stop: step.
+            dt: ms.
+            counts: what `add` returned in between.
+        """
+        ends = np.arange(first // self.every + 1, stop // self.every + 1) * self.every
+        ids = self.recorder.ids
+        seconds = self.every * dt * 1e-3
+        spikes = np.concatenate([np.zeros(0, np.int64), *counts])
+        return Trace(np.asarray(ends * dt, np.float64), ids, spikes / (max(ids.size, 1) * seconds))
+
+
+def rate_bins(network: Network, dt: float) -> list[Bins]:
+    """Return empty bins for every recorded rate.
+
+    Args:
+        network: what is recorded.
+        dt: ms.
+
+    Raises:
+        TimeGridError: a bin is no multiple of dt.
+    """
+    found = []
+    for r in network.recorders:
+        if r.variable == "rate":
+            every = steps_of(f"record('rate', every) of {r.population.name!r}", float(r.every or 0.0), dt)
+            if every < 1:
+                raise TimeGridError(f"record('rate', every={r.every!r}): bins must be at least dt={dt:g} ms wide.")
+            found.append(Bins(r, every))
+    return found
+
+
+class Recording:
+    """Gathers what one run gives. With a file, spikes go there and are not kept.
+
+    Args:
+        network: what runs.
+        laid: where everything is in it.
+        dt: ms.
+        first: step at which the run begins.
+        bins: of the recorded rates.
+        file: takes the spikes.
+
+    Attributes:
+        fired: per population, ``[size]`` how often each neuron has fired.
+        delivered: synaptic events delivered.
+        arrivals: Poisson arrivals per drive of the plan.
+    """
+
+    def __init__(
+        self, network: Network, laid: Laid, dt: float, first: int, bins: list[Bins], file: SpikeWriter | None = None
+    ) -> None:
+        self._network, self._place, self._dt, self._file = network, laid.place, dt, file
+        self._first = self._at = first
+        self._listed = {r.population.name: r for r in network.recorders if r.variable == "spikes"}
+        self._spikes: dict[str, list[Fired]] = {name: [] for name in self._listed}
+        self._bins, self._counts = bins, [list[Longs]() for _ in bins]
+        self._sampled = laid.plan.samples
+        self._samples: list[list[NDArray[Any]]] = [[] for _ in self._sampled]
+        self.fired = {p.name: np.zeros(p.size, np.int64) for p in network.populations.values()}
+        self.delivered, self.arrivals = 0, np.zeros(len(laid.plan.poisson), np.int64)
+
+    def add(self, chunk: Chunk) -> None:
+        """Take in the next stretch.
+
+        Args:
+            chunk: what it gave.
+        """
+        fired = {p.name: self._of(p, chunk) for p in self._network.populations.values()}
+        listed = {name: _chosen(fired[name], r) for name, r in self._listed.items()}
+        if self._file is not None:  # first, as it alone can fail
+            self._file.append(listed, self._at + chunk.steps)
+        else:
+            for name, spikes in listed.items():
+                self._spikes[name].append(spikes)
+        for name, (_, ids) in fired.items():
+            self.fired[name] += np.bincount(ids, minlength=self.fired[name].size)
+        for bins, counts in zip(self._bins, self._counts, strict=True):
+            when, _ = _chosen(fired[bins.recorder.population.name], bins.recorder)
+            counts.append(bins.add(self._at, chunk.steps, when))
+        for rows, new in zip(self._samples, chunk.samples, strict=True):
+            rows.append(new)
+        self.delivered += int(chunk.delivered.sum())
+        self.arrivals += chunk.arrivals
+        self._at += chunk.steps
+
+    def _of(self, p: Population, chunk: Chunk) -> Fired:
+        """Return the spikes of one population, out of its group's."""
+        g, at = self._place[p.name]
+        when = np.repeat(np.arange(self._at, self._at + chunk.steps), np.diff(chunk.start[g]))
+        ids = chunk.ids[g].astype(np.int64) - at
+        mine = (ids >= 0) & (ids < p.size)
+        return when[mine], ids[mine]
+
+    def spikes(self) -> dict[str, Spikes]:
+        """Return the spikes that were kept, per population."""
+        found = {}
+        for name, parts in self._spikes.items() if self._file is None else ():
+            steps, ids = (np.concatenate([np.zeros(0, np.int64), *(p[i] for p in parts)]) for i in (0, 1))
+            found[name] = Spikes(np.zeros(steps.size, np.int64), steps, ids, self._dt)
+        return found
+
+    def traces(self) -> dict[str, dict[str, Trace]]:
+        """Return state variables and rates, per population and name."""
+        found: dict[str, dict[str, Trace]] = {}
+        recorders = [r for r in self._network.recorders if r.variable not in ("spikes", "rate")]
+        for r, sample, rows in zip(recorders, self._sampled, self._samples, strict=True):
+            values = np.concatenate(rows) if rows else np.zeros((0, r.ids.size))
+            ends = np.arange(self._first // sample.every + 1, self._at // sample.every + 1) * sample.every
+            times = np.asarray(ends * self._dt, np.float64)
+            found.setdefault(r.population.name, {})[r.variable] = Trace(times, r.ids, values)
+        for bins, counts in zip(self._bins, self._counts, strict=True):
+            rate = bins.trace(self._first, self._at, self._dt, counts)
+            found.setdefault(bins.recorder.population.name, {})["rate"] = rate
+        return found
+
+
+def _chosen(spikes: Fired, recorder: Recorder) -> Fired:
+    """Return the spikes of the recorder's neurons only."""
+    if recorder.ids.size == recorder.population.size:
+        return spikes
+    keep = np.isin(spikes[1], recorder.ids)
+    return spikes[0][keep], spikes[1][keep]
+
+
+def spike_sizes(network: Network) -> Mapping[str, int]:
+    """Return the size of every population whose spikes are recorded.
+
+    Args:
+        network: what is recorded.
+    """
+    return {r.population.name: r.population.size for r in network.recorders if r.variable == "spikes"}
