@@ -29,15 +29,11 @@ def _reverse_where(gradient: Value, arguments: list[Value]) -> list[tuple[int, V
 
 
 def _reverse_extremum(op: str, gradient: Value, arguments: list[Value]) -> list[tuple[int, Value]]:
+    """Send the gradient to the argument that was taken, the second one at a tie, as autograd through `where` does."""
     a, b = arguments
     zero = gradient.recorder.constant(0.0, FLOAT)
     first = a < b if op == "minimum" else a > b
-    half = gradient.recorder.record("mul", FLOAT, gradient, gradient.recorder.constant(0.5, FLOAT))
-    tie = a == b
-    return [
-        (0, where(tie, half, where(first, gradient, zero))),
-        (1, where(tie, half, where(first, zero, gradient))),
-    ]
+    return [(0, where(first, gradient, zero)), (1, where(first, zero, gradient))]
 
 
 def _reverse(

@@ -355,7 +355,7 @@ class Neuron(Parametric):
         x: Tensor | Mapping[str, Tensor],
         state: Any = None,
         *,
-        seed: int = 0,
+        seed: int | None = None,
         start: int | None = None,
         stream: int = 0,
     ) -> tuple[Tensor, Any]:
@@ -364,7 +364,8 @@ class Neuron(Parametric):
         Args:
             x: ``[T, B, ...]`` input, in the membrane's unit; one per receptor by name if there are several.
             state: named tuple of ``[B, ...]`` tensors as returned by an earlier call, or None.
-            seed: of the random numbers, for a neuron that uses any (`randoms`).
+            seed: of the random numbers, for a neuron that uses any (`randoms`); drawn from torch's generator if not
+                given, so `torch.manual_seed` repeats a run.
             start: steps done before this call, which such a neuron needs when it goes on from a state.
             stream: number of its first random stream; neurons of one network need different ones.
 
@@ -378,10 +379,12 @@ class Neuron(Parametric):
         inputs = self._inputs(x)
         first = inputs[0]
         if self.RANDOM:
-            if start is None and state is not None:
+            if seed is None:
+                seed = int(torch.randint(2**63 - 1, ()))
+            elif start is None and state is not None:
                 raise ParameterError(
-                    f"{type(self).__name__} uses random numbers and goes on from a state: give start=..., the steps "
-                    "done so far, so that none is used twice."
+                    f"{type(self).__name__} goes on from a state with random numbers of a given seed: give start=..., "
+                    "the steps done so far, so that none is used twice."
                 )
             inputs += [randoms.uniform(first, seed, start or 0, stream + k) for k in range(len(self.RANDOM))]
         if self.dt is None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from spikeframe.errors import ShapeError, UnsupportedLayerError
 from spikeframe.neurons.neuron import Neuron
+from spikeframe.neurons.temporal import Temporal
 
 
 class Sequential(nn.Sequential):
@@ -25,7 +26,7 @@ class Sequential(nn.Sequential):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         for name, layer in self._modules.items():
-            own = isinstance(layer, (Neuron, Sequential))
+            own = isinstance(layer, (Neuron, Sequential, Temporal))
             if layer is not None and not own and any(isinstance(m, Neuron) for m in layer.modules()):
                 raise UnsupportedLayerError(
                     f"Sequential: {name} is a {type(layer).__name__} with neurons inside, which would lose their time "
@@ -45,7 +46,7 @@ class Sequential(nn.Sequential):
         Raises:
             ShapeError: the input has no time and batch axes, or the state is of another network.
         """
-        neurons = [layer for layer in self if isinstance(layer, (Neuron, Sequential))]
+        neurons = [layer for layer in self if isinstance(layer, (Neuron, Sequential, Temporal))]
         if input.ndim < 3:
             raise ShapeError(f"Sequential: input has shape {tuple(input.shape)}; it must be [T, B, ...].")
         if state is not None and len(state) != len(neurons):
@@ -54,7 +55,7 @@ class Sequential(nn.Sequential):
         after = []
         x = input
         for layer in self:
-            if isinstance(layer, (Neuron, Sequential)):
+            if isinstance(layer, (Neuron, Sequential, Temporal)):
                 x, new = layer(x, next(before))
                 after.append(new)
             else:

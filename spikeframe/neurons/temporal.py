@@ -1,0 +1,27 @@
+"""Layers with a time axis that are no traced neurons, because a neuron sees its neighbours or other times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeframe.errors import DTypeError, NonFiniteError, ShapeError
+
+
+class Temporal(nn.Module):
+    """Base of the layers called as ``out, state = layer(x, state)`` with ``x`` of shape ``[T, B, ...]``."""
+
+    def _checked(self, x: Any) -> Tensor:
+        """Return the input if it is a finite float tensor with time, batch and neuron axes, or refuse it."""
+        kind = type(self).__name__
+        if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64):
+            got = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise DTypeError(f"{kind}: the input is {got}; it must be a float32 or float64 tensor.")
+        if x.ndim < 3:
+            raise ShapeError(f"{kind}: the input has shape {tuple(x.shape)}; it must be [T, B, ...neurons].")
+        if not bool(torch.isfinite(x.detach()).all()):
+            place = [int(i) for i in (~torch.isfinite(x.detach())).nonzero()[0]]
+            raise NonFiniteError(f"{kind}: input {place} (time, batch, neuron) is not finite.")
+        return x
