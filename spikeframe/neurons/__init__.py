@@ -3,30 +3,79 @@
 from __future__ import annotations
 
 from spikeframe.kernels.trace import detach, exp, maximum, minimum, spike, where
+from spikeframe.neurons.adaptive_threshold_if import AdaptiveThresholdIF
+from spikeframe.neurons.adex import AdEx
 from spikeframe.neurons.alif import ALIF
+from spikeframe.neurons.condlif import CondLIF
+from spikeframe.neurons.conductances import NMDA, CondAlpha, CondExp
+from spikeframe.neurons.eif import EIF
+from spikeframe.neurons.escape import EscapeLIF
+from spikeframe.neurons.glif import GLIF
+from spikeframe.neurons.hodgkin_huxley import HodgkinHuxley
 from spikeframe.neurons.if_ import IF
+from spikeframe.neurons.izhikevich import Izhikevich
+from spikeframe.neurons.lca import LCA, SpikingLCA
 from spikeframe.neurons.li import LI
 from spikeframe.neurons.lif import LIF
+from spikeframe.neurons.mat2 import MAT2
+from spikeframe.neurons.multilevel import MultilevelLIF
 from spikeframe.neurons.neuron import Neuron
 from spikeframe.neurons.parameters import Parameter, State
-from spikeframe.neurons.receptors import Alpha, Delta, Exp, Receptor
+from spikeframe.neurons.parrot import Parrot
+from spikeframe.neurons.plif import PLIF
+from spikeframe.neurons.poisson import Poisson
+from spikeframe.neurons.psn import PSN, MaskedPSN, ParallelLIF, SlidingPSN
+from spikeframe.neurons.receptors import Alpha, Current, Delta, DoubleExp, Exp, Receptor
+from spikeframe.neurons.resonate_fire import ResonateFire
 from spikeframe.neurons.sequential import Sequential
 from spikeframe.neurons.sum_pool import SumPool2d
+from spikeframe.neurons.ternary import TernaryLIF
+from spikeframe.neurons.ultradlif import UltraDLIF
+from spikeframe.neurons.ultralif import TropicalLIF, UltraLIF
 
 __all__ = [
     "ALIF",
+    "EIF",
+    "GLIF",
     "IF",
+    "LCA",
     "LI",
     "LIF",
+    "MAT2",
+    "NMDA",
+    "PLIF",
+    "PSN",
+    "AdEx",
+    "AdaptiveThresholdIF",
     "Alpha",
+    "CondAlpha",
+    "CondExp",
+    "CondLIF",
+    "Current",
     "Delta",
+    "DoubleExp",
+    "EscapeLIF",
     "Exp",
+    "HodgkinHuxley",
+    "Izhikevich",
+    "MaskedPSN",
+    "MultilevelLIF",
     "Neuron",
+    "ParallelLIF",
     "Parameter",
+    "Parrot",
+    "Poisson",
     "Receptor",
+    "ResonateFire",
     "Sequential",
+    "SlidingPSN",
+    "SpikingLCA",
     "State",
     "SumPool2d",
+    "TernaryLIF",
+    "TropicalLIF",
+    "UltraDLIF",
+    "UltraLIF",
     "detach",
     "exp",
     "maximum",

@@ -1,0 +1,99 @@
+"""Conditional computation: stochastic gates choose which groups of units of a layer are computed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spikeframe.errors import ParameterError, ShapeError
+from spikeframe.learning_rules.stochastic import straight_through
+
+
+class ConditionalLinear(nn.Module):
+    """A rectified linear layer in groups of units, of which a small gater computes only some (Bengio et al. 2013).
+
+    Called as ``y, gates, probability = layer(x, u)``; ``u=None`` opens the gates whose probability is above one half.
+    Without gradients only open groups are computed.
+
+    Args:
+        inputs: number of inputs.
+        groups: number of groups, one gate each.
+        size: units per group.
+        hidden: units of the gater's hidden layer.
+        target: share of gates that `penalty` asks for, in (0, 1).
+
+    Raises:
+        ParameterError: a number that is no positive whole one, or a target outside its range.
+    """
+
+    def __init__(self, inputs: int, groups: int, size: int, *, hidden: int = 32, target: float = 0.1) -> None:
+        super().__init__()
+        for name, value in (("inputs", inputs), ("groups", groups), ("size", size), ("hidden", hidden)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ParameterError(f"ConditionalLinear({name}={value!r}): must be a whole number from 1.")
+        if isinstance(target, bool) or not isinstance(target, (int, float)) or not 0 < target < 1:
+            raise ParameterError(f"ConditionalLinear(target={target!r}): must be a number between 0 and 1.")
+        self.groups, self.size, self.target = groups, size, float(target)
+        self.linear = nn.Linear(inputs, groups * size)
+        self.gater = nn.Sequential(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, groups))
+
+    def forward(self, x: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Gate and compute.
+
+        Args:
+            x: ``[B, inputs]``.
+            u: uniform numbers ``[B, groups]``, or None.
+
+        Returns:
+            Output ``[B, groups * size]``, gates ``[B, groups]`` of zeros and ones with a straight-through gradient, and
+            their probabilities.
+
+        Raises:
+            ShapeError: x or u has another shape.
+        """
+        if x.ndim != 2 or x.shape[1] != self.linear.in_features:
+            raise ShapeError(f"ConditionalLinear: x has shape {tuple(x.shape)}, not [B, {self.linear.in_features}].")
+        a = self.gater(x)
+        gates = straight_through(a, torch.full_like(a, 0.5) if u is None else u, slope=True)
+        if torch.is_grad_enabled():
+            y = torch.relu(self.linear(x)).reshape(-1, self.groups, self.size) * gates[:, :, None]
+        else:
+            y = self._open_groups(x, gates)
+        return y.flatten(1), gates, torch.sigmoid(a)
+
+    def _open_groups(self, x: Tensor, gates: Tensor) -> Tensor:
+        """Compute the open groups of every sample and leave the others zero."""
+        y = x.new_zeros(len(x), self.groups, self.size)
+        weight = self.linear.weight.reshape(self.groups, self.size, -1)
+        bias = self.linear.bias.reshape(self.groups, self.size)
+        for group in range(self.groups):
+            rows = gates[:, group].nonzero()[:, 0]
+            y[rows, group] = torch.relu(functional.linear(x[rows], weight[group], bias[group]))
+        return y
+
+    def penalty(self, probability: Tensor) -> Tensor:
+        """Return the sum over gates of KL(target || mean probability), 0 where every gate opens as often as asked for.
+
+        Args:
+            probability: as returned by the call, ``[B, groups]``.
+        """
+        tiny = torch.finfo(probability.dtype).eps
+        mean = probability.mean(0).clamp(tiny, 1.0 - tiny)
+        target = torch.full_like(mean, self.target)
+        on = target * torch.log(target / mean)
+        off = (1.0 - target) * torch.log((1.0 - target) / (1.0 - mean))
+        return (on + off).sum()
+
+    def operations(self, gates: Tensor) -> dict[str, int]:
+        """Count multiply-accumulates of a call: of the gater and the open groups, beside those of all groups.
+
+        Args:
+            gates: as returned by the call.
+        """
+        gater = sum(layer.weight.numel() for layer in self.gater if isinstance(layer, nn.Linear))
+        group = self.linear.in_features * self.size
+        return {
+            "dense_mac": len(gates) * gater + int(gates.count_nonzero()) * group,
+            "dense_equiv_mac": len(gates) * self.groups * group,
+        }
