@@ -23,6 +23,7 @@ LAYER = {
     "learning_rules": 3,
     "datasets": 3,
     "core": 3,
+    "modules": 3,
     "energy": 4,
     "plots": 5,
     "training": 5,

@@ -1,0 +1,1 @@
+"""Modules: layers and methods built from neurons, each in general form."""

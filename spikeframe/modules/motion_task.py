@@ -1,0 +1,154 @@
+r"""Motion task: events of textures that move, labelled with their motion at every step.
+
+A texture with the flat spectrum of a whitened natural image, ``e^{-(f / cutoff)^4}`` and random phases, moves over a
+field (a torus) with a piecewise constant velocity: each step a new segment begins with probability dt / segment, whose
+class is drawn uniformly. Pixels are those of a simple event camera: ``u += I(t) - I(t - dt)``, an ON event where
+u > θ, an OFF event where u < -θ, and θ taken off or added. A shift by a fraction of a pixel is exact (Fourier).
+
+The scheme is that of Grimaldi and Perrinet 2023, doi:10.1007/s00422-023-00975-8, with textures in place of the van
+Hateren photographs. Random numbers are Philox streams keyed by (seed, sample): the same sample, whoever makes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spikeframe.errors import ParameterError
+from spikeframe.modules.checks import positive, time_step, whole
+
+_EVENT = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.int8)])
+
+
+@dataclass(frozen=True)
+class MotionTask:
+    """Samples of moving textures; class ``k`` moves in direction ``k % directions`` at ``speeds[k // directions]``.
+
+    Attributes:
+        directions: equally spaced, the first to the right; 2 for a field of one row.
+        speeds: pixels per ms.
+        height: rows of the field.
+        width: columns.
+        steps: time steps of a sample.
+        dt: ms.
+        segment: mean length of a stretch of one velocity, ms; infinity for one velocity per sample.
+        threshold: of an event, in standard deviations of the texture.
+        cutoff: spatial frequency where the spectrum ends, cycles per pixel.
+
+    Raises:
+        ParameterError, TimeGridError, DTypeError, NonFiniteError: a value is out of its range.
+    """
+
+    directions: int = 12
+    speeds: tuple[float, ...] = (0.5, 1.0, 2.0)
+    height: int = 128
+    width: int = 128
+    steps: int = 200
+    dt: float = 1.0
+    segment: float = 24.0
+    threshold: float = 0.5
+    cutoff: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name in ("directions", "height", "width", "steps"):
+            whole(f"MotionTask({name})", getattr(self, name))
+        if not self.speeds:
+            raise ParameterError("MotionTask(speeds=()): give at least one speed, pixels per ms.")
+        for speed in self.speeds:
+            positive("MotionTask(speeds)", speed)
+        time_step("MotionTask(dt)", self.dt)
+        positive("MotionTask(threshold)", self.threshold)
+        positive("MotionTask(cutoff)", self.cutoff)
+        if not self.segment >= self.dt:
+            raise ParameterError(f"MotionTask(segment={self.segment}): must be at least dt={self.dt:g} ms.")
+
+    @property
+    def velocities(self) -> NDArray[np.float64]:
+        """Velocity (x, y) of every class, pixels per ms, ``[classes, 2]``."""
+        angle = 2 * np.pi * np.arange(self.directions) / self.directions
+        unit = np.stack([np.cos(angle), np.sin(angle)], -1)
+        found: NDArray[np.float64] = (np.asarray(self.speeds)[:, None, None] * unit).reshape(-1, 2)
+        return found
+
+    def sample(self, index: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Make one sample.
+
+        Args:
+            index: which one.
+            seed: of the task.
+
+        Returns:
+            Events ``[T, 2, H, W]`` of 0 and 1, OFF and ON, and the class of every step, ``[T]``.
+
+        Raises:
+            ParameterError: index or seed is no whole number from 0.
+        """
+        counter = np.array([0, 0, 0, whole("index", index, 0)], np.uint64)
+        random = np.random.Generator(np.random.Philox(key=whole("seed", seed, 0), counter=counter))
+        labels = self._labels(random)
+        moved = np.cumsum(self.velocities[labels] * self.dt, axis=0)
+        return self._events(self._movie(random, np.concatenate([np.zeros((1, 2)), moved]))), labels
+
+    def batch(self, first: int, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Make samples.
+
+        Args:
+            first: index of the first.
+            count: how many.
+            seed: of the task.
+
+        Returns:
+            Events ``[T, B, 2, H, W]`` float32 and classes ``[T, B]``.
+        """
+        made = [self.sample(i, seed) for i in range(first, first + whole("count", count))]
+        x, labels = (np.stack(part, axis=1) for part in zip(*made, strict=True))
+        return torch.from_numpy(x), torch.from_numpy(labels)
+
+    def _labels(self, random: np.random.Generator) -> NDArray[np.int64]:
+        """Draw the class of every step."""
+        drawn = random.integers(self.directions * len(self.speeds), size=self.steps)
+        new = random.random(self.steps) < self.dt / self.segment
+        new[0] = True
+        labels: NDArray[np.int64] = drawn[np.maximum.accumulate(np.where(new, np.arange(self.steps), 0))]
+        return labels
+
+    def _movie(self, random: np.random.Generator, place: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the texture at every place, ``[T + 1, H, W]``."""
+        fy, fx = np.fft.fftfreq(self.height)[:, None], np.fft.rfftfreq(self.width)
+        envelope = np.exp(-((np.hypot(fy, fx) / self.cutoff) ** 4))
+        envelope[0, 0] = 0.0
+        texture = np.fft.rfft2(random.standard_normal((self.height, self.width))) * envelope
+        texture /= max(float(np.fft.irfft2(texture, (self.height, self.width)).std()), 1e-12)
+        phase = fy * place[:, 1, None, None] + fx * place[:, 0, None, None]
+        movie: NDArray[np.float64] = np.fft.irfft2(texture * np.exp(-2j * np.pi * phase), (self.height, self.width))
+        return movie
+
+    def _events(self, movie: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return what the pixels report."""
+        events = np.zeros((self.steps, 2, self.height, self.width), np.float32)
+        u = np.zeros((self.height, self.width))
+        for t, change in enumerate(np.diff(movie, axis=0)):
+            u += change
+            events[t] = u < -self.threshold, u > self.threshold
+            u -= self.threshold * (events[t, 1] - events[t, 0])
+        return events
+
+
+def event_stream(frames: NDArray[np.float32], dt: float) -> NDArray[np.void]:
+    """Return events as a stream sorted by time.
+
+    Args:
+        frames: ``[T, 2, H, W]`` of 0 and 1, OFF and ON.
+        dt: ms; a whole number of µs.
+
+    Returns:
+        Structured array with x, y, t (µs, start of the step) and p.
+    """
+    t, p, y, x = np.nonzero(frames)
+    events = np.empty(t.size, _EVENT)
+    events["x"], events["y"], events["t"], events["p"] = x, y, np.rint(t * (dt * 1000.0)), p
+    return events
