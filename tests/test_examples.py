@@ -15,6 +15,9 @@ PROMISED = {
     "03_own_neuron.py": "0 spikes and readout values differ",
     "04_event_by_event.py": "picture: ",
     "05_balanced_network.py": "picture: ",
+    "06_microcircuit.py": "picture: ",
+    "07_synfire_chain.py": "picture: ",
+    "08_brunel.py": "picture: ",
 }
 
 
