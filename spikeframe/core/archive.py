@@ -23,10 +23,10 @@ from spikeframe.core import distributions, rules, stimulation
 from spikeframe.core.circuit import Circuit
 from spikeframe.core.network import Network, Population
 from spikeframe.errors import CheckpointError
-from spikeframe.kernels.grid import State
+from spikeframe.kernels.grid import Longs, State
 from spikeframe.neurons.parameters import Parametric
 
-VERSION = 1
+VERSION = 2
 
 
 def save(circuit: Circuit, path: str | Path) -> None:
@@ -54,6 +54,7 @@ def save(circuit: Circuit, path: str | Path) -> None:
             for i, array in enumerate(arrays):
                 file[f"arrays/{i}"] = array
             file["step"] = circuit.state.step
+            file["open_bins"] = np.array([b.open for b in circuit.bins], np.int64)
             for g, values in enumerate(circuit.state.values):
                 for name, value in values.items():
                     file[f"groups/{g}/states/{name}"] = value
@@ -90,6 +91,7 @@ def load(path: str | Path, network: Network | None = None, threads: int | None =
             own = network if network is not None else _network_from(description["network"], arrays, path)
             circuit = Circuit(own, options["dt"], options["backend"], threads or options["threads"], options["dtype"])
             circuit.state = _state(file, circuit, path)
+            _open_bins(file["open_bins"][()], circuit, path)
     except (OSError, KeyError) as error:
         raise CheckpointError(f"{path}: cannot be read as a saved simulation ({error}).") from None
     return circuit
@@ -122,6 +124,14 @@ def _state(file: Any, circuit: Circuit, path: str | Path) -> State:
         if start[-1].shape != fresh.start[g].shape:
             raise CheckpointError(f"{path}: its delays do not fit the network; was it described differently?")
     return State(int(file["step"][()]), values, start, ids)
+
+
+def _open_bins(spikes: Longs, circuit: Circuit, path: str | Path) -> None:
+    """Go on with the unfinished bins of the recorded rates."""
+    if spikes.size != len(circuit.bins):
+        raise CheckpointError(f"{path}: records {spikes.size} rates, the network {len(circuit.bins)}.")
+    for bins, count in zip(circuit.bins, spikes.tolist(), strict=True):
+        bins.open = count
 
 
 def _plain(value: Any, arrays: list[Any]) -> Any:

@@ -61,10 +61,13 @@ def short(monkeypatch):
 
 
 @pytest.mark.exact
-def test_a_rate_is_the_spikes_of_its_bins_however_the_run_is_cut(short):
+def test_a_rate_is_the_spikes_of_its_bins_however_the_run_is_cut(short, tmp_path):
     whole = sf.Simulator(network(), dt=0.1).run(40.0)
-    sim = sf.Simulator(network(), dt=0.1, threads=2)
-    parts = [sim.run(duration) for duration in (0.1, 13.6, 0.0, 26.3)]
+    sim, parts = sf.Simulator(network(), dt=0.1, threads=2), []
+    for duration in (0.1, 13.6, 0.0, 26.3):
+        parts.append(sim.run(duration))
+        sim.save(tmp_path / "state.h5")
+        sim = sf.Simulator.load(tmp_path / "state.h5")
     net = network(rates=False)
     net.recorders = [r for r in net.recorders if r.variable == "v"]
     net.record(["a", "b", "p", "s"], "spikes")
