@@ -14,8 +14,10 @@ tau_w       τ_w      ms    144      adaptation time constant (> 0)
 ==========  =======  ====  =======  =========================================================
 
 State: ``v`` (mV), ``w`` (pA), ``ref`` and the receptors'. The reset happens at the end of the step in which v reaches
-v_peak (NEST's ``aeif_*`` reset inside the step, so later spikes may differ by a step from theirs). Reference: Brette
-and Gerstner 2005, doi:10.1152/jn.00686.2005.
+v_peak: an error of order dt in w and v after a spike (NEST's ``aeif_*`` reset within the step), which a neuron that
+hovers below threshold magnifies. At dt = 0.1 ms a single substep may also find a spike one step late, for the
+upstroke is steep: take ``substeps=2`` where that matters. Reference: Brette and Gerstner 2005,
+doi:10.1152/jn.00686.2005.
 """
 
 from __future__ import annotations

@@ -61,14 +61,27 @@ def test_conductance_lif_follows_nest(name, receptor):
 
 @pytest.mark.exact
 def test_adex_follows_nest_up_to_its_first_reset():
+    """NEST resets within the step, we at its end; so w differs from the first spike on."""
     case = NEST["aeif_cond_exp"]
     receptors = {"exc": n.CondExp(tau=2.0), "inh": n.CondExp(tau=5.0, e_rev=-85.0)}
     neuron = n.AdEx(dt=0.1, i_e=600.0, receptors=receptors, backend="torch")
     spikes, trace = run(neuron, arrivals(case), "v")
     assert len(spikes) == len(case["spikes"])
-    assert np.abs(np.array(spikes) - case["spikes"]).max() <= 2
+    assert 0 <= spikes[0] - case["spikes"][0] <= 1
     before = np.array(case["steps"]) < case["spikes"][0] - 10
     assert np.abs(beside(case, "V_m", trace)[before]).max() < 1e-3
+
+
+@pytest.mark.exact
+def test_adex_on_a_fine_grid_spikes_in_nests_steps():
+    """The third spike follows 30 ms just below threshold, which magnify what the place of the resets changes."""
+    case, fine = NEST["aeif_cond_exp"], 32
+    x = {kind: torch.zeros(STEPS * fine, 1, 1, dtype=torch.float64) for kind in ("exc", "inh")}
+    for kind, coarse in arrivals(case).items():
+        x[kind][fine - 1 :: fine] = coarse
+    receptors = {"exc": n.CondExp(tau=2.0), "inh": n.CondExp(tau=5.0, e_rev=-85.0)}
+    out, _ = n.AdEx(dt=0.1 / fine, i_e=600.0, receptors=receptors)(x)
+    assert np.ceil((out.flatten().nonzero()[:, 0].numpy() + 1) / fine).tolist() == case["spikes"]
 
 
 @pytest.mark.exact
