@@ -184,8 +184,7 @@ def evidence(logits: Tensor) -> Tensor:
 
 
 def motif_spikes(logits: Tensor, threshold: float) -> Tensor:
-    """Return the detectors' spikes: above the threshold, and the largest at their place (winner takes all, the first of
-    equal ones).
+    """Return the detectors' spikes: above the threshold, and the largest at their place; of equal ones, the first.
 
     Args:
         logits: ``[T, B, classes, H, W]``.
