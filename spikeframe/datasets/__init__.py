@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from spikeframe.datasets.digits import Digits
     from spikeframe.datasets.dvs_gesture import DVSGesture
     from spikeframe.datasets.events import EVENT_DTYPE, Recording, check_events, make_events
+    from spikeframe.datasets.motion import MotionTask
     from spikeframe.datasets.nmnist import NMNIST
     from spikeframe.datasets.packed import Packed
     from spikeframe.datasets.readers import read
     from spikeframe.datasets.shd import SHD, SSC
+    from spikeframe.datasets.shd_adding import SHDAdding
     from spikeframe.datasets.tonic_sets import from_tonic
 
 _SUBPACKAGES = ("readers", "transforms")
@@ -28,10 +30,12 @@ _NAMES = {
     "EVENT_DTYPE": "events",
     "EventDataset": "base",
     "Frames": "binning",
+    "MotionTask": "motion",
     "NMNIST": "nmnist",
     "Packed": "packed",
     "Recording": "events",
     "SHD": "shd",
+    "SHDAdding": "shd_adding",
     "SSC": "shd",
     "SparseFrames": "binning",
     "check_events": "events",
@@ -59,8 +63,10 @@ __all__ = [
     "Digits",
     "EventDataset",
     "Frames",
+    "MotionTask",
     "Packed",
     "Recording",
+    "SHDAdding",
     "SparseFrames",
     "check_events",
     "convert",

@@ -184,7 +184,7 @@ def evidence(logits: Tensor) -> Tensor:
 
 
 def motif_spikes(logits: Tensor, threshold: float) -> Tensor:
-    """Return the detectors' spikes: above the threshold, and the largest at their place (winner takes all).
+    """Return the detectors' spikes: above the threshold, and the largest at their place; of equal ones, the first.
 
     Args:
         logits: ``[T, B, classes, H, W]``.
@@ -193,5 +193,5 @@ def motif_spikes(logits: Tensor, threshold: float) -> Tensor:
     Returns:
         0 or 1, in the shape and type of the logits.
     """
-    best = logits.amax(2, keepdim=True)
-    return ((logits == best) & (logits > threshold)).to(logits)
+    best, winner = logits.max(2, keepdim=True)
+    return torch.zeros_like(logits).scatter(2, winner, (best > threshold).to(logits))

@@ -3,10 +3,10 @@ r"""Adaptive-threshold integrate-and-fire: activations become whole numbers of s
 .. math:: V_{th} = \mathrm{mean}(|x|) / k, \qquad s = \mathrm{round}(x / V_{th}), \qquad x \approx V_{th} s
 
 It is an integrate-and-fire neuron that takes all its input at once: from v = \|x\| + V_th / 2 it fires while v >= V_th,
-each spike subtracting V_th; s is the number of spikes with the sign of x. (Without the half threshold it would be the
-floor.) The threshold adapts to the activations of one token, so ``s(c x) = s(x)`` for c > 0. A projection of x is
-``V_th W s``: whole numbers of additions, and one multiplication per output. `spikeframe.modules.spike_coding` expands s
-over time steps.
+each spike subtracting V_th; s is the number of spikes with the sign of x, but for exact halves, which round to the even
+number. (Without the half threshold it would be the floor.) The threshold adapts to the activations of one token, so
+``s(c x) = s(x)`` for c > 0. A projection of x is ``V_th W s``: whole numbers of additions, and one multiplication per
+output. `spikeframe.modules.spike_coding` expands s over time steps.
 
 ==========  ======  ====  =======  ===========================================================
 parameter   symbol  unit  default  meaning (range)

@@ -26,6 +26,7 @@ v_th        θ       mV    0        threshold
 gap         g       1     1        strength of a gap junction (> 0)
 ==========  ======  ====  =======  ===========================================================
 
+The library's learnable-leak variant starts at τ = σ(0.9) = 0.711 (its text says 0.9), ``tau_m = 2.93`` at dt = 1.
 State: ``v``. The output is a number in (0, 1). A neuron sees its neighbours within a step, so this is a torch layer and
 not a traced neuron; like `UltraLIF` it has no silent state, hence no event-driven run.
 """

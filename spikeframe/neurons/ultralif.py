@@ -15,16 +15,19 @@ v_th        θ       mV    0        threshold
 kappa       κ       1/mV  1        slope of s if decoupled from ε (> 0)
 ==========  ======  ====  =======  ===========================================================
 
-**The limit ε → 0.** The published step (``form="max_plus"``) tends to ``v <- max(v - dt/tau_m, I)``: a max-plus LIF
-(`TropicalLIF`), in which the leak is subtracted and inputs of different steps do not add. It is not the summing LIF.
-With θ = 0 the membrane lies above that limit by at most ``t ε (log 2 + 0.2785)`` after t steps, ``ε log(t + 1)``
-without reset. ``form="additive"``, ``v <- τ v + I`` with the same s and reset, is the form that tends to the summing
-LIF (`LIF` with ``reset="value"``), exponentially fast in 1/ε as long as that one's membrane keeps a distance from θ.
+**The limit ε → 0 is not the usual LIF.** The published step (``form="max_plus"``) tends to ``v <- max(v - dt/tau_m,
+I)``: a max-plus LIF (`TropicalLIF`), in which the leak is subtracted and inputs of different steps do not add, so two
+inputs of 0.6 never reach a threshold of 1. With θ = 0 the membrane lies above that limit by at most
+``t ε (log 2 + 0.2785)`` after t steps, for any θ by at most ``ε log(t + 1)`` without reset (with reset and θ > 0 the
+limit jumps at θ, so there is no bound for every input). ``form="additive"``, ``v <- τ v + I`` with the same s and
+reset, is the form that does tend to the summing LIF (`LIF` with ``reset="value"``), exponentially fast in 1/ε as long
+as that one's membrane keeps a distance from θ.
 
 At ε = 1 without reset, exp(v) is a linear leaky integrator of exp(I). State: ``v``. Silence is an input of 0, not of
 -∞: a neuron at rest goes on to emit s > 0, so no step can be skipped. The published sparsity penalty is λ times the
 mean output, with λ = 0.1; one time step (T = 1) gives ``s = (r + e^{I/ε}) / (1 + r + e^{I/ε})``, r = τ^{1/ε}. The
-library clips ε to [0.1, 20]; here a learnable ε is positive and not clipped.
+library clips ε to [0.1, 20]; here a learnable ε is positive and not clipped. With ``learnable=["tau_m"]`` it is the
+published UltraPLIF, with ``decoupled=True`` its DS variant.
 Cost of an update: 2 exponentials and a 16-term series for the logarithm.
 """
 

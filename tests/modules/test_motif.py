@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import spikeframe as sf
+from spikeframe.datasets.motion import MotionTask, event_stream
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError
 from spikeframe.modules.motif import MotifDetector, evidence, motif_loss, motif_spikes
-from spikeframe.modules.motion_task import MotionTask, event_stream
 
 RING = MotionTask(directions=2, speeds=(1.0, 2.0), height=1, width=32, steps=40, segment=math.inf)
 
@@ -164,6 +164,9 @@ def test_one_detector_at_most_wins_at_a_place():
     spikes = motif_spikes(logits, 0.5)
     assert torch.equal(spikes.sum(2), (logits.amax(2) > 0.5).float())
     assert bool((logits[spikes == 1] > 0.5).all())
+    # A silent place has nothing but the biases, which may be equal.
+    silent = motif_spikes(torch.zeros(2, 1, 4, 3, 3), -1.0)
+    assert torch.equal(silent.sum(2), torch.ones(2, 1, 3, 3))
 
 
 def test_the_cone_widens_with_the_delay_inside_the_disc():

@@ -41,6 +41,8 @@ def test_the_counts_are_the_spikes_of_an_integrate_and_fire_neuron_that_starts_h
     drive[0] -= 0.5
     floored, _ = IF(dt=1.0, v_th=1.0, backend="reference")(drive)
     assert torch.equal(floored.sum(0)[0], torch.floor(x.abs() / v_th)[0])
+    halves = AdaptiveThresholdIF(k=1.0)(torch.tensor([1.0, 3.0]))  # exact halves round to even numbers
+    assert halves.counts.tolist() == [0.0, 2.0]
 
 
 @pytest.mark.exact

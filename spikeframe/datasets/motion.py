@@ -18,10 +18,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikeframe.errors import ParameterError
-from spikeframe.modules.checks import positive, time_step, whole
+from spikeframe.datasets.events import Events, make_events, whole_number
+from spikeframe.errors import ParameterError, ShapeError, TimeGridError
+from spikeframe.neurons.parameters import Parameter, as_value
 
-_EVENT = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.int8)])
+_POSITIVE = Parameter(1.0, above=0.0)
+
+
+def _positive(name: str, value: object) -> None:
+    """Refuse what is no finite number above 0."""
+    number = as_value(name, value)
+    if number.ndim:
+        raise ShapeError(f"{name} has shape {tuple(number.shape)}; give one number.")
+    _POSITIVE.check(name, number)
 
 
 @dataclass(frozen=True)
@@ -55,14 +64,16 @@ class MotionTask:
 
     def __post_init__(self) -> None:
         for name in ("directions", "height", "width", "steps"):
-            whole(f"MotionTask({name})", getattr(self, name))
+            whole_number(f"MotionTask: {name}", getattr(self, name), 1)
         if not self.speeds:
             raise ParameterError("MotionTask(speeds=()): give at least one speed, pixels per ms.")
         for speed in self.speeds:
-            positive("MotionTask(speeds)", speed)
-        time_step("MotionTask(dt)", self.dt)
-        positive("MotionTask(threshold)", self.threshold)
-        positive("MotionTask(cutoff)", self.cutoff)
+            _positive("MotionTask(speeds)", speed)
+        dt = self.dt
+        if isinstance(dt, bool) or not isinstance(dt, (int, float, np.number)) or not 0 < dt <= 1e9:
+            raise TimeGridError(f"MotionTask(dt={dt!r}): must be a positive number of milliseconds, at most 1e9.")
+        _positive("MotionTask(threshold)", self.threshold)
+        _positive("MotionTask(cutoff)", self.cutoff)
         if not self.segment >= self.dt:
             raise ParameterError(f"MotionTask(segment={self.segment}): must be at least dt={self.dt:g} ms.")
 
@@ -87,8 +98,8 @@ class MotionTask:
         Raises:
             ParameterError: index or seed is no whole number from 0.
         """
-        counter = np.array([0, 0, 0, whole("index", index, 0)], np.uint64)
-        random = np.random.Generator(np.random.Philox(key=whole("seed", seed, 0), counter=counter))
+        counter = np.array([0, 0, 0, whole_number("index", index, 0)], np.uint64)
+        random = np.random.Generator(np.random.Philox(key=whole_number("seed", seed, 0), counter=counter))
         labels = self._labels(random)
         moved = np.cumsum(self.velocities[labels] * self.dt, axis=0)
         return self._events(self._movie(random, np.concatenate([np.zeros((1, 2)), moved]))), labels
@@ -104,7 +115,7 @@ class MotionTask:
         Returns:
             Events ``[T, B, 2, H, W]`` float32 and classes ``[T, B]``.
         """
-        made = [self.sample(i, seed) for i in range(first, first + whole("count", count))]
+        made = [self.sample(i, seed) for i in range(first, first + whole_number("count", count, 1))]
         x, labels = (np.stack(part, axis=1) for part in zip(*made, strict=True))
         return torch.from_numpy(x), torch.from_numpy(labels)
 
@@ -138,17 +149,21 @@ class MotionTask:
         return events
 
 
-def event_stream(frames: NDArray[np.float32], dt: float) -> NDArray[np.void]:
-    """Return events as a stream sorted by time.
+def event_stream(frames: NDArray[np.float32], dt: float) -> Events:
+    """Return events as an event array sorted by time.
 
     Args:
         frames: ``[T, 2, H, W]`` of 0 and 1, OFF and ON.
         dt: ms; a whole number of µs.
 
     Returns:
-        Structured array with x, y, t (µs, start of the step) and p.
+        Event array with x, y, t (µs, start of the step) and p.
+
+    Raises:
+        TimeGridError: dt is no whole number of µs.
     """
+    step = round(dt * 1000.0)
+    if step < 1 or abs(step - dt * 1000.0) > 1e-6:
+        raise TimeGridError(f"event_stream(dt={dt!r}): must be a whole number of microseconds, from 0.001 ms.")
     t, p, y, x = np.nonzero(frames)
-    events = np.empty(t.size, _EVENT)
-    events["x"], events["y"], events["t"], events["p"] = x, y, np.rint(t * (dt * 1000.0)), p
-    return events
+    return make_events(x, y, t * step, p)
