@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +25,10 @@ from spikeframe.kernels.grid import Ints, Longs, State, provider
 from spikeframe.kernels.numba.delivery import owed
 from spikeframe.kernels.numba.sources import poisson_trains
 
-#: Steps between two looks at the clock, the keyboard and the states.
+#: Steps of the first stretch of a run. Between stretches come looks at the keyboard and at the states; later ones are
+#: made longer or shorter so that each takes between `_LEAST` and `_MOST` seconds.
 CHUNK = 1000
+_LEAST, _MOST = 0.1, 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,17 +119,17 @@ class Circuit:
         recording = Recording(self.network, self.laid, self.dt, first, self.bins, file)
         before = self._in_flight()
         with tqdm(total=round(steps * self.dt), unit="ms", delay=2.0, disable=not progress, leave=False) as bar:
+            chunk = CHUNK
             while (left := first + steps - self.state.step) > 0:
-                bar.update(round(self._advance(min(left, CHUNK), recording) * self.dt))
+                started = time.perf_counter()
+                bar.update(round(self._advance(min(left, chunk), recording) * self.dt))
+                chunk = _paced(chunk, time.perf_counter() - started)
         return self._result(steps, recording, before, None if file is None else file.path)
 
     def _advance(self, steps: int, recording: Recording) -> int:
         """Run and record one stretch, or go back to where it began; if a state blew up, find where."""
         plan, state = self.laid.plan, self.state
-        saved = State(
-            state.step, [{n: v.copy() for n, v in values.items()} for values in state.values],
-            list(state.start), list(state.ids),
-        )  # fmt: skip
+        saved = _copied(state)
         try:
             chunk = self._provider.run(plan, state, steps, self._given(steps), self.threads)
             if self._bad() is None:
@@ -136,13 +139,24 @@ class Circuit:
             self.state = saved
             raise
         self.state = saved
-        while (bad := self._bad()) is None:
-            self._provider.run(plan, self.state, 1, self._given(1), self.threads)
-        name, variable, neuron, value = bad
+        name, variable, neuron, value = self._first_bad(steps)
         raise NonFiniteError(
             f"{name}: state {variable!r} of neuron {neuron} became {value} in step {self.state.step} "
             f"({self.time:g} ms). Use a smaller dt, or look at its input and parameters."
         )
+
+    def _first_bad(self, steps: int) -> tuple[str, str, int, float]:
+        """Go on to the first step after which a state is not finite, as one is `steps` on; stretches are halved."""
+        while True:
+            before, half = _copied(self.state), max(1, steps // 2)
+            done = self._provider.run(self.laid.plan, self.state, half, self._given(half), self.threads).steps
+            bad = self._bad()
+            if bad is not None and done == 1:
+                return bad
+            if bad is None:
+                steps -= done
+            else:
+                self.state, steps = before, done
 
     def _bad(self) -> tuple[str, str, int, float] | None:
         """Return population, variable, neuron and value of the first state that is not finite."""
@@ -279,6 +293,19 @@ class Circuit:
         if variable not in self.state.values[g]:
             raise unknown_name(f"state variable of {population!r}", variable, self.state.values[g])
         return self.state.values[g][variable][lo:hi].copy()
+
+
+def _copied(state: State) -> State:
+    """Return a state that a run does not change."""
+    values = [{name: value.copy() for name, value in group.items()} for group in state.values]
+    return State(state.step, values, list(state.start), list(state.ids))
+
+
+def _paced(chunk: int, seconds: float) -> int:
+    """Return the steps of the next stretch after one of `chunk` steps, or less, took so long."""
+    if seconds < _LEAST:
+        return 2 * chunk
+    return max(1, chunk // 2) if seconds > _MOST else chunk
 
 
 def checked(dt: Any, threads: Any, dtype: Any) -> tuple[float, str]:

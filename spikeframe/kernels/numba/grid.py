@@ -308,8 +308,9 @@ class _Run:
         k0, k1 = np.uint32(plan.seed & 0xFFFFFFFF), np.uint32(plan.seed >> 32)
         common = [plan.interval, self.horizon, counter, full, plan.cuts, plan.offsets, plan.bases, self.acc]
         common += [self.delivered, self.arrivals, k0, k1, *self.arguments.values]
-        with source.compiling("the simulation"):
-            function(0, 1, self.state.step, 0, *common)
+        if not function.signatures:
+            with source.compiling("the simulation"):
+                function(0, 1, self.state.step, 0, *common)
         if self.threads == 1:
             return int(function(0, 1, self.state.step, steps, *common))
         with ThreadPoolExecutor(self.threads) as pool:
