@@ -21,7 +21,7 @@ from spikeframe.core.sonata import SpikeWriter
 from spikeframe.core.spikes import Spikes
 from spikeframe.core.stimulation import PoissonSource, SpikeSource
 from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, unknown_name
-from spikeframe.kernels.grid import Ints, Longs, State, provider
+from spikeframe.kernels.grid import BLOCK, Ints, Longs, State, provider
 from spikeframe.kernels.numba.delivery import owed
 from spikeframe.kernels.numba.sources import poisson_trains
 
@@ -258,7 +258,9 @@ class Circuit:
             if (d.group, d.lo) == self._span(p)[:2] and d.hi == self._span(p)[2]
         )
         each = group.program.operations() if group.program else dict.fromkeys(("ac", "mac", "exp", "cmp"), 0)
-        updates = steps * p.size if group.program else 0
+        dense = steps * p.size if group.program else 0
+        g, lo, hi = self._span(p)
+        updates = int(np.repeat(recording.updates[g], BLOCK)[lo:hi].sum())
         every = sum(int(f.sum()) for f in fans.values())
         states = len(group.states)
         return Counts(
@@ -272,9 +274,9 @@ class Circuit:
             mem_rd_w=events, mem_rd_s=events + arrivals + updates * (states + 1),
             mem_wr_s=events + arrivals + updates * (states + 1),
             route=received,
-            syn_ac_dense=steps * every, neu_upd_dense=updates, mem_rd_w_dense=steps * every,
-            mem_rd_s_dense=steps * every + updates * (states + 1),
-            mem_wr_s_dense=steps * every + updates * (states + 1),
+            syn_ac_dense=steps * every, neu_upd_dense=dense, mem_rd_w_dense=steps * every,
+            mem_rd_s_dense=steps * every + dense * (states + 1),
+            mem_wr_s_dense=steps * every + dense * (states + 1),
         )  # fmt: skip
 
     def read(self, population: str, variable: str) -> NDArray[Any]:

@@ -122,7 +122,7 @@ def _grouped(network: Network, dt: float) -> tuple[list[list[Population]], list[
     keys: list[Any] = []
     for p in network.populations.values():
         neuron = _on_grid(p.neuron, dt, p.name in injected) if isinstance(p.neuron, Neuron) else None
-        key = None if neuron is None else (neuron.program(), tuple(neuron.receptors))
+        key = None if neuron is None else (neuron.program(), neuron.waiting_program(), tuple(neuron.receptors))
         if key is None or key not in keys:
             keys.append(key)
             members.append([])
@@ -165,7 +165,8 @@ def _group(
     randoms = tuple(getattr(first, "randoms", ()))
     receptors = tuple(n for n in first.receptors if n != current)
     at = stream("population", members[0].index)
-    return Group(name, size, first.program(), coefficients, receptors, (), current, randoms, at)
+    waits = first.waiting_program()
+    return Group(name, size, first.program(), coefficients, receptors, (), current, randoms, at, None, waits)
 
 
 def _with_units(group: Group, units: list[float]) -> Group:

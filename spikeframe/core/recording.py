@@ -14,7 +14,7 @@ from spikeframe.core.network import Network, Population, Recorder
 from spikeframe.core.sonata import SpikeWriter
 from spikeframe.core.spikes import Spikes
 from spikeframe.errors import TimeGridError
-from spikeframe.kernels.grid import Chunk, Longs
+from spikeframe.kernels.grid import Chunk, Longs, dense_updates
 
 #: Steps and neurons of some spikes.
 Fired = tuple[Longs, Longs]
@@ -116,6 +116,7 @@ class Recording:
         fired: per population, ``[size]`` how often each neuron has fired.
         delivered: synaptic events delivered.
         arrivals: Poisson arrivals per drive of the plan.
+        updates: per group of the plan, the steps that each block of neurons was updated for.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class Recording:
         self._samples: list[list[NDArray[Any]]] = [[] for _ in self._sampled]
         self.fired = {p.name: np.zeros(p.size, np.int64) for p in network.populations.values()}
         self.delivered, self.arrivals = 0, np.zeros(len(laid.plan.poisson), np.int64)
+        self.updates = [dense_updates(group, 0) for group in laid.plan.groups]
 
     def add(self, chunk: Chunk) -> None:
         """Take in the next stretch.
@@ -153,6 +155,8 @@ class Recording:
             rows.append(new)
         self.delivered += int(chunk.delivered.sum())
         self.arrivals += chunk.arrivals
+        for total, new in zip(self.updates, chunk.updates, strict=True):
+            total += new
         self._at += chunk.steps
 
     def _of(self, p: Population, chunk: Chunk) -> Fired:

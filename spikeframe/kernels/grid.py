@@ -20,6 +20,9 @@ from spikeframe.errors import BackendError, unknown_name
 from spikeframe.kernels.steps import Array
 from spikeframe.kernels.trace import Program
 
+#: Neurons that are skipped or updated together.
+BLOCK = 64
+
 Longs = NDArray[np.int64]
 Ints = NDArray[np.int32]
 
@@ -39,6 +42,8 @@ class Group:
         randoms: inputs that are uniform random numbers.
         stream: first of the random streams of `randoms`.
         bias: ``[size]`` added to the first receptor at every step, or None.
+        waits: the traced condition under which no spike can come before the next input, over the leaves of `program`;
+            None: none is known.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Group:
     randoms: tuple[str, ...] = ()
     stream: int = 0
     bias: Array | None = None
+    waits: Program | None = None
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -239,6 +245,7 @@ class Chunk:
         samples: per `Sample`, ``[n, ids]``.
         delivered: synaptic events delivered, per bundle.
         arrivals: Poisson arrivals, per drive.
+        updates: per group, the steps that each block of `BLOCK` neurons was updated for.
     """
 
     steps: int
@@ -247,6 +254,22 @@ class Chunk:
     samples: list[Array]
     delivered: Longs
     arrivals: Longs
+    updates: list[Longs]
+
+
+def blocks(neurons: int) -> int:
+    """Return the number of blocks that some neurons fill."""
+    return -(-neurons // BLOCK)
+
+
+def dense_updates(group: Group, steps: int) -> Longs:
+    """Return the updates of a group's blocks if none is skipped.
+
+    Args:
+        group: its neurons.
+        steps: steps done.
+    """
+    return np.full(blocks(group.size), steps if group.program is not None else 0, np.int64)
 
 
 class GridProvider(Protocol):

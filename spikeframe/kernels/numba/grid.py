@@ -15,8 +15,19 @@ import numpy as np
 
 from spikeframe.kernels import source
 from spikeframe.kernels.emit import identifier
-from spikeframe.kernels.grid import Bundle, Chunk, Group, Ints, Longs, Plan, State, kept_spikes
-from spikeframe.kernels.numba import population
+from spikeframe.kernels.grid import (
+    BLOCK,
+    Bundle,
+    Chunk,
+    Group,
+    Ints,
+    Longs,
+    Plan,
+    State,
+    dense_updates,
+    kept_spikes,
+)
+from spikeframe.kernels.numba import lazy, population
 from spikeframe.kernels.numba.poisson import poisson_table
 from spikeframe.kernels.numba.steps import per_neuron_names
 from spikeframe.kernels.trace import Program
@@ -47,12 +58,14 @@ def drive(thread, threads, first, steps, interval, horizon, counter, full, cuts,
     while done < steps:
         stop = min(steps, done + interval)
         {room}
+        {publish}
         if threads > 1:
             meet(counter, threads, meeting)
         if full[meeting & 1]:
             break
         meeting += 1
         {enter}
+        {jump}
         for t in range(done, stop):
             h = horizon + t
             step = first + t
@@ -61,8 +74,13 @@ def drive(thread, threads, first, steps, interval, horizon, counter, full, cuts,
                 {body}
             {after}
         done = stop
+    {finish}
     return done
 '''
+
+#: Places of the driver that statements are written to, with their indentation; `settled` ends `body`.
+_LEVELS = {"imports": 0, "prologue": 1, "room": 2, "publish": 2, "enter": 2, "jump": 2, "body": 4, "settled": 4,
+           "after": 3, "finish": 1}  # fmt: skip
 
 
 def _indented(lines: list[str], levels: int) -> str:
@@ -133,23 +151,40 @@ class _Run:
     """One stretch of a run: its buffers, the driver's source and arguments."""
 
     def __init__(
-        self, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None], threads: int
-    ) -> None:
-        self.plan, self.state, self.threads = plan, state, threads
+        self, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None], threads: int,
+        skipped: dict[int, lazy.Blocks],
+    ) -> None:  # fmt: skip
+        self.plan, self.state, self.threads, self.skipped = plan, state, threads, skipped
         self.horizon = plan.horizon
         self.arguments = _Arguments([], [])
         self.acc = np.zeros(int(plan.offsets[-1]), np.int32 if plan.dtype == np.float32 else np.int64)
         self.delivered = np.zeros((threads, len(plan.bundles)), np.int64)
         self.arrivals = np.zeros((threads, len(plan.poisson)), np.int64)
-        self.text: dict[str, list[str]] = {k: [] for k in ("imports", "prologue", "room", "enter", "body", "after")}
+        self.text: dict[str, list[str]] = {name: [] for name in _LEVELS}
+        self.own: dict[int, list[str]] = {}
         self.start: list[Longs] = []
         self.ids: list[Ints] = []
         for g, group in enumerate(plan.groups):
             self._buffers(g, group, steps, given[g])
+        if skipped:
+            self._skipping([spikes is not None for spikes in given])
         self._deliveries()
         self._stimuli(steps)
         self._groups()
         self.samples = [self._sample(i, steps) for i in range(len(plan.samples))]
+
+    def _skipping(self, given: list[bool]) -> None:
+        """Arguments and statements that lazy groups share."""
+        self.shared = lazy.shared_arguments(self.plan, self.threads)
+        for name, value in self.shared.items():
+            self.arguments.add(name, value)
+        for g, blocks in self.skipped.items():
+            for name in ("valid", "awake", "driven", "updates"):
+                self.arguments.add(f"g{g}_{name}", getattr(blocks, name))
+        self.text["imports"].append("from spikeframe.kernels.numba.lazy import mark_rows, mark_segments, next_arrival")
+        self.text["publish"].append("quiet[meeting & 1, thread] = awakes[:, p_lo:p_hi].sum() == 0")
+        self.text["jump"] += lazy.jump_text(self.plan, given, self.skipped)
+        self.text["settled"] += ["if reached[p]:", "    touched[p, :] = 0", "    reached[p] = 0"]
 
     def _buffers(self, g: int, group: Group, steps: int, given: tuple[Longs, Ints] | None) -> None:
         """Lay the kept spikes of a group in front of those to come."""
@@ -192,16 +227,18 @@ class _Run:
                 kind = "shared" if bundle.shared else "single"
                 row = f"h - {bundle.delay}" if bundle.delay else "h"
                 spikes = f"{s}ids, {s}start, {row}"
-                call = f"delivered[thread, {b}] += {kind}({spikes}, b{b}_start[p], b{b}_target, {weight}, a)"
+                calls = [f"delivered[thread, {b}] += {kind}({spikes}, b{b}_start[p], b{b}_target, {weight}, a)"]
+                if self.skipped:
+                    calls += [f"if mark_rows({spikes}, b{b}_start[p], b{b}_target, touched[p]):", "    reached[p] = 1"]
                 if bundle.delay:
-                    self.text["body"].append(call)
+                    self.text["body"] += calls
                 else:
                     fresh = (
                         [f"{s}start[thread, h + 1] = n{bundle.source}"]
                         if self.plan.groups[bundle.source].program
                         else []
                     )
-                    self.late.setdefault(bundle.source, []).extend([*fresh, call])
+                    self.late.setdefault(bundle.source, []).extend([*fresh, *calls])
                 continue
             self._segments(b, bundle)
 
@@ -223,6 +260,11 @@ class _Run:
             f"b{b}_delay, b{b}_size, {cursors})",
             f"entered{b} = horizon + done",
         ]
+        if self.skipped:
+            self.text["body"] += [
+                f"if mark_segments(h, b{b}_size, b{b}_target, {cursors}, touched[p]):",
+                "    reached[p] = 1",
+            ]
         self.text["body"].append(
             f"delivered[thread, {b}] += arrive(h, {s}ids, b{b}_segments[p], b{b}_delay, b{b}_size, b{b}_target, "
             f"b{b}_weight, {not bundle.shared}, {cursors}, a)"
@@ -278,8 +320,22 @@ class _Run:
                         f"uniform({name}, cuts[{g}, p], cuts[{g}, p + 1], step, {group.stream + k}, k0, k1)"
                     )
                 leaves = _values(group, self.state.values[g], self.current.get(g), randoms, dtype)
-                self.text["body"] += _update_call(group, g, self.arguments, leaves)
+                if g in self.skipped:
+                    self._lazy_group(g, group, leaves)
+                else:
+                    self.text["body"] += _update_call(group, g, self.arguments, leaves)
             self.text["body"] += self.late.get(g, [])
+
+    def _lazy_group(self, g: int, group: Group, leaves: dict[str, Any]) -> None:
+        """Arguments and statements of a group that is updated lazily."""
+        per_neuron = per_neuron_names(_program(group), group.coefficients)
+        names = population.parameters(_program(group), group.receptors, per_neuron, False)
+        taken = {name: self.arguments.add(f"g{g}_{name}", leaves[name]) for name in names if name[:2] != "q_"}
+        module = lazy.module(group, self.plan.dtype).__name__
+        self.text["imports"].append(f"from {module} import rouse as rouse{g}, settle as settle{g}, tick as tick{g}")
+        self.own[g] = [taken[name] for name in lazy.own_parameters(_program(group), per_neuron)]
+        for place, lines in lazy.group_text(group, g, self.own[g], list(taken.values())).items():
+            self.text[place] += lines
 
     def _sample(self, i: int, steps: int) -> Any:
         """Statements that write down one state variable; returns the rows they fill."""
@@ -290,16 +346,18 @@ class _Run:
         out = self.arguments.add(f"s{i}_rows", rows)
         g = sample.group
         row = f"{out}[(step + 1) // {sample.every} - first // {sample.every} - 1]"
-        self.text["after"] += [
-            f"if (step + 1) % {sample.every} == 0:",
-            f"    sample({values}, {ids}, cuts[{g}, p_lo], cuts[{g}, p_hi], {row})",
-        ]
+        self.text["after"].append(f"if (step + 1) % {sample.every} == 0:")
+        if g in self.skipped:
+            watched = self.arguments.add(f"s{i}_blocks", np.unique(sample.ids // BLOCK))
+            settle = lazy.settle_text(g, self.plan.groups[g].size, watched, self.own[g])
+            self.text["after"] += [f"    {line}" for line in settle]
+        self.text["after"].append(f"    sample({values}, {ids}, cuts[{g}, p_lo], cuts[{g}, p_hi], {row})")
         return rows
 
     def drive(self, steps: int) -> int:
         """Run on all threads; returns the steps done."""
-        levels = {"imports": 0, "prologue": 1, "room": 2, "enter": 2, "body": 4, "after": 3}
-        text = {name: _indented(lines, levels[name]) for name, lines in self.text.items()}
+        self.text["body"] += self.text.pop("settled")
+        text = {name: _indented(lines, _LEVELS[name]) for name, lines in self.text.items()}
         text["imports"] = "" if text["imports"] == "pass" else text["imports"] + "\n"
         text["parameters"] = ", ".join(self.arguments.names)
         function = source.load(_DRIVER.format(**text), "grid").drive
@@ -345,11 +403,19 @@ def _samples(first: int, steps: int, every: int) -> int:
 
 
 class NumbaGrid:
-    """Compiled grid runs (see `spikeframe.kernels.grid.GridProvider`)."""
+    """Compiled grid runs (see `spikeframe.kernels.grid.GridProvider`).
+
+    Args:
+        skipping: leave neurons alone that nothing reaches (`spikeframe.kernels.numba.lazy`); changes no result.
+    """
+
+    def __init__(self, skipping: bool = True) -> None:
+        self._skipping = lazy.Skipping(skipping)
 
     def run(self, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None], threads: int) -> Chunk:
         """Run up to `steps` steps."""
-        run = _Run(plan, state, steps, given, min(threads, plan.parts))
+        skipped = self._skipping.choose(plan, state, steps)
+        run = _Run(plan, state, steps, given, min(threads, plan.parts), skipped)
         done = run.drive(steps)
         starts, ids = [], []
         for g in range(len(plan.groups)):
@@ -361,4 +427,9 @@ class NumbaGrid:
         for sample, rows in zip(plan.samples, run.samples, strict=True):
             samples.append(rows[: _samples(state.step, done, sample.every)])
         state.step += done
-        return Chunk(done, starts, ids, samples, run.delivered.sum(axis=0), run.arrivals.sum(axis=0))
+        updates = [
+            skipped[g].updates if g in skipped else dense_updates(group, done) for g, group in enumerate(plan.groups)
+        ]
+        if skipped:
+            self._skipping.note(state, done, skipped, run.shared["ticks"].sum(axis=1))
+        return Chunk(done, starts, ids, samples, run.delivered.sum(axis=0), run.arrivals.sum(axis=0), updates)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from spikeframe.kernels.grid import Bundle, Chunk, Ints, Longs, Plan, State, kept_spikes
+from spikeframe.kernels.grid import Bundle, Chunk, Ints, Longs, Plan, State, dense_updates, kept_spikes
 from spikeframe.kernels.reference import philox
 from spikeframe.kernels.reference.poisson import poisson_counts
 from spikeframe.kernels.reference.steps import interpret
@@ -65,7 +65,8 @@ class ReferenceGrid:
             for found, sample in zip(samples, plan.samples, strict=True)
         ]
         state.step += steps
-        return Chunk(steps, starts, all_ids, rows, delivered, arrivals)
+        updates = [dense_updates(group, steps) for group in plan.groups]
+        return Chunk(steps, starts, all_ids, rows, delivered, arrivals, updates)
 
     def _deliver(self, plan: Plan, state: State, bundle: Bundle, new: list[list[int]], t: int, acc: Longs) -> int:
         """Add what arrives in step `t` of this stretch; return the number of synaptic events."""

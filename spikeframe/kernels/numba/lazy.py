@@ -1,0 +1,428 @@
+"""Update skipping: blocks of neurons that nothing reaches and in which nobody can spike are left alone.
+
+A block is in one of three conditions, looked at whenever it has been updated:
+
+=======  =====================================================================  =======================================
+awake    a spike could come without input, or something drives it               updated at every step
+waiting  the model's `waits` says that no spike can come before the next input  caught up when it is reached, looked at,
+                                                                                or at the end of a stretch
+at rest  a step without input returned the very same bits, and no spike         nothing at all, until it is reached
+=======  =====================================================================  =======================================
+
+Catching up is the same update with zero input, so no bit depends on what was skipped. While everything waits and no
+spike is under way, the driver jumps to the next step in which something can happen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from spikeframe.kernels import source
+from spikeframe.kernels.emit import NUMBA, identifier, result, statements
+from spikeframe.kernels.grid import BLOCK, Group, Longs, Plan, State, blocks
+from spikeframe.kernels.numba import population
+from spikeframe.kernels.numba.steps import header, loads, per_neuron_names
+from spikeframe.kernels.trace import FLOAT, Program
+
+#: ``valid`` of a block at rest: it is up to date at every step.
+REST = 1 << 62
+#: A group is updated densely for a while once more than this fraction of its blocks had to be updated one by one.
+_BUSY = 0.5
+#: Stretches after which a busy group is looked at again, at the most; doubled each time, from 1.
+_PATIENCE = 64
+
+_MODULE = '''
+from {home} import update
+from spikeframe.kernels.numba.delivery import collect
+from spikeframe.kernels.numba.lazy import REST, touched_slots
+
+B = np.int{bits}
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def silent(lo, hi, steps, {own}):
+    """Up to `steps` steps without input, in which nobody spikes; returns the steps done and whether it is at rest."""
+    {slices}
+    for k in range(steps):
+        changed = B(0)
+        for j in range(hi - lo):
+            {silent_body}
+            {store}
+        if changed == 0:
+            return k + 1, True
+    return steps, False
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def resting(lo, hi, {own}):
+    """Whether a step without input would change no bit and bring no spike."""
+    changed = B(0)
+    {slices}
+    for j in range(hi - lo):
+        {resting_body}
+    return changed == 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def waiting(lo, hi, {own}):
+    """Whether nobody can spike without further input."""
+    awake = I(0)
+    {slices}
+    for j in range(hi - lo):
+        {waits_body}
+        awake |= I(0) if {waits} else I(1)
+    return awake == 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def rouse(first, last, size, valid, awake, driven, {own}):
+    """Say which of the blocks first..last must be updated; returns their number."""
+    many = 0
+    for b in range(first, last):
+        lo, hi = b * {block}, min(size, (b + 1) * {block})
+        awake[b] = driven[b] or (valid[b] != REST and not waiting(lo, hi, {own}))
+        many += awake[b]
+    return many
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def settle(first, last, size, t, valid, updates, {own}):
+    """Catch up the blocks first..last to the start of step t."""
+    for b in range(first, last):
+        if valid[b] < t:
+            done, still = silent(b * {block}, min(size, (b + 1) * {block}), t - valid[b], {own})
+            updates[b] += done
+            valid[b] = REST if still else t
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def tick(t, first, last, size, cut, base, width, a, touched, valid, awake, driven, updates, ticks, flags, words, mine,
+         n, {parameters}):
+    """Advance those of the blocks first..last that need it to the end of step t.
+
+    The part's neurons begin at `cut`, their slots in `a` at `base`. Returns the group's spikes so far and the number
+    of blocks that are awake.
+    """
+    many = 0
+    for b in range(first, last):
+        lo, hi = b * {block}, min(size, (b + 1) * {block})
+        at = base + lo - cut
+        reached = False
+        for r in range({receptors}):
+            reached |= touched_slots(touched, at + r * width, at + r * width + hi - lo)
+        if not reached and not awake[b]:
+            continue
+        if valid[b] < t:
+            updates[b] += silent(lo, hi, t - valid[b], {own})[0]
+        hit = update(lo, hi, flags, {call})
+        if hit:
+            n = collect(lo, hi, flags, words, mine, n)
+        updates[b] += 1
+        ticks[0] += 1
+        valid[b] = t + 1
+        awake[b] = driven[b] or not waiting(lo, hi, {own})
+        # The look costs an update: an awake block gets it now and then only.
+        if awake[b] and not (driven[b] or reached or hit) and t & 15 == 15:
+            updates[b] += 1
+            if resting(lo, hi, {own}):
+                awake[b] = 0
+                valid[b] = REST
+        many += awake[b]
+    return n, many
+'''
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def touched_slots(touched, lo, hi):  # type: ignore[no-untyped-def]
+    """Whether a spike reached the accumulator slots lo..hi, or a neighbour of theirs."""
+    found = touched[lo >> 6]
+    if hi > lo:
+        found |= touched[(hi - 1) >> 6]
+    return found != 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def mark_rows(ids, start, h, rows, target, touched):  # type: ignore[no-untyped-def]
+    """Mark what `shared` or `single` reach with the spikes of row `h`; returns whether they reach anything."""
+    found = False
+    for thread in range(start.shape[0]):
+        for e in range(start[thread, h], start[thread, h + 1]):
+            lo, hi = rows[ids[thread, e]], rows[ids[thread, e] + 1]
+            found |= hi > lo
+            for i in range(lo, hi):
+                touched[target[i] >> 6] = 1
+    return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def mark_segments(now, size, target, head, following, at_segment, at_synapse, touched):  # type: ignore[no-untyped-def]
+    """Mark what `arrive` is about to reach in row `now`; returns whether it reaches anything."""
+    cursor = head[now % head.size]
+    found = cursor >= 0
+    while cursor >= 0:
+        lo = at_synapse[cursor]
+        for i in range(lo, lo + size[at_segment[cursor]]):
+            touched[target[i] >> 6] = 1
+        cursor = following[cursor]
+    return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def first_row(start, lo, hi):  # type: ignore[no-untyped-def]
+    """Return the first of the rows lo..hi that holds a spike of any thread, or hi."""
+    for thread in range(start.shape[0]):
+        if start[thread, hi] > start[thread, lo]:
+            hi = np.searchsorted(start[thread, lo : hi + 1], start[thread, lo], side="right") + lo - 1
+    return hi
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def next_arrival(start, now, known, shortest, longest):  # type: ignore[no-untyped-def]
+    """Return a row, at least `now`, before which no spike arrives; spikes are known of the rows before `known`."""
+    row = first_row(start, now - longest, known)
+    return max(now, row + shortest) if row < known else REST
+
+
+def own_parameters(program: Program, per_neuron: frozenset[str]) -> list[str]:
+    """Return the parameters that a step without input needs: states, then coefficients.
+
+    Args:
+        program: the traced step.
+        per_neuron: coefficients with one value per neuron.
+    """
+    names = [f"r_{identifier(s)}" for s in program.names("state")]
+    return names + [f"r_{identifier(c)}" if c in per_neuron else identifier(c) for c in program.names("coefficient")]
+
+
+@lru_cache(maxsize=256)
+def _text(
+    program: Program, waits: Program, receptors: tuple[str, ...], per_neuron: frozenset[str], home: str, bits: int
+) -> str:
+    """Source of the functions of one group; `home` is the module with its `update`."""
+    taken = population.parameters(program, receptors, per_neuron, False)
+    kinds = ("state", "coefficient")
+    states = program.names("state")
+    own = own_parameters(program, per_neuron)
+    queues = [f"q_{identifier(r)}" for r in receptors]
+    step = [*(f"{identifier(x)} = ZERO" for x in program.names("input")), *loads(program, kinds, per_neuron)]
+    step += statements(program, NUMBA)
+    # Bits are compared, not values: -0 is not 0, and NaN stays itself.
+    view = {leaf.name: "F({}).view(B)" if leaf.dtype == FLOAT else "{}" for leaf in program.leaves}
+    same = [f"changed |= B({view[s].format(result(program, s))} ^ {view[s].format(identifier(s))})" for s in states]
+    same.append(f"changed |= B({result(program, 'out')} != ZERO)")
+    return _MODULE.format(
+        home=home,
+        bits=bits,
+        own=", ".join(own),
+        parameters=", ".join(n for n in taken if n[:2] != "q_"),
+        call=", ".join(f"a[at + {queues.index(n)} * width:]" if n[:2] == "q_" else n for n in taken),
+        receptors=len(receptors),
+        block=BLOCK,
+        slices="\n    ".join(f"{n} = {n}[lo:hi]" for n in own if n[:2] == "r_"),
+        silent_body="\n            ".join([*step, *same]),
+        store="\n            ".join(f"r_{identifier(s)}[j] = {result(program, s)}" for s in states),
+        resting_body="\n        ".join([*step, *same]),
+        waits_body="\n        ".join([*loads(waits, kinds, per_neuron), *statements(waits, NUMBA)]),
+        waits=result(waits, "waits"),
+    )
+
+
+def module(group: Group, dtype: np.dtype[Any]) -> Any:
+    """Return the generated module with the lazy functions of one group, its plain `update` among them.
+
+    Args:
+        group: one that `can_wait`.
+        dtype: float type.
+    """
+    if group.program is None or group.waits is None:
+        raise TypeError(f"{group.name} cannot wait.")
+    home = population.module(group.program, group.receptors, group.coefficients, False, dtype).__name__
+    per_neuron = per_neuron_names(group.program, group.coefficients)
+    text = _text(group.program, group.waits, group.receptors, per_neuron, home, dtype.itemsize * 8)
+    return source.load(header("Lazy update of a group", dtype) + text, "lazy")
+
+
+def can_wait(group: Group) -> bool:
+    """Whether blocks of a group may ever be left alone: its model has `waits`, and nothing acts at every step."""
+    spikes = group.program is not None and group.program.spikes
+    return spikes and group.waits is not None and group.bias is None and not group.randoms
+
+
+@dataclass(eq=False)
+class Blocks:
+    """The blocks of one group during a stretch, ``[blocks]`` each.
+
+    Attributes:
+        valid: step of the stretch up to which each is updated, or `REST`.
+        awake: whether it must be updated at every step.
+        driven: whether a stimulus acts on it in this stretch.
+        updates: steps that it was updated for.
+    """
+
+    valid: Longs
+    awake: NDArray[np.uint8]
+    driven: NDArray[np.uint8]
+    updates: Longs
+
+
+class Skipping:
+    """Decides stretch by stretch which groups are run lazily, and remembers which blocks are at rest.
+
+    A group is run lazily if it `can_wait`, unless stimuli drive most of its blocks, or more than half of its blocks
+    had to be updated one by one: then it is updated densely for 1, 2, 4, ..., 64 stretches before the next look. As
+    what is reached has to be marked at every delivery, at least half of all neurons must be in such groups.
+
+    Args:
+        on: False: never.
+    """
+
+    def __init__(self, on: bool = True) -> None:
+        self._on = on
+        self._pause: dict[int, int] = {}
+        self._left: dict[int, int] = {}
+        self._rest: dict[int, NDArray[np.bool_]] = {}
+        self._seen: tuple[State | None, int] = (None, 0)
+
+    def choose(self, plan: Plan, state: State, steps: int) -> dict[int, Blocks]:
+        """Return the groups that are run lazily in the next stretch.
+
+        Args:
+            plan: the network.
+            state: at its start.
+            steps: of the stretch.
+        """
+        if self._seen[0] is not state or self._seen[1] != state.step:
+            self._rest = {}
+        found = {}
+        for g, group in enumerate(plan.groups):
+            if not (self._on and can_wait(group) and group.size):
+                continue
+            driven = _driven(plan, g, state.step, state.step + steps)
+            if driven.mean() > _BUSY:
+                continue
+            if self._left.get(g, 0):
+                self._left[g] -= 1
+                continue
+            many = driven.size
+            rest = self._rest.get(g, np.zeros(many, bool))
+            valid = np.where(rest, REST, 0)
+            found[g] = Blocks(valid, np.zeros(many, np.uint8), driven, np.zeros(many, np.int64))
+        every = sum(group.size for group in plan.groups if group.program is not None)
+        return found if 2 * sum(plan.groups[g].size for g in found) >= every else {}
+
+    def note(self, state: State, steps: int, found: dict[int, Blocks], ticks: Longs) -> None:
+        """Take in how a stretch went.
+
+        Args:
+            state: at its end.
+            steps: done.
+            found: what `choose` returned.
+            ticks: ``[groups]`` updates of single blocks that were not caught up later.
+        """
+        self._seen = state, state.step
+        self._rest = {g: b.valid == REST for g, b in found.items()}
+        for g, b in found.items():
+            busy = ticks[g] > _BUSY * b.valid.size * steps
+            self._pause[g] = min(_PATIENCE, 2 * self._pause.get(g, 0) or 1) if busy else 0
+            self._left[g] = self._pause[g]
+
+
+def _driven(plan: Plan, g: int, first: int, stop: int) -> NDArray[np.uint8]:
+    """Say on which blocks of a group a stimulus acts in the steps first..stop."""
+    found = np.zeros(blocks(plan.groups[g].size), np.uint8)
+    for drive in [*plan.poisson, *plan.currents]:
+        if drive.group == g and drive.start < stop and first < drive.stop and drive.lo < drive.hi:
+            found[drive.lo // BLOCK : blocks(drive.hi)] = 1
+    return found
+
+
+def span(g: int) -> str:
+    """Source of the first and one past the last block of group `g` in part `p`."""
+    return f"(cuts[{g}, p] + {BLOCK - 1}) // {BLOCK}, (cuts[{g}, p + 1] + {BLOCK - 1}) // {BLOCK}"
+
+
+def shared_arguments(plan: Plan, threads: int) -> dict[str, Any]:
+    """Return what a driver with lazy groups takes further.
+
+    Args:
+        plan: the network.
+        threads: number of threads.
+    """
+    widest = int(np.diff(plan.offsets).max(initial=0))
+    return {
+        "touched": np.zeros((plan.parts, widest // 64 + 1), np.uint8),
+        "reached": np.zeros(plan.parts, np.uint8),
+        "awakes": np.zeros((len(plan.groups), plan.parts), np.int64),
+        "ticks": np.zeros((len(plan.groups), plan.parts), np.int64),
+        "quiet": np.zeros((2, threads), np.uint8),
+    }
+
+
+def group_text(group: Group, g: int, own: list[str], parameters: list[str]) -> dict[str, list[str]]:
+    """Return the statements of a lazy group, by their place in the driver.
+
+    Args:
+        group: one that `can_wait`.
+        g: its index.
+        own: what its functions take: states and coefficients.
+        parameters: what its `tick` takes: everything but the accumulators.
+    """
+    blocks_of = f"{span(g)}, {group.size}"
+    marks = f"g{g}_valid, g{g}_awake, g{g}_driven"
+    spikes = f"g{g}_flags, g{g}_words, mine{g}, n{g}"
+    slots = f"cuts[{g}, p], bases[{g}, p], cuts[{g}, p + 1] - cuts[{g}, p], a, touched[p]"
+    return {
+        "prologue": [
+            "for p in range(p_lo, p_hi):",
+            f"    awakes[{g}, p] = rouse{g}({blocks_of}, {marks}, {', '.join(own)})",
+        ],
+        "body": [
+            f"if reached[p] or awakes[{g}, p]:",
+            f"    n{g}, awakes[{g}, p] = tick{g}(t, {blocks_of}, {slots}, {marks}, g{g}_updates, "
+            f"ticks[{g}, p:p + 1], {spikes}, {', '.join(parameters)})",
+        ],
+        "finish": [
+            "for p in range(p_lo, p_hi):",
+            f"    settle{g}({blocks_of}, done, g{g}_valid, g{g}_updates, {', '.join(own)})",
+        ],
+    }
+
+
+def settle_text(g: int, size: int, watched: str, own: list[str]) -> list[str]:
+    """Statements that catch up the blocks `watched` (an ascending array) of group `g` to the end of step `t`."""
+    first, last = (f"np.searchsorted({watched}, (cuts[{g}, {p}] + {BLOCK - 1}) // {BLOCK})" for p in ("p_lo", "p_hi"))
+    return [
+        f"for b in {watched}[{first}:{last}]:",
+        f"    settle{g}(b, b + 1, {size}, t + 1, g{g}_valid, g{g}_updates, {', '.join(own)})",
+    ]
+
+
+def jump_text(plan: Plan, given: list[bool], lazy: dict[int, Blocks]) -> list[str]:
+    """Statements that go straight to the next step in which something can happen; none if that is every step.
+
+    Args:
+        plan: the network.
+        given: per group, whether its spikes of the whole stretch are known.
+        lazy: the groups that are run lazily.
+    """
+    if any(group.program is not None and g not in lazy for g, group in enumerate(plan.groups)):
+        return []
+    lines = ["if quiet[(meeting + 1) & 1].min():", "    target = steps"]
+    for b in plan.bundles:
+        known = "horizon + steps" if given[b.source] else "horizon + done"
+        lines.append(
+            f"    target = min(target, next_arrival(g{b.source}_start, horizon + done, {known}, {b.delays[0]}, "
+            f"{b.delays[1]}) - horizon)"
+        )
+    for sample in plan.samples:
+        every = sample.every
+        lines.append(f"    target = min(target, ((first + done) // {every} + 1) * {every} - 1 - first)")
+    lines.append("    if target > done:")
+    lines += [f"        g{g}_start[thread, horizon + done + 1:horizon + target + 1] = n{g}" for g in lazy]
+    return [*lines, "        done = target", "        continue"]
