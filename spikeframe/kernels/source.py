@@ -75,8 +75,9 @@ def load(text: str, title: str) -> ModuleType:
         title: a word for the file name, e.g. the neuron's class.
     """
     name = f"{title}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    if (found := sys.modules.get(f"{_PACKAGE}.{name}")) is not None:
-        return found
+    with _LOCK:  # not while another thread is importing it
+        if (found := sys.modules.get(f"{_PACKAGE}.{name}")) is not None:
+            return found
     path = _folder() / f"{name}.py"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
