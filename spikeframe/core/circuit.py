@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +24,13 @@ from spikeframe.kernels.grid import BLOCK, Ints, Longs, State, provider
 from spikeframe.kernels.numba.delivery import owed
 from spikeframe.kernels.numba.sources import poisson_trains
 
-#: Steps of the first stretch of a run. Between stretches come looks at the keyboard and at the states; later ones are
-#: made longer or shorter so that each takes between `_LEAST` and `_MOST` seconds.
-CHUNK = 1000
-_LEAST, _MOST = 0.1, 0.4
+#: Neuron updates and synaptic events of a stretch, between which come looks at the keyboard and at the states: some
+#: tenths of a second. Stretches never depend on the clock, as what is updated in them does on where they end.
+WORK = 1e8
+#: Spikes/s that the synaptic events of a stretch are reckoned with.
+_RATE = 5.0
+#: Fewest and most steps of a stretch.
+_LEAST, _MOST = 50, 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,12 +121,16 @@ class Circuit:
         recording = Recording(self.network, self.laid, self.dt, first, self.bins, file)
         before = self._in_flight()
         with tqdm(total=round(steps * self.dt), unit="ms", delay=2.0, disable=not progress, leave=False) as bar:
-            chunk = CHUNK
+            stretch = self._stretch()
             while (left := first + steps - self.state.step) > 0:
-                started = time.perf_counter()
-                bar.update(round(self._advance(min(left, chunk), recording) * self.dt))
-                chunk = _paced(chunk, time.perf_counter() - started)
+                bar.update(round(self._advance(min(left, stretch), recording) * self.dt))
         return self._result(steps, recording, before, None if file is None else file.path)
+
+    def _stretch(self) -> int:
+        """Return the steps of a stretch."""
+        updates = sum(p.size for p in self.network.populations.values())
+        events = sum(int(fans.sum()) for fans in self.laid.fan_out) * _RATE * self.dt * 1e-3
+        return int(min(max(WORK / max(updates + events, 1.0), _LEAST), _MOST))
 
     def _advance(self, steps: int, recording: Recording) -> int:
         """Run and record one stretch, or go back to where it began; if a state blew up, find where."""
@@ -301,13 +307,6 @@ def _copied(state: State) -> State:
     """Return a state that a run does not change."""
     values = [{name: value.copy() for name, value in group.items()} for group in state.values]
     return State(state.step, values, list(state.start), list(state.ids))
-
-
-def _paced(chunk: int, seconds: float) -> int:
-    """Return the steps of the next stretch after one of `chunk` steps, or less, took so long."""
-    if seconds < _LEAST:
-        return 2 * chunk
-    return max(1, chunk // 2) if seconds > _MOST else chunk
 
 
 def checked(dt: Any, threads: Any, dtype: Any) -> tuple[float, str]:

@@ -57,8 +57,7 @@ def trains(*found: dict[str, Any]) -> dict[str, list[tuple[int, int]]]:
 @pytest.fixture
 def short(monkeypatch):
     """Stretches of 70 steps, so that short runs have several."""
-    monkeypatch.setattr(circuits, "CHUNK", 70)
-    monkeypatch.setattr(circuits, "_LEAST", 0.0)
+    monkeypatch.setattr(circuits, "_MOST", 70)
 
 
 @pytest.mark.exact
@@ -184,7 +183,7 @@ import json, os, signal, sys
 from tests.core.test_recording import network
 import spikeframe as sf
 from spikeframe.core import circuit, sonata
-circuit.CHUNK, circuit._LEAST = 70, 0.0
+circuit._MOST = 70
 extend, calls = sonata._extend, []
 def dying(data, values):
     calls.append(1)
