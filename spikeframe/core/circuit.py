@@ -30,7 +30,7 @@ WORK = 1e8
 #: Spikes/s that the synaptic events of a stretch are reckoned with.
 _RATE = 5.0
 #: Fewest and most steps of a stretch.
-_LEAST, _MOST = 50, 100_000
+_LEAST, _MOST = 50, 10_000
 
 
 @dataclass(frozen=True, eq=False)

@@ -225,7 +225,9 @@ def test_a_checkpoint_goes_on_in_the_file_of_a_run_that_went_further(short, tmp_
     assert trains(read_spikes(path)) == trains(expected.spikes)
 
 
-def test_memory_does_not_grow_with_streamed_spikes(tmp_path):
+def test_memory_does_not_grow_with_streamed_spikes(monkeypatch, tmp_path):
+    monkeypatch.setattr(circuits, "_MOST", 1000)
+
     def peak(duration: float, **options: Any) -> int:
         net = sf.Network(seed=1)
         net.record(net.population("p", 200, sf.PoissonSource(500.0)), "spikes")
