@@ -37,7 +37,7 @@ class Group:
         program: the traced step, or None for a group whose spikes are given from outside.
         coefficients: scalar or one value per neuron.
         receptors: inputs of the program that synapses feed, in the order of their slots.
-        units: what an integer of 1 stands for, per receptor.
+        units: what an integer of 1 stands for, per receptor; powers of two.
         current: the input that takes the sum of the injected currents, or None.
         randoms: inputs that are uniform random numbers.
         stream: first of the random streams of `randoms`.

@@ -6,17 +6,25 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from llvmlite.binding import get_host_cpu_features
 
 from spikeframe.kernels import source
-from spikeframe.kernels.emit import NUMBA, identifier, result, statements
+from spikeframe.kernels.emit import identifier, result
+from spikeframe.kernels.numba.lean import lean_statements
 from spikeframe.kernels.numba.steps import header, loads, per_neuron_names
-from spikeframe.kernels.trace import Program
+from spikeframe.kernels.trace import INT, Program
+
+#: Whether a store under a condition vectorises.
+_MASKED = bool(get_host_cpu_features().get("avx2"))
 
 _UPDATE = '''
+from spikeframe.kernels.numba.lean import fma, wide
+
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def update(lo, hi, flags, {parameters}):
     """One step for neurons lo..hi; accumulators come as the part's own slices; returns whether any spiked."""
+    wide()
     hit = I(0)
     {slices}
     for j in range(hi - lo):
@@ -44,6 +52,11 @@ def parameters(program: Program, receptors: tuple[str, ...], per_neuron: frozens
     return names
 
 
+def _changed(place: str, old: str, new: str) -> list[str]:
+    """Statements that store a whole number that seldom changes: lines of cache left clean need not be written back."""
+    return [f"if {old} != {new}:", f"    {place} = {new}"] if _MASKED else [f"{place} = {new}"]
+
+
 @lru_cache(maxsize=256)
 def _text(program: Program, receptors: tuple[str, ...], per_neuron: frozenset[str], biased: bool) -> str:
     names = parameters(program, receptors, per_neuron, biased)
@@ -53,14 +66,19 @@ def _text(program: Program, receptors: tuple[str, ...], per_neuron: frozenset[st
         plain = identifier(name)
         if name in receptors:
             plus = " + r_bias[j]" if biased and i == 0 else ""
-            read += [f"{plain} = F(q_{plain}[j]) * unit_{plain}{plus}", f"q_{plain}[j] = 0"]
+            read += [f"whole_{plain} = F(q_{plain}[j])", f"{plain} = whole_{plain} * unit_{plain}{plus}"]
+            read += _changed(f"q_{plain}[j]", f"q_{plain}[j]", "0")
         else:
             read.append(f"{plain} = r_{plain}[j]")
-    body = [*read, *loads(program, ("state", "coefficient"), per_neuron), *statements(program, NUMBA)]
+    scaled = tuple(r for r in receptors if not biased or r != program.names("input")[0])
+    body = [*read, *loads(program, ("state", "coefficient"), per_neuron), *lean_statements(program, scaled)]
     if program.spikes:
         out = result(program, "out")
         body += [f"flags[j] = np.uint8({out} != ZERO)", f"hit = I(hit | I({out} != ZERO))"]
-    body += [f"r_{identifier(s)}[j] = {result(program, s)}" for s in program.names("state")]
+    for leaf in program.leaves:
+        if leaf.kind == "state":
+            own, new = identifier(leaf.name), result(program, leaf.name)
+            body += _changed(f"r_{own}[j]", own, new) if leaf.dtype == INT else [f"r_{own}[j] = {new}"]
     return _UPDATE.format(
         parameters=", ".join(names),
         # From slices the compiler sees that indices start at 0, and vectorises.
