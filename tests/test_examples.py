@@ -18,6 +18,9 @@ PROMISED = {
     "06_microcircuit.py": "picture: ",
     "07_synfire_chain.py": "picture: ",
     "08_brunel.py": "picture: ",
+    "09_conductances.py": "picture: ",
+    "10_firing_patterns.py": "picture: ",
+    "11_larva_brain.py": "larval connectome",
 }
 
 

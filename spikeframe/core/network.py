@@ -25,6 +25,7 @@ from spikeframe.core.stimulation import (
 )
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError, unknown_name
 from spikeframe.neurons import Neuron
+from spikeframe.neurons.conductances import Conductance
 
 if TYPE_CHECKING:
     from torch import nn
@@ -152,6 +153,8 @@ class Network:
         if not isinstance(neuron, (Neuron, *SOURCES)):
             raise DTypeError(f"population {name!r}: {type(neuron).__name__} is no neuron and no source of spikes.")
         states = neuron.all_states() if isinstance(neuron, Neuron) else {}
+        if isinstance(neuron, Neuron):
+            _check_sizes(name, neuron, int(size))
         for variable, value in initial.items():
             if variable not in states:
                 raise unknown_name(f"state variable of {name!r}", variable, states)
@@ -202,6 +205,7 @@ class Network:
 
         Raises:
             UnknownNameError: no such population or receptor.
+            ParameterError: a negative weight at a conductance.
             TimeGridError: a delay is not above 0.
             NonFiniteError: a weight or delay is NaN or infinite.
         """
@@ -216,6 +220,7 @@ class Network:
                     _per_pair("delay", delay), len(self.projections) + len(made),
                 )  # fmt: skip
                 _check_delay(link)
+                _check_sign(b, link.receptor, link.weight)
                 made.append(link)
         self.projections += made
         return made
@@ -235,10 +240,12 @@ class Network:
 
         Raises:
             DTypeError: no such kind of drive.
+            ParameterError: a negative weight at a conductance.
             UnknownNameError: no such population or receptor.
         """
         for p in self._all(population):
             if isinstance(drive, PoissonInput):
+                _check_sign(p, _receptor(p, receptor), as_distribution(drive.weight, "weight"))
                 self.stimuli.append(Stimulus(p, drive, _receptor(p, receptor), len(self.stimuli)))
             elif isinstance(drive, CURRENTS) and isinstance(p.neuron, Neuron):
                 self.stimuli.append(Stimulus(p, drive, "", len(self.stimuli)))
@@ -314,6 +321,33 @@ def _check_delay(link: Projection) -> None:
     low = float(link.delay.min(initial=1.0)) if isinstance(link.delay, np.ndarray) else link.delay.bounds()[1]
     if not (isfinite(low) and low > 0):
         raise TimeGridError(f"{link.name}: a delay of {low:g} ms; must be above 0 (at least one step).")
+
+
+def _check_sign(population: Population, receptor: str, weight: Any) -> None:
+    """Refuse a negative conductance, as scripts of simulators that tell inhibition by the sign would give."""
+    low = float(weight.min(initial=0.0)) if isinstance(weight, np.ndarray) else weight.bounds()[0]
+    if (
+        low < 0
+        and isinstance(population.neuron, Neuron)
+        and isinstance(population.neuron.receptors[receptor], Conductance)
+    ):
+        raise ParameterError(
+            f"{population.name}: a weight of {low:g} at receptor {receptor!r}, which is a conductance; must be at "
+            "least 0 nS, for a conductance inhibits by its e_rev. (Bound a normal distribution with low=0.)"
+        )
+
+
+def _check_sizes(name: str, neuron: Neuron, size: int) -> None:
+    """Refuse parameters, the receptors' among them, that are neither one value nor one per neuron."""
+    owners = {"": neuron} | {f"receptors[{key!r}].": receptor for key, receptor in neuron.receptors.items()}
+    for prefix, owner in owners.items():
+        for key in owner.PARAMETERS:
+            shape = tuple(owner.value(key).shape)
+            if shape not in ((), (1,), (size,)):
+                raise ShapeError(
+                    f"population {name!r}: {prefix}{key} has shape {shape} for {size} neurons; give a number, or one "
+                    "value per neuron."
+                )
 
 
 def _values(what: str, value: Any, size: int) -> Any:

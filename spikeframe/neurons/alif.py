@@ -9,7 +9,7 @@ parameter   symbol  unit  default  meaning (range)
 tau_m       τ_m     ms    20       membrane time constant (> 0), α = exp(-dt/τ_m)
 tau_a       τ_a     ms    200      adaptation time constant (> 0), ρ = exp(-dt/τ_a)
 beta        β       mV    0.2      threshold increase per spike (>= 0)
-r_m         r_m     MΩ    1        resistance, for receptors with a time course (> 0)
+r_m         r_m     GΩ    1        resistance, for receptors with a time course (> 0)
 v_th        θ       mV    1        resting threshold (> 0); also the reset jump
 ==========  ======  ====  =======  ===========================================================
 
@@ -42,7 +42,7 @@ class ALIF(Neuron):
         "tau_m": Parameter(20.0, "ms", above=0.0, doc="membrane time constant"),
         "tau_a": Parameter(200.0, "ms", above=0.0, doc="adaptation time constant"),
         "beta": Parameter(0.2, "mV", least=0.0, doc="threshold increase per spike"),
-        "r_m": Parameter(1.0, "MOhm", above=0.0, doc="membrane resistance"),
+        "r_m": Parameter(1.0, "GOhm", above=0.0, doc="membrane resistance"),
         "v_th": Parameter(1.0, "mV", above=0.0, doc="resting threshold"),
     }
     STATES: ClassVar[dict[str, State]] = {

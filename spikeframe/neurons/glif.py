@@ -36,6 +36,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from spikeframe.errors import ParameterError
 from spikeframe.kernels.trace import Names, Value, spike, where
 from spikeframe.neurons.parameters import Parameter, State
 from spikeframe.neurons.receptors import charge
@@ -47,6 +48,9 @@ class GLIF(Refractory):
 
     Args:
         options: parameters of the table above and what every `Neuron` takes.
+
+    Raises:
+        ParameterError: the reset rule leaves a membrane at threshold above the threshold.
     """
 
     PARAMETERS: ClassVar[dict[str, Parameter]] = {
@@ -74,6 +78,15 @@ class GLIF(Refractory):
         "th": State(0.0, "mV", doc="adaptation of the threshold"),
         "ref": State(0, "steps", dtype="int", doc="steps left of the refractory period"),
     }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        after = self.v_rest + self.f_v * (self.v_th - self.v_rest) - self.d_v
+        if not bool((after < self.v_th + self.d_th).all()):
+            raise ParameterError(
+                f"{type(self).__name__}: a spike at v_th={self.v_th.tolist()} leaves v at {after.tolist()}, not below "
+                "the threshold after it; choose f_v and d_v so that v_rest + f_v (v_th - v_rest) - d_v < v_th + d_th."
+            )
 
     def membrane(self) -> tuple[Tensor, Tensor]:
         """Return leak rate 1/tau_m and gain r_m/tau_m."""

@@ -11,6 +11,7 @@ b           b        1     0.2      sensitivity of the recovery to v
 c           c        mV    -65      reset value (< v_th)
 d           d        mV    8        recovery added by a spike
 v_th        v_th     mV    30       peak, where a spike is
+t_ref       t_ref    ms    0        refractory period, whole steps; v is held, u goes on (>= 0)
 i_e         I_e      mV/ms 0        constant drive
 ==========  =======  ====  =======  =========================================================
 

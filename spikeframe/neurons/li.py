@@ -6,7 +6,7 @@ r"""Leaky integrator: a membrane without threshold, the usual readout.
 parameter   symbol  unit  default  meaning (range)
 ==========  ======  ====  =======  ===========================================================
 tau_m       τ_m     ms    20       membrane time constant (> 0)
-r_m         r_m     MΩ    1        resistance: unit of input current to unit of v (> 0)
+r_m         r_m     GΩ    1        resistance: mV per pA, or any unit of v per unit of input (> 0)
 ==========  ======  ====  =======  ===========================================================
 
 State: ``v`` and the receptors' currents. Cost of an update: 1 multiply, 1 add. Exact propagator.
@@ -33,7 +33,7 @@ class LI(Neuron):
 
     PARAMETERS: ClassVar[dict[str, Parameter]] = {
         "tau_m": Parameter(20.0, "ms", above=0.0, doc="membrane time constant"),
-        "r_m": Parameter(1.0, "MOhm", above=0.0, doc="membrane resistance"),
+        "r_m": Parameter(1.0, "GOhm", above=0.0, doc="membrane resistance"),
     }
     STATES: ClassVar[dict[str, State]] = {"v": State(0.0, "mV", doc="membrane potential")}
 

@@ -10,7 +10,7 @@ integrates, tests the threshold, resets. While refractory v rests at v_reset and
 parameter   symbol  unit  default  meaning (range)
 ==========  ======  ====  =======  ===========================================================
 tau_m       τ_m     ms    20       membrane time constant (> 0)
-r_m         r_m     MΩ    1        resistance: unit of input current to unit of v (> 0)
+r_m         r_m     GΩ    1        resistance: mV per pA, or any unit of v per unit of input (> 0)
 v_rest      E_L     mV    0        resting potential
 v_th        θ       mV    1        threshold (above v_reset)
 v_reset     V_r     mV    0        reset potential
@@ -113,7 +113,7 @@ class LIF(Refractory):
 
     PARAMETERS: ClassVar[dict[str, Parameter]] = {
         "tau_m": Parameter(20.0, "ms", above=0.0, doc="membrane time constant"),
-        "r_m": Parameter(1.0, "MOhm", above=0.0, doc="membrane resistance"),
+        "r_m": Parameter(1.0, "GOhm", above=0.0, doc="membrane resistance"),
         "v_rest": Parameter(0.0, "mV", doc="resting potential"),
         "v_th": Parameter(1.0, "mV", doc="threshold"),
         "v_reset": Parameter(0.0, "mV", doc="reset potential"),

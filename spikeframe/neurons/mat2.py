@@ -7,7 +7,7 @@ r"""Multi-timescale adaptive threshold neuron (MAT2): a membrane that is never r
 parameter   symbol   unit  default  meaning (range)
 ==========  =======  ====  =======  =========================================================
 tau_m       τ_m      ms    5        membrane time constant (> 0)
-r_m         r_m      MΩ    0.05     resistance (mV per pA times 1000)
+r_m         r_m      GΩ    0.05     resistance, mV per pA (> 0)
 v_rest      v_rest   mV    -70      resting potential
 omega       ω        mV    -51      resting threshold
 tau_1       τ_1      ms    10       short memory (> 0)

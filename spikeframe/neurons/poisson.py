@@ -7,7 +7,7 @@ r"""Poisson neuron: spikes by chance, at a rate that follows a filtered input (l
 parameter   symbol   unit      default  meaning (range)
 ==========  =======  ========  =======  =========================================================
 tau_m       τ_m      ms        20       time constant of the filter (> 0)
-r_m         r_m      MΩ        1        resistance, for receptors with a time course (> 0)
+r_m         r_m      GΩ        1        resistance, for receptors with a time course (> 0)
 rate        λ_0      1/s       0        rate without input
 gain        k        1/s/mV    1        spikes per second and mV
 ==========  =======  ========  =======  =========================================================
@@ -39,7 +39,7 @@ class Poisson(Neuron):
     RANDOM: ClassVar[tuple[str, ...]] = ("chance",)
     PARAMETERS: ClassVar[dict[str, Parameter]] = {
         "tau_m": Parameter(20.0, "ms", above=0.0, doc="time constant of the filter"),
-        "r_m": Parameter(1.0, "MOhm", above=0.0, doc="membrane resistance"),
+        "r_m": Parameter(1.0, "GOhm", above=0.0, doc="membrane resistance"),
         "rate": Parameter(0.0, "1/s", doc="rate without input"),
         "gain": Parameter(1.0, "1/s/mV", doc="spikes per second and mV"),
     }
