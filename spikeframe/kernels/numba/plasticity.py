@@ -101,7 +101,7 @@ ROW_SPIKES = "ids, start, h"
 CURSOR_SPIKES = "h, ids, segments, delay, size, head, following, at_segment, at_synapse"
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy")
 def lifted(step, rate, period):  # type: ignore[no-untyped-def]
     """Return what a stored trace is multiplied by when it is read, and when it is written."""
     phase = np.float64(step % period) * rate
