@@ -255,7 +255,7 @@ class _Run:
         """Statements that deliver plastic synapses and, when all neurons are updated, change them."""
         add, plan, rule, g = self.arguments.add, self.plan, plastic.rule, plastic.group
         found = plasticity.module(rule, plastic.by_source, plan.dtype)
-        self.text["imports"].append(f"from {found.__name__} import deliver as deliver{b}, settle as settle{b}")
+        self.text["imports"].append(f"from {found.__name__} import transmit as transmit{b}, learn as learn{b}")
         shift = np.array([plan.first_neuron(g, plastic.receptor, p) for p in range(plan.parts)], np.int64)
         fixed = {"start": bundle.start, "target": bundle.target, "shift": shift, "rate": np.array(rule.rate),
                  "period": np.array(rule.period, np.int64), "c": typed(plastic, plan.dtype),
@@ -278,7 +278,7 @@ class _Run:
             if self.skipped:
                 self._mark_segments(b, cursors)
         self.text["body"].append(
-            f"delivered[thread, {b}] += deliver{b}({spikes}, b{b}_start[p], b{b}_target, b{b}_shift[p], cuts[{g}, p], "
+            f"delivered[thread, {b}] += transmit{b}({spikes}, b{b}_start[p], b{b}_target, b{b}_shift[p], cuts[{g}, p], "
             f"cuts[{g}, p + 1], {rest}, b{b}_per, a, {', '.join(arrays)})"
         )
         fired = "g0_ids[thread], 0, 0"
@@ -287,7 +287,7 @@ class _Run:
             fired = f"mine{g}, before{g}, n{g}"
         index = [add(f"b{b}_{n}", getattr(plastic, n)) for n in ("incoming_start", "incoming", "incoming_source")]
         self.settling.append(
-            f"settle{b}({spikes}, b{b}_start[p], {fired}, {', '.join(index)}, {rest}, {', '.join(arrays)})"
+            f"learn{b}({spikes}, b{b}_start[p], {fired}, {', '.join(index)}, {rest}, {', '.join(arrays)})"
         )
 
     def _segments(self, b: int, bundle: Bundle) -> None:

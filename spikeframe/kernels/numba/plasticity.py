@@ -1,6 +1,6 @@
 """Plastic synapses of a grid run, compiled from the traced rule (see `spikeframe.kernels.plasticity`).
 
-For every rule a module is generated with `deliver` (a step's arrivals) and `settle` (spikes of the targets, then the
+For every rule a module is generated with `transmit` (a step's arrivals) and `learn` (spikes of the targets, then the
 traces of all who spiked). Both work on one part; a synapse belongs to the part of its target, so no two threads meet.
 """
 
@@ -30,7 +30,7 @@ A = np.{integer}
 {programs}
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def deliver({spikes}, rows, target, shift, lo, hi, step, rate, period, c, per_unit, acc, {arrays}):
+def transmit({spikes}, rows, target, shift, lo, hi, step, rate, period, c, per_unit, acc, {arrays}):
     """Deliver what arrives in this step; returns the number of synaptic events."""
     {renew}
     {lift}
@@ -40,7 +40,7 @@ def deliver({spikes}, rows, target, shift, lo, hi, step, rate, period, c, per_un
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def settle({spikes}, rows, mine, first, last, start_in, incoming, source_in, step, rate, period, c, {arrays}):
+def learn({spikes}, rows, mine, first, last, start_in, incoming, source_in, step, rate, period, c, {arrays}):
     """Change weights at the spikes first..last of the targets `mine`, then the traces of all who spiked."""
     {lift}
     {targets}
@@ -221,7 +221,7 @@ def _text(rule: Traced, by_source: bool, integer: str) -> str:
 
 
 def module(rule: Traced, by_source: bool, dtype: np.dtype[Any]) -> Any:
-    """Return the generated module with `deliver` and `settle` for one rule.
+    """Return the generated module with `transmit` and `learn` for one rule.
 
     Args:
         rule: the traced rule; its numbers are arguments, not part of the text.
