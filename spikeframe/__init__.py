@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Pairs,
         SmallWorld,
     )
+    from spikeframe.core.short_term import TsodyksMarkram
     from spikeframe.core.stimulation import (
         AC,
         DC,
@@ -56,6 +57,7 @@ _NAMES = {
     "SmallWorld": "spikeframe.core.rules",
     "SpikeSource": "spikeframe.core.stimulation",
     "StepCurrent": "spikeframe.core.stimulation",
+    "TsodyksMarkram": "spikeframe.core.short_term",
     "Uniform": "spikeframe.core.distributions",
 }
 
@@ -81,6 +83,7 @@ __all__ = [
     "SmallWorld",
     "SpikeSource",
     "StepCurrent",
+    "TsodyksMarkram",
     "Uniform",
     "core",
     "datasets",

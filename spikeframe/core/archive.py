@@ -1,12 +1,15 @@
 """Checkpoints: a described network and the state of its run in one HDF5 file, without pickles.
 
 The file holds a JSON description (classes of spikeframe by name, numbers, and references to arrays), the arrays, the
-state variables and the spikes that are still under way. Synapses are not stored: they are built again from the seed.
+state variables, the spikes that are still under way, and weights and traces of plastic synapses. Everything else of
+synapses is not stored: they are built again from the seed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import inspect
 import json
 import math
@@ -19,14 +22,17 @@ import h5py
 import numpy as np
 
 import spikeframe.neurons as neurons
-from spikeframe.core import distributions, rules, stimulation
+from spikeframe.core import distributions, rules, stimulation, synapses
 from spikeframe.core.circuit import Circuit
-from spikeframe.core.network import Network, Population
+from spikeframe.core.network import Network, Population, Projection
 from spikeframe.errors import CheckpointError
 from spikeframe.kernels.grid import Longs, State
+from spikeframe.kernels.plasticity import Plasticity
 from spikeframe.neurons.parameters import Parametric
 
-VERSION = 2
+VERSION = 3
+#: Where the rules of plastic synapses are.
+RULES = ("spikeframe.learning_rules.", "spikeframe.core.short_term")
 
 
 def save(circuit: Circuit, path: str | Path) -> None:
@@ -60,6 +66,9 @@ def save(circuit: Circuit, path: str | Path) -> None:
                     file[f"groups/{g}/states/{name}"] = value
                 file[f"groups/{g}/start"] = circuit.state.start[g]
                 file[f"groups/{g}/ids"] = circuit.state.ids[g]
+            for b, held in enumerate(synapses.saved(circuit.laid.plan, circuit.state)):
+                for name, value in held.items():
+                    file[f"bundles/{b}/{name}"] = value
             file.attrs["sha256"] = _digest(file, text)
         temporary.replace(path)
     finally:
@@ -123,7 +132,9 @@ def _state(file: Any, circuit: Circuit, path: str | Path) -> State:
         ids.append(file[f"groups/{g}/ids"][()])
         if start[-1].shape != fresh.start[g].shape:
             raise CheckpointError(f"{path}: its delays do not fit the network; was it described differently?")
-    return State(int(file["step"][()]), values, start, ids)
+    free = [{name: file[f"bundles/{b}/{name}"][()] for name in held} for b, held in enumerate(fresh.plastic)]
+    plastic = synapses.restored(circuit.laid.plan, fresh, free, path)
+    return State(int(file["step"][()]), values, start, ids, plastic)
 
 
 def _open_bins(spikes: Longs, circuit: Circuit, path: str | Path) -> None:
@@ -144,6 +155,8 @@ def _plain(value: Any, arrays: list[Any]) -> Any:
         return float(value) if math.isfinite(value) else {"float": str(float(value))}
     if isinstance(value, Parametric):
         return _parametric(value, arrays)
+    if isinstance(value, Plasticity):
+        return _rule(value, arrays)
     if is_dataclass(value) and type(value).__module__.startswith("spikeframe.core."):
         if isinstance(value, rules.FromMatrix):
             matrix = {n: _plain(getattr(value, n), arrays) for n in ("source", "target", "values", "shape")}
@@ -186,6 +199,37 @@ def _parametric(value: Parametric, arrays: list[Any]) -> dict[str, Any]:
     return found
 
 
+def _rule(rule: Plasticity, arrays: list[Any]) -> dict[str, Any]:
+    """Describe a rule of plastic synapses by its module and class."""
+    home, kind = type(rule).__module__, type(rule).__name__
+    if not (is_dataclass(rule) and home.startswith(RULES)):
+        raise CheckpointError(
+            f"{kind} is a class of your own; a file cannot hold it. Save with rules of spikeframe, or keep the script."
+        )
+    return {"rule": home, "type": kind, "fields": {f.name: _plain(getattr(rule, f.name), arrays) for f in fields(rule)}}
+
+
+def _rule_from(plain: dict[str, Any], arrays: list[Any]) -> Plasticity:
+    """Return what `_rule` described; nothing but modules of rules is imported."""
+    home = str(plain["rule"])
+    kind = None
+    if home.startswith(RULES) and all(part.isidentifier() for part in home.split(".")):
+        with contextlib.suppress(ModuleNotFoundError):
+            kind = getattr(importlib.import_module(home), plain["type"], None)
+    if not (inspect.isclass(kind) and issubclass(kind, Plasticity)):
+        raise CheckpointError(f"the file names {home}.{plain['type']}, which this spikeframe does not know.")
+    made: Plasticity = kind(**{name: _value(v, arrays) for name, v in plain["fields"].items()})
+    return made
+
+
+def _projection(link: Projection, arrays: list[Any]) -> dict[str, Any]:
+    return {
+        "source": link.source.name, "target": link.target.name, "rule": _plain(link.rule, arrays),
+        "receptor": link.receptor, "weight": _plain(link.weight, arrays), "delay": _plain(link.delay, arrays),
+        "synapse": _plain(link.synapse, arrays),
+    }  # fmt: skip
+
+
 def _network(network: Network, arrays: list[Any]) -> dict[str, Any]:
     known: dict[int, int] = {}
     models: list[Any] = []
@@ -201,17 +245,18 @@ def _network(network: Network, arrays: list[Any]) -> dict[str, Any]:
              "initial": {n: _plain(v, arrays) for n, v in p.initial.items()}}
             for p in network.populations.values()
         ],
-        "projections": [
-            {"source": link.source.name, "target": link.target.name, "rule": _plain(link.rule, arrays),
-             "receptor": link.receptor, "weight": _plain(link.weight, arrays), "delay": _plain(link.delay, arrays)}
-            for link in network.projections
-        ],
+        "projections": [_projection(link, arrays) for link in network.projections],
+        "gap_junctions": [_projection(link, arrays) for link in network.gap_junctions],
         "stimuli": [
             {"target": s.target.name, "drive": _plain(s.drive, arrays), "receptor": s.receptor} for s in network.stimuli
         ],
         "recorders": [
             {"population": r.population.name, "variable": r.variable, "every": r.every, "ids": _plain(r.ids, arrays)}
             for r in network.recorders
+        ],
+        "weight_recorders": [
+            {"projection": r.projection.index, "every": r.every, "ids": _plain(r.ids, arrays)}
+            for r in network.weight_recorders
         ],
     }  # fmt: skip
 
@@ -225,6 +270,8 @@ def _value(plain: Any, arrays: list[Any]) -> Any:
     if "array" in plain:
         return arrays[plain["array"]]
     kind = plain["type"]
+    if "rule" in plain:
+        return _rule_from(plain, arrays)
     if "parameters" in plain:
         return _parametric_from(plain, arrays)
     found = {name: _value(v, arrays) for name, v in plain["fields"].items()}
@@ -263,10 +310,15 @@ def _network_from(plain: dict[str, Any], arrays: list[Any], path: str | Path) ->
     for c in plain["projections"]:
         network.connect(
             own[c["source"]], own[c["target"]], _value(c["rule"], arrays), receptor=c["receptor"],
-            weight=_value(c["weight"], arrays), delay=_value(c["delay"], arrays),
+            weight=_value(c["weight"], arrays), delay=_value(c["delay"], arrays), synapse=_value(c["synapse"], arrays),
         )  # fmt: skip
+    for c in plain["gap_junctions"]:
+        rule, g = _value(c["rule"], arrays), _value(c["weight"], arrays)
+        network.couple(own[c["source"]], own[c["target"]], rule, conductance=g)
     for s in plain["stimuli"]:
         network.stimulate(own[s["target"]], _value(s["drive"], arrays), s["receptor"] or None)
     for r in plain["recorders"]:
         network.record(own[r["population"]], r["variable"], r["every"], _value(r["ids"], arrays))
+    for r in plain["weight_recorders"]:
+        network.record(network.projections[r["projection"]], "weight", r["every"], _value(r["ids"], arrays))
     return network

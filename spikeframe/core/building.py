@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import frexp
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,34 @@ def build(
         start, target = connect.rows(_law(link), sources, targets, seed, stream, threads)
     weight = _weights(link, start, order, seed, stream + _WEIGHT, unit, dtype, threads)
     return Connectivity(start, target, weight, _delays(link, start, order, seed, stream + _DELAY, dt, threads))
+
+
+def floats(link: Projection, seed: int, stream: int, dt: float, threads: int) -> Connectivity:
+    """Build the synapses of one projection with weights in float64: given ones as they are, drawn ones to 30 bits.
+
+    Args:
+        link: its description.
+        seed: key of every random number.
+        stream: first of its random streams.
+        dt: ms.
+        threads: changes nothing but the time.
+
+    Raises:
+        ParameterError, ShapeError, TimeGridError: see `build`.
+    """
+    plain = replace(link, weight=Constant(1.0))
+    built = build(plain, seed, stream, 1.0, np.dtype(np.float64), dt, threads)
+    if isinstance(link.weight, Constant):
+        weight = np.full(built.target.size, link.weight.value)
+    elif isinstance(link.weight, np.ndarray):
+        given = isinstance(link.rule, (rules.Pairs, rules.FromMatrix))
+        weight = _given(link, "weight", link.weight, _explicit(link)[2] if given else None)
+    else:
+        low, high = link.weight.bounds()
+        unit = 2.0 ** (frexp(max(abs(low), abs(high)))[1] - 30)
+        law = connect.Drawn(*link.weight.code(), unit, -(2**31), np.int32)
+        weight = connect.drawn(law, built.start, seed, stream + _WEIGHT, threads) * unit
+    return replace(built, weight=weight)
 
 
 def _explicit(link: Projection) -> tuple[Any, Any, Any]:

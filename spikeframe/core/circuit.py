@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from spikeframe.core.counts import Counts
 from spikeframe.core.layout import Laid, lay_out, steps_of, stream
-from spikeframe.core.network import Network, Population
+from spikeframe.core.network import Network, Population, Projection
 from spikeframe.core.recording import Recording, Trace, rate_bins, spike_sizes
 from spikeframe.core.sonata import SpikeWriter
 from spikeframe.core.spikes import Spikes
 from spikeframe.core.stimulation import PoissonSource, SpikeSource
+from spikeframe.core.synapses import Weights, listed
 from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, unknown_name
 from spikeframe.kernels.grid import BLOCK, Ints, Longs, State, provider
 from spikeframe.kernels.numba.delivery import owed
@@ -47,6 +48,8 @@ class CircuitResult:
         duration: ms.
         sizes: neurons per population.
         output: the file that the spikes went to (`spikeframe.core.sonata.read_spikes`), or None.
+        weights: per projection whose weights are recorded; the ids of a trace are synapses in the order of
+            `Simulator.weights`.
     """
 
     spikes: dict[str, Spikes]
@@ -58,6 +61,7 @@ class CircuitResult:
     duration: float
     sizes: dict[str, int]
     output: Path | None = None
+    weights: dict[Projection, Trace] = field(default_factory=dict)
 
     def rates(self) -> dict[str, float]:
         """Return the mean rate of every population, spikes/s."""
@@ -91,7 +95,8 @@ class Circuit:
         self.laid: Laid = lay_out(sampled, dt, threads, np.dtype(dtype))
         plan = self.laid.plan
         empty = [np.zeros(plan.horizon + 1, np.int64) for _ in plan.groups]
-        self.state = State(0, self.laid.values, empty, [np.zeros(0, np.int32) for _ in plan.groups])
+        none = [np.zeros(0, np.int32) for _ in plan.groups]
+        self.state = State(0, self.laid.values, empty, none, self.laid.synapses)
 
     @property
     def time(self) -> float:
@@ -248,6 +253,7 @@ class Circuit:
             steps * self.dt,
             {p.name: p.size for p in populations},
             output,
+            recording.weights(),
         )
 
     def _count(self, p: Population, steps: int, recording: Recording) -> Counts:
@@ -285,6 +291,21 @@ class Circuit:
             mem_wr_s_dense=steps * every + dense * (states + 1),
         )  # fmt: skip
 
+    def weights(self, projection: Projection) -> Weights:
+        """Return the synapses of a projection with their weights now.
+
+        Args:
+            projection: as `Network.connect` returned it, or one of `Network.projections` of a loaded run.
+
+        Raises:
+            ParameterError: it is no projection of this network.
+        """
+        links = self.network.projections
+        if not isinstance(projection, Projection) or not any(projection is link for link in links):
+            raise ParameterError(f"weights({projection!r}): is no projection of this network.")
+        own = stream("projection", projection.index)
+        return listed(projection, self.laid, self.state, self.network.seed, own, self.dt, self.threads)
+
     def read(self, population: str, variable: str) -> NDArray[Any]:
         """Return a state variable now, ``[size]``.
 
@@ -306,7 +327,8 @@ class Circuit:
 def _copied(state: State) -> State:
     """Return a state that a run does not change."""
     values = [{name: value.copy() for name, value in group.items()} for group in state.values]
-    return State(state.step, values, list(state.start), list(state.ids))
+    plastic = [{name: value.copy() for name, value in bundle.items()} for bundle in state.plastic]
+    return State(state.step, values, list(state.start), list(state.ids), plastic)
 
 
 def checked(dt: Any, threads: Any, dtype: Any) -> tuple[float, str]:

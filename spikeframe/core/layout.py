@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from spikeframe.core import synapses
 from spikeframe.core.distributions import Constant, as_distribution
 from spikeframe.core.network import Network, Population, Projection
 from spikeframe.core.stimulation import PoissonInput
@@ -24,7 +25,9 @@ from spikeframe.neurons import Neuron
 from spikeframe.neurons.receptors import Current
 
 #: Random streams by purpose; each object has so many of its own.
-STREAMS = {"initial": 1 << 28, "population": 2 << 28, "projection": 3 << 28, "stimulus": 4 << 28}
+STREAMS = {
+    "initial": 1 << 28, "population": 2 << 28, "projection": 3 << 28, "stimulus": 4 << 28, "gap": 5 << 28,
+}  # fmt: skip
 _EACH = 16
 #: Most accumulator slots of a part, so that 16 bits address them.
 _SLOTS = 1 << 16
@@ -51,6 +54,8 @@ class Laid:
         fan_out: per projection, ``[sources]`` synapses of each.
         rounding: per projection, the largest error that the weight grid makes, relative to the largest weight.
         values: per group, the initial state.
+        plastic: per projection of plastic synapses, its bundle.
+        synapses: per bundle, the initial weights and traces of plastic synapses.
     """
 
     plan: Plan
@@ -58,6 +63,8 @@ class Laid:
     fan_out: list[Longs]
     rounding: list[float]
     values: list[dict[str, Any]]
+    plastic: dict[int, int]
+    synapses: list[dict[str, Any]]
 
 
 def steps_of(what: str, time: float, dt: float) -> int:
@@ -97,16 +104,24 @@ def lay_out(network: Network, dt: float, threads: int, dtype: np.dtype[Any]) -> 
     units = _units(network, place, groups, dtype)
     groups = [_with_units(g, [units[i, r] for r in range(len(g.receptors))]) for i, g in enumerate(groups)]
     cuts, bases, offsets = _parts(groups, threads)
-    bundles, fan_out, rounding = _Bundles(network, dt, threads, dtype, groups, place, units, cuts, bases).all()
+    builder = _Bundles(network, dt, threads, dtype, groups, place, units, cuts, bases)
+    bundles, fan_out, rounding = builder.all()
     poisson, currents = _stimuli(network, place, groups, units, dt)
     samples = [
         Sample(place[r.population.name][0], r.variable, r.ids + place[r.population.name][1],
                1 if r.every is None else max(1, steps_of(f"record(every) of {r.population.name!r}", r.every, dt)))
         for r in network.recorders if r.variable != "spikes"
     ]  # fmt: skip
-    plan = Plan(dtype, network.seed, groups, cuts, offsets, bases, bundles, poisson, currents, samples)
+    every = [1 if r.every is None else max(1, steps_of(f"record(every) of {r.projection.name}", r.every, dt))
+             for r in network.weight_recorders]  # fmt: skip
+    plan = Plan(
+        dtype, network.seed, groups, cuts, offsets, bases, bundles, poisson, currents, samples,
+        synapses.samples(network, bundles, builder.plastic, every),
+        synapses.gaps(network, place, groups, partial(stream, "gap"), threads, dtype),
+    )  # fmt: skip
     values = [_initial(network, members[g], neurons[g], dtype) for g in range(len(members))]
-    return Laid(plan, place, fan_out, rounding, values)
+    weights = synapses.initial(plan, {b: builder.weights[link] for link, b in builder.plastic.items()})
+    return Laid(plan, place, fan_out, rounding, values, builder.plastic, weights)
 
 
 def _offsets(group: list[Population]) -> list[tuple[Population, int]]:
@@ -117,6 +132,7 @@ def _offsets(group: list[Population]) -> list[tuple[Population, int]]:
 def _grouped(network: Network, dt: float) -> tuple[list[list[Population]], list[list[Neuron | None]]]:
     """Put populations whose traced step is the same side by side."""
     injected = {s.target.name for s in network.stimuli if not isinstance(s.drive, PoissonInput)}
+    injected |= {p.name for link in network.gap_junctions for p in (link.source, link.target)}
     members: list[list[Population]] = []
     neurons: list[list[Neuron | None]] = []
     keys: list[Any] = []
@@ -190,7 +206,9 @@ def _units(
         top, rms = _magnitude(link.weight)
         largest[key] = max(largest[key], top)
         arrivals[key] += link.source.size * 2
-        if not isinstance(link.weight, Constant):
+        if link.synapse is not None:
+            largest[key] = max(largest[key], *(abs(w) for w in link.synapse.bounds() or ()), 0.0)
+        elif not isinstance(link.weight, Constant):
             narrow[key], coarse[key] = True, min(coarse[key], rms)
     for stimulus in network.stimuli:
         if isinstance(stimulus.drive, PoissonInput):
@@ -265,11 +283,15 @@ class _Bundles:
         self.parts = cuts.shape[1] - 1
         self.fan_out: list[Longs] = [np.zeros(0, np.int64) for _ in network.projections]
         self.rounding = [0.0 for _ in network.projections]
+        self.plastic: dict[int, int] = {}
+        self.weights: dict[int, Any] = {}
 
     def all(self) -> tuple[list[Bundle], list[Longs], list[float]]:
         """Return every bundle, and per projection the fan-out and the rounding."""
         sets: dict[Any, list[list[Projection]]] = {}
         for link in self.network.projections:
+            if link.synapse is not None:
+                continue
             layers = sets.setdefault(self._key(link), [])
             free = next((layer for layer in layers if self._fits(link, layer)), None)
             if free is None:
@@ -277,11 +299,17 @@ class _Bundles:
             else:
                 free.append(link)
         bundles = [self._bundle(key, layer) for key, layers in sets.items() for layer in layers]
+        for link in (link for link in self.network.projections if link.synapse is not None):
+            self.plastic[link.index] = len(bundles)
+            slot = _slot(link.target, link.receptor, self.place, self.groups)
+            numbered = self._bundle(self._key(link), [link])
+            cut = self.cuts[slot[0]], self.bases[slot[0]]
+            bundles.append(synapses.plastic(link, numbered, self.groups, slot, *cut, self.dt))
         return bundles, self.fan_out, self.rounding
 
     def _key(self, link: Projection) -> tuple[int, int | None, bool]:
         """Return source group, constant delay (or None) and whether a source has one weight."""
-        one = isinstance(link.weight, Constant)
+        one = isinstance(link.weight, Constant) and link.synapse is None
         if not isinstance(link.delay, Constant):
             return self.place[link.source.name][0], None, False
         steps = steps_of(f"{link.name}: delay", link.delay.value, self.dt)
@@ -375,10 +403,11 @@ class _Bundles:
         """Build one projection; note its fan-out and rounding."""
         from spikeframe.core.building import build
 
-        unit = self._unit(link)
-        built = build(
-            link, self.network.seed, stream("projection", link.index), unit, self.dtype, self.dt, self.threads
-        )
+        unit, own = self._unit(link), stream("projection", link.index)
+        if link.synapse is None:
+            built = build(link, self.network.seed, own, unit, self.dtype, self.dt, self.threads)
+        else:
+            built, self.weights[link.index] = synapses.numbered(link, self.network.seed, own, self.dt, self.threads)
         self.fan_out[link.index] = np.diff(built.start)
         top = _magnitude(link.weight)[0]
         self.rounding[link.index] = 0.5 * unit / top if top else 0.0

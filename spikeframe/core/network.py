@@ -24,6 +24,7 @@ from spikeframe.core.stimulation import (
     StepCurrent,
 )
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError, unknown_name
+from spikeframe.kernels.plasticity import Plasticity
 from spikeframe.neurons import Neuron
 from spikeframe.neurons.conductances import Conductance
 
@@ -69,6 +70,7 @@ class Projection:
         weight: distribution, or one value per pair of an explicit rule.
         delay: distribution (ms), or one value per pair.
         index: place in its network.
+        synapse: the rule of synapses that change with spikes, or None.
     """
 
     source: Population
@@ -78,6 +80,7 @@ class Projection:
     weight: Any
     delay: Any
     index: int
+    synapse: Plasticity | None = None
 
     @property
     def name(self) -> str:
@@ -105,6 +108,15 @@ class Recorder:
     ids: NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False)
+class WeightRecorder:
+    """Weights to be recorded: of which projection and synapses (None: all), how often (ms; None: each step)."""
+
+    projection: Projection
+    every: float | None
+    ids: NDArray[np.int64] | None
+
+
 @dataclass(eq=False)
 class Network:
     """A spiking network, described step by step; `Simulator` runs it.
@@ -118,6 +130,8 @@ class Network:
     projections: list[Projection] = field(default_factory=list, init=False)
     stimuli: list[Stimulus] = field(default_factory=list, init=False)
     recorders: list[Recorder] = field(default_factory=list, init=False)
+    weight_recorders: list[WeightRecorder] = field(default_factory=list, init=False)
+    gap_junctions: list[Projection] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**64:
@@ -189,6 +203,7 @@ class Network:
         receptor: str | None = None,
         weight: Any = None,
         delay: Any,
+        synapse: Plasticity | None = None,
     ) -> list[Projection]:
         """Connect every source to every target population.
 
@@ -199,15 +214,18 @@ class Network:
             receptor: what the spikes arrive at; needed where the target has several.
             weight: number, distribution, or one per pair for explicit rules, in the receptor's unit; 1 if not given.
             delay: ms: a multiple of dt, a distribution (rounded to the grid), or one per pair for explicit rules.
+            synapse: what changes with spikes: `TsodyksMarkram(...)`, `learning_rules.stdp.PairSTDP(...)` or another
+                `Plasticity`; nothing if not given.
 
         Returns:
             The projections.
 
         Raises:
             UnknownNameError: no such population or receptor.
-            ParameterError: a negative weight at a conductance.
+            ParameterError: a negative weight at a conductance, or one outside the bounds of its plastic synapse.
             TimeGridError: a delay is not above 0.
             NonFiniteError: a weight or delay is NaN or infinite.
+            DTypeError: no rule, or no kind of synapse.
         """
         if not isinstance(rule, Rule):
             raise DTypeError(f"connect: {rule!r} is no connection rule; use e.g. FixedProbability(0.1).")
@@ -217,12 +235,52 @@ class Network:
                 own = rule.values if weight is None and getattr(rule, "values", None) is not None else weight
                 link = Projection(
                     a, b, rule, _receptor(b, receptor), _per_pair("weight", 1.0 if own is None else own),
-                    _per_pair("delay", delay), len(self.projections) + len(made),
+                    _per_pair("delay", delay), len(self.projections) + len(made), synapse,
                 )  # fmt: skip
                 _check_delay(link)
                 _check_sign(b, link.receptor, link.weight)
+                _check_synapse(link)
                 made.append(link)
         self.projections += made
+        return made
+
+    def couple(
+        self,
+        source: Population | str | Sequence[Population | str],
+        target: Population | str | Sequence[Population | str],
+        rule: Rule,
+        *,
+        conductance: Any,
+    ) -> list[Projection]:
+        """Couple membranes: a current ``conductance (v_j - v_i)`` flows into neuron i, and the opposite into j.
+
+        Every pair that the rule makes is one junction that acts both ways; so a rule that makes (i, j) and (j, i),
+        as `AllToAll` within one population does, makes two of them. See `spikeframe.kernels.gap_junctions`.
+
+        Args:
+            source: one population or several.
+            target: one or several.
+            rule: who is coupled.
+            conductance: number, distribution, or one per pair for explicit rules; at least 0. Unit of an injected
+                current per unit of v (nS for pA and mV).
+
+        Returns:
+            What was made, for errors and drawing; it carries no spikes.
+
+        Raises:
+            ParameterError: a population without a membrane ``v``, or a negative conductance.
+            UnknownNameError, DTypeError, NonFiniteError: as for `connect`.
+        """
+        if not isinstance(rule, Rule):
+            raise DTypeError(f"couple: {rule!r} is no connection rule; use e.g. Pairs([0], [1]).")
+        made: list[Projection] = []
+        for a in self._all(source):
+            for b in self._all(target):
+                g = _per_pair("conductance", conductance)
+                place = len(self.gap_junctions) + len(made)
+                made.append(Projection(a, b, rule, "gap junctions", g, as_distribution(1.0, "delay"), place))
+                _check_gap(made[-1])
+        self.gap_junctions += made
         return made
 
     def stimulate(
@@ -254,20 +312,20 @@ class Network:
 
     def record(
         self,
-        population: Population | str | Sequence[Population | str],
+        population: Population | str | Projection | Sequence[Population | str | Projection],
         variable: str,
         every: float | None = None,
         ids: Iterable[int] | None = None,
     ) -> None:
-        """Record spikes, the rate of a population, or a state variable.
+        """Record spikes, the rate of a population, a state variable, or the weights of a plastic projection.
 
         Args:
-            population: one or several.
-            variable: ``"spikes"``; ``"rate"``, spikes/s of the mean neuron in bins that end at multiples of `every`; or
+            population: one or several; for ``"weight"`` projections, as `connect` returns them.
+            variable: ``"spikes"``; ``"weight"``; ``"rate"``, spikes/s of the mean neuron in bins that end at multiples of `every`; or
                 the name of a state variable.
             every: ms; the width of a rate's bins, or the time between samples of a state variable (each step if not
                 given).
-            ids: which neurons; all if not given.
+            ids: which neurons (of weights: which synapses, in the order of `Simulator.weights`); all if not given.
 
         Raises:
             UnknownNameError: the model has no such variable.
@@ -281,7 +339,11 @@ class Network:
             isinstance(every, bool) or not isinstance(every, (int, float, np.number)) or not 0 < every < 1e12
         ):
             raise TimeGridError(f"record(every={every!r}): must be a positive number of milliseconds.")
-        for p in self._all(population):
+        listed = [population] if isinstance(population, (Population, Projection, str)) else list(population)
+        links = [p for p in listed if isinstance(p, Projection)]
+        for link in links:
+            self._record_weights(link, variable, every, ids)
+        for p in self._all([p for p in listed if not isinstance(p, Projection)]):
             states = p.neuron.all_states() if isinstance(p.neuron, Neuron) else {}
             if variable not in ("spikes", "rate", *states):
                 raise unknown_name(f"variable of {p.name!r}", variable, ["spikes", "rate", *states])
@@ -291,6 +353,20 @@ class Network:
             if chosen.size and not (chosen[0] >= 0 and chosen[-1] < p.size):
                 raise ParameterError(f"record({p.name!r}): ids must be from 0 to {p.size - 1}.")
             self.recorders.append(Recorder(p, variable, every, chosen))
+
+    def _record_weights(self, link: Projection, variable: str, every: float | None, ids: Iterable[int] | None) -> None:
+        if not (0 <= link.index < len(self.projections) and self.projections[link.index] is link):
+            raise ParameterError(f"record({link.name}): is no projection of this network.")
+        if variable != "weight":
+            raise unknown_name(f"variable of {link.name}", variable, ["weight"])
+        if link.synapse is None:
+            raise ParameterError(f"record({link.name}, 'weight'): its weights are constant; use Simulator.weights.")
+        if any(r.projection is link for r in self.weight_recorders):
+            raise ParameterError(f"record({link.name}, 'weight'): is recorded already; give all ids at once.")
+        chosen = None if ids is None else np.unique(np.asarray(list(ids), np.int64))
+        if chosen is not None and chosen.size and chosen[0] < 0:
+            raise ParameterError(f"record({link.name}): ids must be from 0.")
+        self.weight_recorders.append(WeightRecorder(link, every, chosen))
 
 
 def _receptor(population: Population, receptor: str | None) -> str:
@@ -348,6 +424,40 @@ def _check_sizes(name: str, neuron: Neuron, size: int) -> None:
                     f"population {name!r}: {prefix}{key} has shape {shape} for {size} neurons; give a number, or one "
                     "value per neuron."
                 )
+
+
+def _check_synapse(link: Projection) -> None:
+    """Refuse what is no rule of plastic synapses, and weights outside its bounds."""
+    if link.synapse is None:
+        return
+    if not isinstance(link.synapse, Plasticity):
+        raise DTypeError(f"{link.name}: synapse={link.synapse!r} is no kind of synapse; use e.g. TsodyksMarkram().")
+    limits = link.synapse.bounds()
+    if limits is None:
+        return
+    low, high = _extremes(link.weight)
+    if low < limits[0] or high > limits[1]:
+        what = f"{link.name}: weights from {low:g} to {high:g}, but {type(link.synapse).__name__} keeps them within "
+        signs = "the sign of w_max must be that of the weights" if high <= 0.0 <= limits[0] or low >= 0.0 >= limits[1] \
+            else "give weights inside, e.g. Normal(mean, sd, low, high)"  # fmt: skip
+        raise ParameterError(f"{what}[{limits[0]:g}, {limits[1]:g}]: {signs}.")
+
+
+def _extremes(weight: Any) -> tuple[float, float]:
+    """Return the least and the largest value of a distribution, or of one value per pair."""
+    if isinstance(weight, np.ndarray):
+        return (float(weight.min()), float(weight.max())) if weight.size else (0.0, 0.0)
+    low, high = weight.bounds()
+    return float(low), float(high)
+
+
+def _check_gap(link: Projection) -> None:
+    """Refuse gap junctions between what has no membrane, and negative ones."""
+    for p in (link.source, link.target):
+        if not isinstance(p.neuron, Neuron) or "v" not in p.neuron.all_states():
+            raise ParameterError(f"{link.name}: {p.name!r} has no membrane potential 'v' for a gap junction to act on.")
+    if (low := _extremes(link.weight)[0]) < 0.0:
+        raise ParameterError(f"{link.name}: a conductance of {low:g}; must be at least 0.")
 
 
 def _values(what: str, value: Any, size: int) -> Any:

@@ -96,7 +96,16 @@ def _check(network: Network) -> None:
             )
         if set(p.initial) - {"v"}:
             raise ParameterError(f"{where}: the precise clock takes initial values of v only, not of {[*p.initial]}.")
+    if network.gap_junctions:
+        raise ParameterError(
+            f"{network.gap_junctions[0].name}: the precise clock has no gap junctions; use clock='grid'."
+        )
     for link in network.projections:
+        if link.synapse is not None:
+            raise ParameterError(
+                f"{link.name}: the precise clock has no plastic synapses ({type(link.synapse).__name__}); use "
+                "clock='grid'."
+            )
         if isinstance(cast(LIF, link.target.neuron).receptors[link.receptor], Current):
             raise ParameterError(
                 f"{link.name}: a spike into a Current receptor lasts one step, and the precise clock has none; use "

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeframe.core.layout import Laid, steps_of
-from spikeframe.core.network import Network, Population, Recorder
+from spikeframe.core.network import Network, Population, Projection, Recorder
 from spikeframe.core.sonata import SpikeWriter
 from spikeframe.core.spikes import Spikes
 from spikeframe.errors import TimeGridError
@@ -130,6 +130,8 @@ class Recording:
         self._sampled = laid.plan.samples
         self._samples: list[list[NDArray[Any]]] = [[] for _ in self._sampled]
         self.fired = {p.name: np.zeros(p.size, np.int64) for p in network.populations.values()}
+        self._bundles, self._wanted = laid.plan.bundles, laid.plan.weights
+        self._weights: list[list[NDArray[Any]]] = [[] for _ in self._wanted]
         self.delivered, self.arrivals = 0, np.zeros(len(laid.plan.poisson), np.int64)
         self.updates = [dense_updates(group, 0) for group in laid.plan.groups]
 
@@ -152,6 +154,8 @@ class Recording:
             when, _ = _chosen(fired[bins.recorder.population.name], bins.recorder)
             counts.append(bins.add(self._at, chunk.steps, when))
         for rows, new in zip(self._samples, chunk.samples, strict=True):
+            rows.append(new)
+        for rows, new in zip(self._weights, chunk.weights, strict=True):
             rows.append(new)
         self.delivered += int(chunk.delivered.sum())
         self.arrivals += chunk.arrivals
@@ -187,6 +191,17 @@ class Recording:
         for bins, counts in zip(self._bins, self._counts, strict=True):
             rate = bins.trace(self._first, self._at, self._dt, counts)
             found.setdefault(bins.recorder.population.name, {})["rate"] = rate
+        return found
+
+    def weights(self) -> dict[Projection, Trace]:
+        """Return the weights that were recorded, per projection and in its own order."""
+        found = {}
+        for r, sample, rows in zip(self._network.weight_recorders, self._wanted, self._weights, strict=True):
+            ids = self._bundles[sample.bundle].weight[sample.places].astype(np.int64)
+            order = np.argsort(ids)
+            values = np.concatenate(rows)[:, order] if rows else np.zeros((0, ids.size))
+            ends = np.arange(self._first // sample.every + 1, self._at // sample.every + 1) * sample.every
+            found[r.projection] = Trace(np.asarray(ends * self._dt, np.float64), ids[order], values)
         return found
 
 

@@ -10,8 +10,9 @@ from spikeframe.core import archive, precise_archive
 from spikeframe.core.batch import BatchRun, Result
 from spikeframe.core.circuit import Circuit, CircuitResult, checked
 from spikeframe.core.feedforward import FeedForward
-from spikeframe.core.network import Network
+from spikeframe.core.network import Network, Projection
 from spikeframe.core.precise import PreciseCircuit, PreciseResult
+from spikeframe.core.synapses import Weights
 from spikeframe.errors import ParameterError, unknown_name
 
 
@@ -94,6 +95,20 @@ class Simulator:
         found = cls.__new__(cls)
         found.network, found._run = circuit.network, circuit
         return found
+
+    def weights(self, projection: Projection) -> Weights:
+        """Return the synapses of a projection with their weights now: source, target, weight.
+
+        Args:
+            projection: as `Network.connect` returned it, or one of ``sim.network.projections`` of a loaded run.
+
+        Raises:
+            ParameterError: it is no projection of this network, or the run is not on the grid clock.
+        """
+        circuit = self.circuit
+        if isinstance(circuit, PreciseCircuit):
+            raise ParameterError("weights are read from runs on the grid clock; those of the precise clock are static.")
+        return circuit.weights(projection)
 
     @property
     def circuit(self) -> Circuit | PreciseCircuit:

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeframe.errors import BackendError, unknown_name
+from spikeframe.kernels.gap_junctions import Gaps
+from spikeframe.kernels.plasticity import Plastic
 from spikeframe.kernels.steps import Array
 from spikeframe.kernels.trace import Program
 
@@ -79,6 +81,8 @@ class Bundle:
         segment_delay: delay of each segment, ascending within a row.
         segment_size: synapses of each segment.
         delays: (smallest, largest) delay, steps.
+        plastic: the rule of synapses that change with spikes; `weight` then has each one's place in its projection,
+            and the weights themselves are in `State.plastic`.
     """
 
     source: int
@@ -91,6 +95,7 @@ class Bundle:
     segment_delay: Ints
     segment_size: Ints
     delays: tuple[int, int]
+    plastic: Plastic | None = None
 
     @property
     def synapses(self) -> int:
@@ -101,7 +106,7 @@ class Bundle:
     def bytes(self) -> int:
         """Bytes of everything that grows with the synapses."""
         arrays = (self.start, self.target, self.weight, self.segment_start, self.segment_delay, self.segment_size)
-        return int(sum(a.nbytes for a in arrays))
+        return int(sum(a.nbytes for a in arrays)) + (0 if self.plastic is None else self.plastic.bytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +179,21 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
+class WeightSample:
+    """Weights to be written down at steps that are multiples of `every`.
+
+    Attributes:
+        bundle: index of the bundle.
+        places: in the bundle, ascending.
+        every: steps between samples.
+    """
+
+    bundle: int
+    places: Longs
+    every: int
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
     """A network ready to run.
 
@@ -188,6 +208,8 @@ class Plan:
         poisson: Poisson inputs.
         currents: injected currents.
         samples: what to write down.
+        weights: what to write down of plastic synapses.
+        gaps: gap junctions, or None.
     """
 
     dtype: np.dtype[Any]
@@ -200,6 +222,8 @@ class Plan:
     poisson: list[PoissonDrive]
     currents: list[CurrentDrive]
     samples: list[Sample]
+    weights: list[WeightSample] = field(default_factory=list)
+    gaps: Gaps | None = None
 
     @property
     def parts(self) -> int:
@@ -208,13 +232,18 @@ class Plan:
 
     @property
     def interval(self) -> int:
-        """Steps that threads may run without meeting: the smallest delay."""
-        return max(1, min([b.delays[0] for b in self.bundles], default=64))
+        """Steps that threads may run without meeting: the smallest delay, or 1 with gap junctions."""
+        return 1 if self.gaps is not None else max(1, min([b.delays[0] for b in self.bundles], default=64))
 
     @property
     def horizon(self) -> int:
         """Steps for which spikes are kept: the largest delay."""
         return max([b.delays[1] for b in self.bundles], default=1)
+
+    def first_neuron(self, group: int, receptor: int, part: int) -> int:
+        """Return what a slot of a receptor in a part is added to, to give the neuron."""
+        lo, hi = self.cuts[group, part : part + 2]
+        return int(lo - self.bases[group, part] - receptor * (hi - lo))
 
 
 @dataclass(eq=False)
@@ -226,12 +255,14 @@ class State:
         values: per group, the state variables, each ``[size]``.
         start: per group, ``[horizon + 1]`` where the spikes of each kept step begin.
         ids: per group, the neurons of those spikes.
+        plastic: per bundle, weights and traces of plastic synapses (`spikeframe.kernels.plasticity.fresh`).
     """
 
     step: int
     values: list[dict[str, Array]]
     start: list[Longs]
     ids: list[Ints]
+    plastic: list[dict[str, Array]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,6 +277,7 @@ class Chunk:
         delivered: synaptic events delivered, per bundle.
         arrivals: Poisson arrivals, per drive.
         updates: per group, the steps that each block of `BLOCK` neurons was updated for.
+        weights: per `WeightSample`, ``[n, places]``.
     """
 
     steps: int
@@ -255,6 +287,7 @@ class Chunk:
     delivered: Longs
     arrivals: Longs
     updates: list[Longs]
+    weights: list[Array] = field(default_factory=list)
 
 
 def blocks(neurons: int) -> int:

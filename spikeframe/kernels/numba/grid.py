@@ -27,9 +27,10 @@ from spikeframe.kernels.grid import (
     dense_updates,
     kept_spikes,
 )
-from spikeframe.kernels.numba import lazy, population
+from spikeframe.kernels.numba import lazy, plasticity, population
 from spikeframe.kernels.numba.poisson import poisson_table
 from spikeframe.kernels.numba.steps import per_neuron_names
+from spikeframe.kernels.plasticity import Plastic, typed
 from spikeframe.kernels.trace import Program
 
 #: Spikes a thread may write before the run comes back to Python, per group.
@@ -42,6 +43,7 @@ from numba import njit
 
 from spikeframe.kernels.numba.barrier import meet
 from spikeframe.kernels.numba.delivery import arrive, collect, enter, sample, shared, single
+from spikeframe.kernels.numba.gap_junctions import couple, publish
 
 from spikeframe.kernels.numba.stimuli import inject, uniform
 {imports}
@@ -168,10 +170,14 @@ class _Run:
             self._buffers(g, group, steps, given[g])
         if skipped:
             self._skipping([spikes is not None for spikes in given])
+        self.settling: list[str] = []
         self._deliveries()
         self._stimuli(steps)
+        self._gaps()
         self._groups()
+        self.text["body"] += self.settling
         self.samples = [self._sample(i, steps) for i in range(len(plan.samples))]
+        self.weights = [self._weight_sample(i, steps) for i in range(len(plan.weights))]
 
     def _skipping(self, given: list[bool]) -> None:
         """Arguments and statements that lazy groups share."""
@@ -220,6 +226,9 @@ class _Run:
         self.late: dict[int, list[str]] = {}
         for b, bundle in enumerate(self.plan.bundles):
             add, s = self.arguments.add, f"g{bundle.source}_"
+            if bundle.plastic is not None:
+                self._plastic(b, bundle, bundle.plastic)
+                continue
             for name in ("start", "target", "weight"):
                 add(f"b{b}_{name}", getattr(bundle, name))
             if bundle.delay is not None:
@@ -242,8 +251,63 @@ class _Run:
                 continue
             self._segments(b, bundle)
 
+    def _plastic(self, b: int, bundle: Bundle, plastic: Plastic) -> None:
+        """Statements that deliver plastic synapses and, when all neurons are updated, change them."""
+        add, plan, rule, g = self.arguments.add, self.plan, plastic.rule, plastic.group
+        found = plasticity.module(rule, plastic.by_source, plan.dtype)
+        self.text["imports"].append(f"from {found.__name__} import transmit as transmit{b}, learn as learn{b}")
+        shift = np.array([plan.first_neuron(g, plastic.receptor, p) for p in range(plan.parts)], np.int64)
+        fixed = {"start": bundle.start, "target": bundle.target, "shift": shift, "rate": np.array(rule.rate),
+                 "period": np.array(rule.period, np.int64), "c": typed(plastic, plan.dtype),
+                 "per": plan.dtype.type(1.0 / plan.groups[g].units[plastic.receptor])}  # fmt: skip
+        for name, value in fixed.items():
+            add(f"b{b}_{name}", value)
+        arrays = [
+            add(f"b{b}_r_{n}", v) + "[p]" * (n in rule.pre and plastic.by_source)
+            for n, v in self.state.plastic[b].items()
+        ]
+        rest = f"step, b{b}_rate, b{b}_period, b{b}_c"
+        if bundle.delay is not None:
+            spikes = f"g{bundle.source}_ids, g{bundle.source}_start, h - {bundle.delay}"
+            if self.skipped:
+                call = f"mark_rows({spikes}, b{b}_start[p], b{b}_target, touched[p])"
+                self.text["body"] += [f"if {call}:", "    reached[p] = 1"]
+        else:
+            cursors = self._cursors(b, bundle)
+            spikes = f"h, g{bundle.source}_ids, b{b}_segments[p], b{b}_delay, b{b}_size, {cursors}"
+            if self.skipped:
+                self._mark_segments(b, cursors)
+        self.text["body"].append(
+            f"delivered[thread, {b}] += transmit{b}({spikes}, b{b}_start[p], b{b}_target, b{b}_shift[p], cuts[{g}, p], "
+            f"cuts[{g}, p + 1], {rest}, b{b}_per, a, {', '.join(arrays)})"
+        )
+        fired = "g0_ids[thread], 0, 0"
+        if rule.watches:
+            self.text["body"].append(f"before{g} = n{g}")
+            fired = f"mine{g}, before{g}, n{g}"
+        index = [add(f"b{b}_{n}", getattr(plastic, n)) for n in ("incoming_start", "incoming", "incoming_source")]
+        self.settling.append(
+            f"learn{b}({spikes}, b{b}_start[p], {fired}, {', '.join(index)}, {rest}, {', '.join(arrays)})"
+        )
+
     def _segments(self, b: int, bundle: Bundle) -> None:
         """Statements for a bundle whose rows come in segments of one delay each."""
+        cursors = self._cursors(b, bundle)
+        if self.skipped:
+            self._mark_segments(b, cursors)
+        self.text["body"].append(
+            f"delivered[thread, {b}] += arrive(h, g{bundle.source}_ids, b{b}_segments[p], b{b}_delay, b{b}_size, "
+            f"b{b}_target, b{b}_weight, {not bundle.shared}, {cursors}, a)"
+        )
+
+    def _mark_segments(self, b: int, cursors: str) -> None:
+        self.text["body"] += [
+            f"if mark_segments(h, b{b}_size, b{b}_target, {cursors}, touched[p]):",
+            "    reached[p] = 1",
+        ]
+
+    def _cursors(self, b: int, bundle: Bundle) -> str:
+        """Statements that give every new spike a cursor; returns the names of the cursors' arrays."""
         add, s, parts = self.arguments.add, f"g{bundle.source}_", self.plan.parts
         ids = self.ids[bundle.source]
         add(f"b{b}_segments", bundle.segment_start)
@@ -260,15 +324,7 @@ class _Run:
             f"b{b}_delay, b{b}_size, {cursors})",
             f"entered{b} = horizon + done",
         ]
-        if self.skipped:
-            self.text["body"] += [
-                f"if mark_segments(h, b{b}_size, b{b}_target, {cursors}, touched[p]):",
-                "    reached[p] = 1",
-            ]
-        self.text["body"].append(
-            f"delivered[thread, {b}] += arrive(h, {s}ids, b{b}_segments[p], b{b}_delay, b{b}_size, b{b}_target, "
-            f"b{b}_weight, {not bundle.shared}, {cursors}, a)"
-        )
+        return cursors
 
     def _stimuli(self, steps: int) -> None:
         """Statements of the Poisson inputs and currents."""
@@ -303,6 +359,22 @@ class _Run:
                 f"    inject(current{g}, cuts[{g}, p], cuts[{g}, p + 1], {injected.lo}, {injected.hi}, level{i}[t], "
                 f"{float(injected.sd)!r}, step, {injected.stream}, k0, k1)",
             ]
+
+    def _gaps(self) -> None:
+        """Statements that add the currents through gap junctions and publish the membranes for the next step."""
+        gaps = self.plan.gaps
+        if gaps is None:
+            return
+        add = self.arguments.add
+        names = [add(f"gap_{n}", getattr(gaps, n)) for n in ("start", "other", "conductance")]
+        add("gap_v", np.tile(gaps.membranes(self.state.values), (2, 1)))
+        for g in gaps.groups():
+            v = add(f"gap_own{g}", self.state.values[g]["v"])
+            at = int(gaps.first[g])
+            self.text["body"].append(
+                f"couple(current{g}, cuts[{g}, p], cuts[{g}, p + 1], {at}, gap_v[step & 1], {', '.join(names)})"
+            )
+            self.text["after"].append(f"publish({v}, cuts[{g}, p_lo], cuts[{g}, p_hi], {at}, gap_v[(step + 1) & 1])")
 
     def _groups(self) -> None:
         """Statements that update every group, in order."""
@@ -352,6 +424,19 @@ class _Run:
             settle = lazy.settle_text(g, self.plan.groups[g].size, watched, self.own[g])
             self.text["after"] += [f"    {line}" for line in settle]
         self.text["after"].append(f"    sample({values}, {ids}, cuts[{g}, p_lo], cuts[{g}, p_hi], {row})")
+        return rows
+
+    def _weight_sample(self, i: int, steps: int) -> Any:
+        """Statements that write down weights; returns the rows they fill."""
+        sample = self.plan.weights[i]
+        rows = np.zeros((_samples(self.state.step, steps, sample.every), sample.places.size), self.plan.dtype)
+        places, out = self.arguments.add(f"w{i}_places", sample.places), self.arguments.add(f"w{i}_rows", rows)
+        b = sample.bundle
+        self.text["after"] += [
+            f"if (step + 1) % {sample.every} == 0:",
+            f"    sample(b{b}_r_w, {places}, b{b}_start[p_lo, 0], b{b}_start[p_hi - 1, -1], "
+            f"{out}[(step + 1) // {sample.every} - first // {sample.every} - 1])",
+        ]
         return rows
 
     def drive(self, steps: int) -> int:
@@ -426,10 +511,14 @@ class NumbaGrid:
         samples = []
         for sample, rows in zip(plan.samples, run.samples, strict=True):
             samples.append(rows[: _samples(state.step, done, sample.every)])
+        weights = [
+            rows[: _samples(state.step, done, sample.every)]
+            for sample, rows in zip(plan.weights, run.weights, strict=True)
+        ]
         state.step += done
         updates = [
             skipped[g].updates if g in skipped else dense_updates(group, done) for g, group in enumerate(plan.groups)
         ]
         if skipped:
             self._skipping.note(state, done, skipped, run.shared["ticks"].sum(axis=1))
-        return Chunk(done, starts, ids, samples, run.delivered.sum(axis=0), run.arrivals.sum(axis=0), updates)
+        return Chunk(done, starts, ids, samples, run.delivered.sum(axis=0), run.arrivals.sum(axis=0), updates, weights)

@@ -339,6 +339,8 @@ def _driven(plan: Plan, g: int, first: int, stop: int) -> NDArray[np.uint8]:
     for drive in [*plan.poisson, *plan.currents]:
         if drive.group == g and drive.start < stop and first < drive.stop and drive.lo < drive.hi:
             found[drive.lo // BLOCK : blocks(drive.hi)] = 1
+    if plan.gaps is not None and g in plan.gaps.groups():
+        found[:] = 1
     return found
 
 
@@ -412,6 +414,8 @@ def jump_text(plan: Plan, given: list[bool], lazy: dict[int, Blocks]) -> list[st
         lazy: the groups that are run lazily.
     """
     if any(group.program is not None and g not in lazy for g, group in enumerate(plan.groups)):
+        return []
+    if plan.gaps is not None or any(b.plastic is not None for b in plan.bundles):  # their state has steps of its own
         return []
     lines = ["if quiet[(meeting + 1) & 1].min():", "    target = steps"]
     for b in plan.bundles:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from spikeframe.kernels.grid import Bundle, Chunk, Ints, Longs, Plan, State, dense_updates, kept_spikes
-from spikeframe.kernels.reference import philox
+from spikeframe.kernels.reference import philox, plasticity
 from spikeframe.kernels.reference.poisson import poisson_counts
 from spikeframe.kernels.reference.steps import interpret
 from spikeframe.kernels.steps import Array
@@ -34,10 +35,18 @@ class ReferenceGrid:
         delivered = np.zeros(len(plan.bundles), np.int64)
         arrivals = np.zeros(len(plan.poisson), np.int64)
         samples: list[list[Array]] = [[] for _ in plan.samples]
+        weights: list[list[Array]] = [[] for _ in plan.weights]
         for t in range(steps):
             acc = np.zeros(int(plan.offsets[-1]), np.int64)
+            membranes = None if plan.gaps is None else plan.gaps.membranes(state.values)
+            settling = []
             for b, bundle in enumerate(plan.bundles):
-                if bundle.delay != 0:
+                if bundle.plastic is not None:
+                    arrivals_here = self._arrivals(plan, state, bundle, spikes[bundle.source], t)
+                    change = plasticity.Step(plan, bundle, state.plastic[b], state.step + t)
+                    delivered[b] += change.deliver(arrivals_here, acc)
+                    settling.append((change, arrivals_here, bundle.plastic.group))
+                elif bundle.delay != 0:
                     delivered[b] += self._deliver(plan, state, bundle, spikes[bundle.source], t, acc)
             self._poisson(plan, state.step + t, acc, arrivals)
             for g, group in enumerate(plan.groups):
@@ -46,10 +55,15 @@ class ReferenceGrid:
                     start, ids = given_here
                     spikes[g][t] = ids[start[t] : start[t + 1]].tolist()
                 elif group.program is not None:
-                    spikes[g][t] = self._update(plan, state, g, state.step + t, acc)
+                    spikes[g][t] = self._update(plan, state, g, state.step + t, acc, membranes)
                 for b, bundle in enumerate(plan.bundles):
                     if bundle.source == g and bundle.delay == 0:
                         delivered[b] += self._deliver(plan, state, bundle, spikes[g], t, acc)
+            for change, arrivals_here, group_of in settling:
+                change.settle(arrivals_here, spikes[group_of][t])
+            for k, weight in enumerate(plan.weights):
+                if (state.step + t + 1) % weight.every == 0:
+                    weights[k].append(state.plastic[weight.bundle]["w"][weight.places].copy())
             for i, sample in enumerate(plan.samples):
                 if (state.step + t + 1) % sample.every == 0:
                     samples[i].append(state.values[sample.group][sample.state][sample.ids].copy())
@@ -65,13 +79,17 @@ class ReferenceGrid:
             for found, sample in zip(samples, plan.samples, strict=True)
         ]
         state.step += steps
+        changed = [
+            np.array(found, plan.dtype).reshape(len(found), weight.places.size)
+            for found, weight in zip(weights, plan.weights, strict=True)
+        ]
         updates = [dense_updates(group, steps) for group in plan.groups]
-        return Chunk(steps, starts, all_ids, rows, delivered, arrivals, updates)
+        return Chunk(steps, starts, all_ids, rows, delivered, arrivals, updates, changed)
 
-    def _deliver(self, plan: Plan, state: State, bundle: Bundle, new: list[list[int]], t: int, acc: Longs) -> int:
-        """Add what arrives in step `t` of this stretch; return the number of synaptic events."""
+    def _spikes(self, state: State, bundle: Bundle, new: list[list[int]], t: int) -> Iterator[tuple[int, list[int]]]:
+        """Return every age that a delay can have in step `t` of this stretch, with the sources that fired then."""
         start, ids = state.start[bundle.source], state.ids[bundle.source]
-        horizon, events = start.size - 1, 0
+        horizon = start.size - 1
         for age in range(bundle.delays[0], bundle.delays[1] + 1):
             at = t - age
             if at >= 0:
@@ -80,6 +98,27 @@ class ReferenceGrid:
                 fired = ids[start[horizon + at] : start[horizon + at + 1]].tolist()
             else:
                 continue
+            yield age, fired
+
+    def _arrivals(
+        self, plan: Plan, state: State, bundle: Bundle, new: list[list[int]], t: int
+    ) -> list[plasticity.Arrival]:
+        """Return part, source and synapses of what arrives in step `t` at plastic synapses."""
+        found = []
+        for age, fired in self._spikes(state, bundle, new, t):
+            for source in fired:
+                for part in range(plan.parts):
+                    first = int(bundle.start[part, source])
+                    delays = [delay for _, _, delay in _row(bundle, part, source)]
+                    reached = first + np.flatnonzero(np.array(delays, np.int64) == age)
+                    if reached.size or bundle.delay is not None:
+                        found.append((part, source, reached))
+        return found
+
+    def _deliver(self, plan: Plan, state: State, bundle: Bundle, new: list[list[int]], t: int, acc: Longs) -> int:
+        """Add what arrives in step `t` of this stretch; return the number of synaptic events."""
+        events = 0
+        for age, fired in self._spikes(state, bundle, new, t):
             for source in fired:
                 for part in range(plan.parts):
                     for slot, weight, delay in _row(bundle, part, source):
@@ -103,8 +142,8 @@ class ReferenceGrid:
                 acc[self._slots(plan, drive.group, drive.receptor)[drive.lo : drive.hi]] += drive.weight * counts
                 arrivals[i] += counts.sum()
 
-    def _current(self, plan: Plan, g: int, step: int) -> Array:
-        """Return the sum of the injected currents."""
+    def _current(self, plan: Plan, g: int, step: int, membranes: Array | None) -> Array:
+        """Return the sum of the injected currents, and of those through gap junctions."""
         total = np.zeros(plan.groups[g].size, plan.dtype)
         for drive in plan.currents:
             if drive.group == g and drive.start <= step < drive.stop:
@@ -112,9 +151,11 @@ class ReferenceGrid:
                 noise = _words(drive.hi - drive.lo, drive.lo, step, drive.stream, plan.seed) if drive.sd else None
                 value = level if noise is None else level + drive.sd * philox.normal64(noise[0], noise[1])
                 total[drive.lo : drive.hi] += np.asarray(value, plan.dtype)
+        if plan.gaps is not None and membranes is not None and g in plan.gaps.groups():
+            total += plan.gaps.currents(g, membranes)
         return total
 
-    def _update(self, plan: Plan, state: State, g: int, step: int, acc: Longs) -> list[int]:
+    def _update(self, plan: Plan, state: State, g: int, step: int, acc: Longs, membranes: Array | None) -> list[int]:
         """Bring one group to the end of a step; return who fired."""
         group = plan.groups[g]
         if group.program is None:
@@ -124,7 +165,7 @@ class ReferenceGrid:
             x = acc[self._slots(plan, g, r)].astype(plan.dtype) * plan.dtype.type(unit)
             values[name] = x + group.bias if r == 0 and group.bias is not None else x
         if group.current is not None:
-            values[group.current] = self._current(plan, g, step)
+            values[group.current] = self._current(plan, g, step, membranes)
         for k, name in enumerate(group.randoms):
             values[name] = philox.uniform32(_words(group.size, 0, step, group.stream + k, plan.seed)[0])
         results = interpret(group.program, values, plan.dtype)

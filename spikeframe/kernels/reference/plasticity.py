@@ -1,0 +1,108 @@
+"""The meaning of plastic synapses on the grid clock: plain loops (see `spikeframe.kernels.plasticity`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from spikeframe.kernels.grid import Bundle, Longs, Plan
+from spikeframe.kernels.plasticity import TINY, Plastic, typed
+from spikeframe.kernels.reference.exponential import exp
+from spikeframe.kernels.reference.steps import interpret
+from spikeframe.kernels.steps import Array
+from spikeframe.kernels.trace import Program
+
+#: Part, source and places in the bundle of synapses that a spike reaches in a step.
+Arrival = tuple[int, int, Longs]
+
+
+def _exp(x: float) -> float:
+    return float(exp(np.array([x], np.float64))[0])
+
+
+class Step:
+    """One step of one bundle of plastic synapses.
+
+    Args:
+        plan: the network.
+        bundle: whose synapses.
+        state: of the bundle; changed in place.
+        step: steps done before this one.
+    """
+
+    def __init__(self, plan: Plan, bundle: Bundle, state: dict[str, Array], step: int) -> None:
+        if bundle.plastic is None:
+            raise TypeError("this bundle's synapses are not plastic.")
+        self.plan, self.bundle, self.state, self.plastic = plan, bundle, state, bundle.plastic
+        rule = self.plastic.rule
+        self.fall, self.lift = {}, {}
+        self.numbers = dict(zip(rule.numbers, typed(self.plastic, plan.dtype), strict=True))
+        for name, rate, period in zip(rule.traces, rule.rate, rule.period, strict=True):
+            phase = float(step % period) * rate
+            self.fall[name], self.lift[name] = plan.dtype.type(_exp(-phase)), plan.dtype.type(_exp(phase))
+            if step % period == 0:
+                state[name] *= plan.dtype.type(_exp(-(float(period) * rate)))
+                state[name][np.abs(state[name]) < TINY] = 0.0
+
+    def _read(self, name: str, at: Any) -> Any:
+        return self.state[name][at] * self.fall[name]
+
+    def _pre(self, part: int, source: int, synapses: Longs) -> dict[str, Any]:
+        """Return the sources' traces at some synapses of one source."""
+        at = (part, source) if self.plastic.by_source else synapses
+        return {name: self._read(name, at) for name in self.plastic.rule.pre}
+
+    def _change(self, program: Program, values: dict[str, Any], at: dict[str, Any]) -> dict[str, Any]:
+        """Evaluate a program and write back what it changed."""
+        found = interpret(program, {**self.numbers, **values}, self.plan.dtype)
+        for name, value in found.items():
+            if name != "sent":
+                self.state[name][at[name]] = value * self.lift[name] if name in self.lift else value
+        return found
+
+    def _synapses(self, program: Program, synapses: Longs, values: dict[str, Any]) -> Any:
+        """Change some synapses; return what is sent, if anything."""
+        own = {name: self._read(name, synapses) for name in self.plastic.rule.own}
+        values = {"w": self.state["w"][synapses], **own, **values}
+        return self._change(program, values, dict.fromkeys(("w", *own), synapses)).get("sent")
+
+    def deliver(self, arrivals: list[Arrival], acc: Longs) -> int:
+        """Deliver what arrives; return the number of synaptic events."""
+        group, receptor = self.plastic.group, self.plastic.receptor
+        per_unit = self.plan.dtype.type(1.0 / self.plan.groups[group].units[receptor])
+        program, events = self.plastic.rule.program("at_pre"), 0
+        for part, source, synapses in arrivals:
+            slots = self.bundle.target[synapses].astype(np.int64)
+            neurons = slots + self.plan.first_neuron(group, receptor, part)
+            post = {name: self._read(name, neurons) for name in self.plastic.rule.post}
+            sent = self._synapses(program, synapses, self._pre(part, source, synapses) | post)  # type: ignore[arg-type]
+            whole = np.broadcast_to(np.rint(sent * per_unit).astype(np.int64), slots.shape)
+            np.add.at(acc, self.plan.offsets[part] + slots, whole)
+            events += synapses.size
+        return events
+
+    def settle(self, arrivals: list[Arrival], fired: list[int]) -> None:
+        """Change weights at the spikes of the targets, then the traces of all who spiked."""
+        rule = self.plastic.rule
+        at_post, fire, arrive = (rule.program(name) for name in ("at_post", "fire", "arrive"))
+        for neuron in fired if rule.watches else ():
+            post = {name: self._read(name, neuron) for name in rule.post}
+            for synapse, source, part in self._incoming(neuron):
+                if at_post is not None:
+                    one = np.array([synapse], np.int64)
+                    self._synapses(at_post, one, self._pre(part, source, one) | post)
+            if fire is not None:
+                self._change(fire, post, dict.fromkeys(rule.post, neuron))
+        for part, source, synapses in arrivals:
+            if arrive is not None:
+                at: Any = (part, source) if self.plastic.by_source else synapses
+                self._change(arrive, self._pre(part, source, synapses), dict.fromkeys(rule.pre, at))
+
+    def _incoming(self, neuron: int) -> Iterator[tuple[int, int, int]]:
+        """Return place, source and part of every synapse onto a neuron."""
+        p = self.plastic
+        for k in range(int(p.incoming_start[neuron]), int(p.incoming_start[neuron + 1])):
+            part = int(np.searchsorted(self.plan.cuts[p.group], neuron, "right")) - 1
+            yield int(p.incoming[k]), int(p.incoming_source[k]) if p.by_source else -1, part
