@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from spikeframe.kernels.numba.philox import draw
+from spikeframe.kernels.numba.philox import BATCH, draws, words
 from spikeframe.kernels.numba.rules import IN_DEGREE, TOTAL, Space, picks, row, shares
 from spikeframe.kernels.numba.steps import in_ranges
 
@@ -89,10 +89,15 @@ def _transposed(found, sources, start, target):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _values(lo, hi, start, kind, parameters, unit, least, stream, k0, k1, values):  # type: ignore[no-untyped-def]
+    random, x = np.empty((4, BATCH), np.uint32), np.empty(BATCH)
     for i in range(lo, hi):
-        for e in range(start[i], start[i + 1]):
-            x = draw(kind, parameters, np.uint32(e - start[i]), np.uint32(i), np.uint32(stream), k0, k1)
-            values[e] = max(least, np.int64(np.rint(x / unit)))
+        for first in range(start[i], start[i + 1], BATCH):
+            place, n = first - start[i], min(BATCH, start[i + 1] - first)
+            words(n, 0, place, i, stream, 1, 0, k0, k1, random)
+            draws(n, kind, parameters, place, i, stream, k0, k1, random, x)
+            own = values[first : first + n]
+            for j in range(n):
+                own[j] = max(least, np.int64(np.rint(x[j] / unit)))
 
 
 def space(here: Any, there: Any, sides: Any, shape: int, scale: float, cutoff: float) -> Space:

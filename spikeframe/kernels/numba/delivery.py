@@ -18,10 +18,10 @@ def shared(ids, start, h, rows, target, weight, acc):  # type: ignore[no-untyped
         for e in range(start[thread, h], start[thread, h + 1]):
             source = ids[thread, e]
             w = weight[source]
-            lo, hi = rows[source], rows[source + 1]
-            for i in range(lo, hi):
-                acc[target[i]] += w
-            events += hi - lo
+            row = target[rows[source] : rows[source + 1]]
+            for slot in row:
+                acc[slot] += w
+            events += row.size
     return events
 
 
@@ -33,9 +33,10 @@ def single(ids, start, h, rows, target, weight, acc):  # type: ignore[no-untyped
         for e in range(start[thread, h], start[thread, h + 1]):
             source = ids[thread, e]
             lo, hi = rows[source], rows[source + 1]
-            for i in range(lo, hi):
-                acc[target[i]] += weight[i]
-            events += hi - lo
+            row, own = target[lo:hi], weight[lo:hi]
+            for i in range(row.size):
+                acc[row[i]] += own[i]
+            events += row.size
     return events
 
 
@@ -81,13 +82,15 @@ def arrive(now, ids, segments, delay, size, target, weight, each, head, followin
         source = ids[cursor // capacity, cursor % capacity]
         s, lo = at_segment[cursor], at_synapse[cursor]
         hi = lo + size[s]
+        row = target[lo:hi]
         if each:
-            for i in range(lo, hi):
-                acc[target[i]] += weight[i]
+            own = weight[lo:hi]
+            for i in range(row.size):
+                acc[row[i]] += own[i]
         else:
             w = weight[source]
-            for i in range(lo, hi):
-                acc[target[i]] += w
+            for slot in row:
+                acc[slot] += w
         events += hi - lo
         if s + 1 < segments[source + 1]:
             slot = (now + delay[s + 1] - delay[s]) % ring
@@ -108,13 +111,24 @@ def sample(values, ids, lo, hi, row):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def collect(lo, hi, flags, words, neuron, n):  # type: ignore[no-untyped-def]
-    """Append the neurons lo..hi (multiples of 8, or the end) whose flag is set; flags are read eight at a time."""
-    for q in range(lo >> 3, (hi + 7) >> 3):
-        if words[q] != 0:
-            for j in range(q << 3, min(hi, (q << 3) + 8)):
-                if flags[j]:
-                    neuron[n] = j
-                    n += 1
+    """Append the neurons lo..hi (multiples of 8, or the end) whose flag is set.
+
+    Flags are read eight a word, and first 64 words together, as most have none set.
+    """
+    end = (hi + 7) >> 3
+    for first in range(lo >> 3, end, 64):
+        last = min(end, first + 64)
+        found = np.uint64(0)
+        for word in words[first:last]:
+            found |= word
+        if found == 0:
+            continue
+        for q in range(first, last):
+            if words[q] != 0:
+                for j in range(q << 3, min(hi, (q << 3) + 8)):
+                    if flags[j]:
+                        neuron[n] = j
+                        n += 1
     return n
 
 

@@ -7,6 +7,7 @@ spikes into an array of its own, and meets the others once per smallest delay.
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ from spikeframe.kernels.grid import (
     kept_spikes,
 )
 from spikeframe.kernels.numba import lazy, plasticity, population
+from spikeframe.kernels.numba.crew import Crew
 from spikeframe.kernels.numba.poisson import poisson_table
 from spikeframe.kernels.numba.steps import per_neuron_names
 from spikeframe.kernels.plasticity import Plastic, typed
@@ -160,8 +162,9 @@ class _Run:
         self.horizon = plan.horizon
         self.arguments = _Arguments([], [])
         self.acc = np.zeros(int(plan.offsets[-1]), np.int32 if plan.dtype == np.float32 else np.int64)
-        self.delivered = np.zeros((threads, len(plan.bundles)), np.int64)
-        self.arrivals = np.zeros((threads, len(plan.poisson)), np.int64)
+        # Rows of whole cache lines, and one more: no thread writes where another does.
+        self.delivered = np.zeros((threads, len(plan.bundles) // 8 * 8 + 16), np.int64)
+        self.arrivals = np.zeros((threads, len(plan.poisson) // 8 * 8 + 16), np.int64)
         self.text: dict[str, list[str]] = {name: [] for name in _LEVELS}
         self.own: dict[int, list[str]] = {}
         self.start: list[Longs] = []
@@ -439,8 +442,8 @@ class _Run:
         ]
         return rows
 
-    def drive(self, steps: int) -> int:
-        """Run on all threads; returns the steps done."""
+    def drive(self, steps: int) -> tuple[int, float]:
+        """Run on all threads; returns the steps done and the seconds from when all ran."""
         self.text["body"] += self.text.pop("settled")
         text = {name: _indented(lines, _LEVELS[name]) for name, lines in self.text.items()}
         text["imports"] = "" if text["imports"] == "pass" else text["imports"] + "\n"
@@ -454,13 +457,22 @@ class _Run:
         if not function.signatures:
             with source.compiling("the simulation"):
                 function(0, 1, self.state.step, 0, *common)
+
+        def work(thread: int) -> tuple[int, float]:
+            started = time.perf_counter()
+            done = function(thread, self.threads, self.state.step, steps, *common)
+            return int(done), time.perf_counter() - started
+
         if self.threads == 1:
-            return int(function(0, 1, self.state.step, steps, *common))
+            return work(0)
         with ThreadPoolExecutor(self.threads) as pool:
-            jobs = [
-                pool.submit(function, i, self.threads, self.state.step, steps, *common) for i in range(self.threads)
-            ]
-            return min(int(job.result()) for job in jobs)
+            done, seconds = zip(*pool.map(work, range(self.threads)), strict=True)
+        return min(done), min(seconds)
+
+    def counted(self) -> tuple[Longs, Longs]:
+        """Return synaptic events per bundle and arrivals per Poisson input."""
+        plan = self.plan
+        return self.delivered.sum(axis=0)[: len(plan.bundles)], self.arrivals.sum(axis=0)[: len(plan.poisson)]
 
     def spikes(self, g: int, done: int) -> tuple[Longs, Ints]:
         """Return the new spikes of one group, by step, then in the order of their neurons."""
@@ -496,12 +508,16 @@ class NumbaGrid:
 
     def __init__(self, skipping: bool = True) -> None:
         self._skipping = lazy.Skipping(skipping)
+        self._crew = Crew()
 
     def run(self, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None], threads: int) -> Chunk:
         """Run up to `steps` steps."""
+        most = min(threads, plan.parts)
+        count, steps = self._crew.choose(most, steps)
         skipped = self._skipping.choose(plan, state, steps)
-        run = _Run(plan, state, steps, given, min(threads, plan.parts), skipped)
-        done = run.drive(steps)
+        run = _Run(plan, state, steps, given, count, skipped)
+        done, seconds = run.drive(steps)
+        self._crew.took(count, done, seconds)
         starts, ids = [], []
         for g in range(len(plan.groups)):
             start, neuron = run.spikes(g, done)
@@ -521,4 +537,4 @@ class NumbaGrid:
         ]
         if skipped:
             self._skipping.note(state, done, skipped, run.shared["ticks"].sum(axis=1))
-        return Chunk(done, starts, ids, samples, run.delivered.sum(axis=0), run.arrivals.sum(axis=0), updates, weights)
+        return Chunk(done, starts, ids, samples, *run.counted(), updates, weights)

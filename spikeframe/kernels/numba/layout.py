@@ -47,17 +47,51 @@ def fill(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _arrange(order, slots, weights, delays):  # type: ignore[no-untyped-def]
+    slots[:] = slots[order]
+    weights[:] = weights[order]
+    delays[:] = delays[order]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _by_delay(slots, weights, delays):  # type: ignore[no-untyped-def]
+    """Bring synapses into the order of their delays, those of one delay as they were, by counting."""
+    least, most = delays.min(), delays.max()
+    if most - least > 4 * delays.size + 1000:
+        _arrange(np.argsort(delays, kind="mergesort"), slots, weights, delays)
+        return
+    place = np.zeros(most - least + 2, np.int64)
+    for d in delays:
+        place[d - least + 1] += 1
+    for d in range(most - least):
+        place[d + 1] += place[d]
+    old_slots, old_weights = slots.copy(), weights.copy()
+    for e in range(delays.size):
+        d = delays[e] - least
+        slots[place[d]], weights[place[d]] = old_slots[e], old_weights[e]
+        place[d] += 1
+    e = 0
+    for d in range(most - least + 1):
+        delays[e : place[d]] = least + d
+        e = place[d]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def sort_rows(lo, hi, start, slots, weights, delays, many):  # type: ignore[no-untyped-def]
     """Sort the rows lo..hi by (delay, slot) in place; ``many[row]`` becomes the number of distinct delays."""
     for row in range(lo, hi):
         a, b = start[row], start[row + 1]
-        order = np.argsort(delays[a:b].astype(np.int64) * (1 << 32) + slots[a:b])
-        slots[a:b] = slots[a:b][order]
-        weights[a:b] = weights[a:b][order]
-        delays[a:b] = delays[a:b][order]
-        found = 0
-        for e in range(a, b):
-            found += e == a or delays[e] != delays[e - 1]
+        if a == b:
+            continue
+        own_slots, own_weights, own_delays = slots[a:b], weights[a:b], delays[a:b]
+        for e in range(1, b - a):
+            if own_slots[e] < own_slots[e - 1]:  # projections are not in the order of their targets
+                _arrange(np.argsort(own_slots, kind="mergesort"), own_slots, own_weights, own_delays)
+                break
+        _by_delay(own_slots, own_weights, own_delays)
+        found = 1
+        for e in range(1, b - a):
+            found += own_delays[e] != own_delays[e - 1]
         many[row] = found
 
 

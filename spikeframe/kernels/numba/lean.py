@@ -30,7 +30,7 @@ def _fma(typing, a, b, c):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def _wide(typing):  # type: ignore[no-untyped-def]
-    """Let loops of the calling function use the widest vectors there are; LLVM prefers half of that on some machines."""
+    """Let loops of the calling function use the widest vectors; on some machines LLVM prefers half of that."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')

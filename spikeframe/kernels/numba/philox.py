@@ -6,11 +6,14 @@ import numpy as np
 from numba import njit
 
 from spikeframe.kernels.numba.exponential import exp64
+from spikeframe.kernels.numba.lean import wide
 from spikeframe.kernels.reference import philox as ref
 
 _M0, _M1 = (np.uint64(m) for m in ref.MULTIPLIERS)
 _W0, _W1 = (np.uint32(w) for w in ref.KEY_STEPS)
-_HALF = np.uint64(32)
+_HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
+#: Counters whose words are made together.
+BATCH = 256
 _ROUNDS = ref.ROUNDS
 _ATANH, _LN2_HIGH, _LN2_LOW = ref.ATANH, ref.LN2_HIGH, ref.LN2_LOW
 _CENTRE, _CENTRE_SQUARED, _TAIL_SHIFT, _FAR = ref.CENTRE, ref.CENTRE_SQUARED, ref.TAIL_SHIFT, ref.FAR
@@ -30,6 +33,27 @@ def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
         c, d = np.uint32(np.uint32(first >> _HALF) ^ d ^ q), np.uint32(first)
         p, q = np.uint32(p + _W0), np.uint32(q + _W1)
     return a, b, c, d
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def words(n, c0, c1, c2, c3, s1, s2, k0, k1, out):  # type: ignore[no-untyped-def]
+    """Write `philox` of the counters (c0, c1 + s1 j, c2 + s2 j, c3) to ``out[:, j]``, j < n; 64-bit lanes vectorise."""
+    wide()
+    a, b, c, d = out[0], out[1], out[2], out[3]
+    keys = np.empty((2, _ROUNDS), np.uint64)
+    for r in range(_ROUNDS):
+        keys[0, r] = (np.uint64(k0) + np.uint64(r) * np.uint64(_W0)) & _LOW
+        keys[1, r] = (np.uint64(k1) + np.uint64(r) * np.uint64(_W1)) & _LOW
+    x1, x2 = np.uint64(c1), np.uint64(c2)
+    for j in range(n):
+        y0, y3 = np.uint64(c0), np.uint64(c3)
+        y1 = (x1 + np.uint64(j) * np.uint64(s1)) & _LOW
+        y2 = (x2 + np.uint64(j) * np.uint64(s2)) & _LOW
+        for r in range(_ROUNDS):
+            p0, p1 = _M0 * y0, _M1 * y2
+            y0, y2 = (p1 >> _HALF) ^ y1 ^ keys[0, r], (p0 >> _HALF) ^ y3 ^ keys[1, r]
+            y1, y3 = p1 & _LOW, p0 & _LOW
+        a[j], b[j], c[j], d[j] = np.uint32(y0), np.uint32(y1), np.uint32(y2), np.uint32(y3)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -104,3 +128,24 @@ def draw(kind, p, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
         x = p[0] + p[1] * normal64(a, b)
         attempt += 1
     return min(max(x, p[2]), p[3])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def draws(n, kind, p, c1, c2, c3, k0, k1, random, out):  # type: ignore[no-untyped-def]
+    """`draw` at the counters (0, c1 + j, c2, c3), j < n; `random` holds their words."""
+    if kind in (_CONSTANT, _UNIFORM):
+        for j in range(n):
+            out[j] = draw(kind, p, c1 + j, c2, c3, k0, k1)
+        return
+    wide()
+    a, b = random[0], random[1]
+    for j in range(n):  # vectorises: right for five numbers in six
+        q = (uniform64(a[j], b[j]) - 0.5) + 2.0**-54
+        out[j] = p[0] + p[1] * (q * _ratio(_CENTRE_SQUARED - q * q, _MIDDLE))
+    for j in range(n):
+        if abs((uniform64(a[j], b[j]) - 0.5) + 2.0**-54) > _CENTRE:
+            out[j] = p[0] + p[1] * normal64(a[j], b[j])
+        if kind == _LOGNORMAL:
+            out[j] = exp64(out[j])
+        elif out[j] < p[2] or out[j] > p[3]:
+            out[j] = draw(kind, p, c1 + j, c2, c3, k0, k1)

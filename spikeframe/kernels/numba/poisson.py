@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from spikeframe.kernels.numba.philox import philox
-from spikeframe.kernels.reference import philox as ref
+from spikeframe.kernels.numba.philox import BATCH, philox, words
 from spikeframe.kernels.reference.poisson import guide, thresholds
 
-_M0, _M1 = np.uint64(ref.MULTIPLIERS[0]), np.uint64(ref.MULTIPLIERS[1])
-_W0, _W1 = np.uint64(ref.KEY_STEPS[0]), np.uint64(ref.KEY_STEPS[1])
-_MASK, _HALF, _ROUNDS = np.uint64(0xFFFFFFFF), np.uint64(32), ref.ROUNDS
-#: Calls of the generator whose words are made before they are looked up; four neurons each.
-_BATCH = 256
+#: Bits of a word that a look into the guide takes: so many that what follows is seldom a guess.
+_GUIDE = 12
+_REST = np.uint32(32 - _GUIDE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +21,7 @@ class PoissonTable:
     """The law of one rate, as the kernel wants it.
 
     Attributes:
-        arrays: thresholds in 2^-32 and 2^-64, and where to begin for each value of the highest 8 bits.
+        arrays: thresholds in 2^-32 and 2^-64, and where to begin for each value of the highest bits.
     """
 
     arrays: tuple[Any, Any, Any]
@@ -37,48 +34,34 @@ def poisson_table(rate: float) -> PoissonTable:
         rate: at least 0.
     """
     high, low = thresholds(rate)
-    return PoissonTable((high, low, guide(high)))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _words(first, n, c0, c1, c3, k0, k1, out):  # type: ignore[no-untyped-def]
-    """Philox for the counters (c0, c1, first.. , c3): written with 64-bit lanes, so that it vectorises."""
-    a, b, c, d = out[0], out[1], out[2], out[3]
-    keys = np.empty((2, _ROUNDS), np.uint64)
-    for r in range(_ROUNDS):
-        keys[0, r] = (np.uint64(k0) + np.uint64(r) * _W0) & _MASK
-        keys[1, r] = (np.uint64(k1) + np.uint64(r) * _W1) & _MASK
-    for j in range(n):
-        x0, x1, x2, x3 = np.uint64(c0), np.uint64(c1), np.uint64(first + j), np.uint64(c3)
-        for r in range(_ROUNDS):
-            p0, p1 = _M0 * x0, _M1 * x2
-            x0, x2 = (p1 >> _HALF) ^ x1 ^ keys[0, r], (p0 >> _HALF) ^ x3 ^ keys[1, r]
-            x1, x3 = p1 & _MASK, p0 & _MASK
-        a[j], b[j], c[j], d[j] = np.uint32(x0), np.uint32(x1), np.uint32(x2), np.uint32(x3)
+    return PoissonTable((high, low, guide(high, _GUIDE)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def poisson_add(acc, lo, hi, weight, step, table, stream, k0, k1, offset):  # type: ignore[no-untyped-def]
     """Add weight times a count to ``acc[n - offset]`` for the neurons lo..hi; returns the number of arrivals."""
     high, low, begin = table
-    words = np.empty((4, _BATCH), np.uint32)
-    c0 = np.uint32((np.uint64(step) >> _HALF) << np.uint64(1))
+    random = np.empty((4, BATCH), np.uint32)
+    c0 = np.uint32((np.uint64(step) >> np.uint64(32)) << np.uint64(1))
     total = 0
-    for block in range(lo >> 2, (hi + 3) >> 2, _BATCH):
-        n = min(_BATCH, ((hi + 3) >> 2) - block)
-        _words(block, n, c0, np.uint32(step), np.uint32(stream), k0, k1, words)
-        for j in range(n):
-            for lane in range(4):
-                neuron = (block + j) * 4 + lane
-                w = words[lane, j]
-                k = begin[w >> np.uint32(24)]
+    for block in range(lo >> 2, (hi + 3) >> 2, BATCH):
+        n = min(BATCH, ((hi + 3) >> 2) - block)
+        words(n, c0, np.uint32(step), block, np.uint32(stream), 0, 1, k0, k1, random)
+        for lane in range(4):
+            # Neurons block * 4 + lane + 4 j; at either end some are not in lo..hi.
+            first = block * 4 + lane
+            j0, j1 = max(0, (lo - first + 3) >> 2), min(n, (hi - first + 3) >> 2)
+            row, own = acc[first - offset + 4 * j0 :], random[lane, j0:j1]
+            for j in range(own.size):
+                w = own[j]
+                k = np.int64(begin[w >> _REST])
                 while w > high[k]:
                     k += 1
                 if w == high[k]:
-                    more = philox(c0 + np.uint32(1), np.uint32(step), np.uint32(neuron), np.uint32(stream), k0, k1)
+                    neuron = np.uint32(first + 4 * (j0 + j))
+                    more = philox(c0 + np.uint32(1), np.uint32(step), neuron, np.uint32(stream), k0, k1)
                     if more[0] >= low[k]:
                         k += 1
-                if k and lo <= neuron < hi:
-                    acc[neuron - offset] += weight * k
-                    total += k
+                row[4 * j] += weight * k
+                total += k
     return total

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from spikeframe.kernels.numba.exponential import exp64
-from spikeframe.kernels.numba.philox import log64, philox, uniform64
+from spikeframe.kernels.numba.philox import BATCH, log64, philox, uniform64, words
 
 ALL, ONE, PROBABILITY, OUT_DEGREE, IN_DEGREE, TOTAL, EXPLICIT, DISTANCE, SMALL_WORLD = range(9)
 GAUSSIAN, EXPONENTIAL, LINEAR = range(3)
@@ -50,9 +50,15 @@ class Space(NamedTuple):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _limit(n):  # type: ignore[no-untyped-def]
+    """Return the largest multiple of n that is at most 2^32: words below it are good for a draw."""
+    return (np.uint64(1) << np.uint64(32)) // np.uint64(n) * np.uint64(n)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _below(n, redraw, place, entity, stream, k0, k1):  # type: ignore[no-untyped-def]
     """Return a whole number below n, each with the same chance (rejection; n < 2^31)."""
-    limit = (np.uint64(1) << np.uint64(32)) // np.uint64(n) * np.uint64(n)
+    limit = _limit(n)
     while True:
         w = philox(np.uint32(redraw), np.uint32(place), np.uint32(entity), np.uint32(stream), k0, k1)
         for x in w:
@@ -62,14 +68,48 @@ def _below(n, redraw, place, entity, stream, k0, k1):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _all_below(many, n, redraw, place, entity, stream, k0, k1, random, out):  # type: ignore[no-untyped-def]
+    """`_below` for up to BATCH places from `place` on."""
+    words(many, redraw, place, entity, stream, 1, 0, k0, k1, random)
+    first, limit, divisor = random[0], _limit(n), np.uint32(n)
+    for j in range(many):
+        out[j] = np.int64(np.uint32(first[j] % divisor))
+        if np.uint64(first[j]) >= limit:
+            out[j] = _below(n, redraw, place + j, entity, stream, k0, k1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _ascending(values, n):  # type: ignore[no-untyped-def]
+    """Sort whole numbers of 0..n - 1 in place, byte by byte."""
+    if values.size < 64:
+        values.sort()
+        return
+    shift, other = 0, np.empty_like(values)
+    while (n - 1) >> shift:
+        place = np.zeros(257, np.int64)
+        for x in values:
+            place[((x >> shift) & 255) + 1] += 1
+        for b in range(256):
+            place[b + 1] += place[b]
+        for x in values:
+            b = (x >> shift) & 255
+            other[place[b]] = x
+            place[b] += 1
+        values[:] = other
+        shift += 8
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def picks(k, n, own, multapses, entity, stream, k0, k1, out):  # type: ignore[no-untyped-def]
     """Draw k of n into `out`, ascending; `own` is left out (-1: nobody); returns k."""
     m = n - 1 if own >= 0 else n
-    for i in range(k):
-        if multapses:
-            x = _below(m, 0, i, entity, stream, k0, k1)
-            out[i] = x + 1 if 0 <= own <= x else x
-        else:  # Floyd's sampling without replacement
+    if multapses:
+        random = np.empty((4, BATCH), np.uint32)
+        for first in range(0, k, BATCH):
+            many = min(BATCH, k - first)
+            _all_below(many, m, 0, first, entity, stream, k0, k1, random, out[first:])
+    else:
+        for i in range(k):  # Floyd's sampling without replacement
             top = m - k + i
             x = _below(top + 1, 0, i, entity, stream, k0, k1)
             at = np.searchsorted(out[:i], x)
@@ -78,11 +118,11 @@ def picks(k, n, own, multapses, entity, stream, k0, k1, out):  # type: ignore[no
                 at = i
             out[at + 1 : i + 1] = out[at:i].copy()
             out[at] = x
-    if not multapses and own >= 0:
+    if own >= 0:
         for i in range(k):
             if out[i] >= own:
                 out[i] += 1
-    out[:k].sort()
+    _ascending(out[:k], n)
     return k
 
 
@@ -215,5 +255,12 @@ def row(kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, ou
 @njit(cache=True, nogil=True, error_model="numpy")
 def shares(lo, hi, sources, stream, k0, k1, many):  # type: ignore[no-untyped-def]
     """Count on which source each of the draws lo..hi of a fixed total falls."""
-    for i in range(lo, hi):
-        many[_below(sources, i >> 32, i & 0xFFFFFFFF, 0, stream, k0, k1)] += 1
+    random, found = np.empty((4, BATCH), np.uint32), np.empty(BATCH, np.int64)
+    i = lo
+    while i < hi:
+        place = i & 0xFFFFFFFF
+        n = min(BATCH, hi - i, (1 << 32) - place)
+        _all_below(n, sources, i >> 32, place, 0, stream, k0, k1, random, found)
+        for source in found[:n]:
+            many[source] += 1
+        i += n

@@ -7,6 +7,7 @@ these equal a threshold's does it need the low ones: the first word of (2 * (ste
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +34,15 @@ def thresholds(rate: float) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     return high, np.array([x & 0xFFFFFFFF for x in found], np.uint32)
 
 
-def guide(high: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Return, for each value of a word's highest 8 bits, the smallest count that it can mean.
+def guide(high: NDArray[np.uint32], bits: int) -> NDArray[Any]:
+    """Return, for each value of a word's highest bits, the smallest count that it can mean.
 
     Args:
         high: high words of the thresholds.
+        bits: how many bits to look at, up to 32.
     """
-    return np.searchsorted(high, np.arange(256, dtype=np.uint64) << np.uint64(24), side="left").astype(np.int64)
+    first = np.arange(1 << bits, dtype=np.uint64) << np.uint64(32 - bits)
+    return np.searchsorted(high, first, side="left").astype(np.min_scalar_type(high.size))
 
 
 def poisson_counts(rate: float, lo: int, hi: int, step: int, stream: int, k0: int, k1: int) -> NDArray[np.int64]:
