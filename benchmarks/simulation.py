@@ -1,18 +1,22 @@
 """Random networks in spikeframe, NEST and Brian2 (C++ standalone), run in turns in one command.
 
     python benchmarks/simulation.py [--quick] [--nest-python PYTHON] [--brian2-python PYTHON] [--out FOLDER]
+    python benchmarks/simulation.py --networks --scales 1.0 --out FOLDER    # the full microcircuit, alone
 
 Every run is a process of its own that gets the same network description (benchmarks/networks.py) with a new seed,
 builds it, simulates, and hands back times and all spikes (benchmarks/peers/). Given are medians; building, with all
-compilation, apart from running. Rates, irregularity and synchrony are held to the bands in peers/statistics.json. The
-floor is what plain loops need for the same numbers of neuron updates and synaptic events on one core; Poisson
-drive is not in it. Environments for NEST and Brian2 are made on first use where no interpreter is given.
+compilation, apart from running. Peers run shorter, as a second takes them as long. Rates, irregularity and synchrony
+are held to the bands in peers/statistics.json. The floor is what plain loops need for the same numbers of neuron
+updates and synaptic events on one core; Poisson drive is not in it. On a quiet machine of two cores all takes a quarter
+of an hour. A peer that fails or needs ten minutes for a run is left out. Environments for NEST and Brian2 are made on
+first use where no interpreter is given.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -34,7 +38,13 @@ from spike_statistics import describe
 
 HERE = Path(__file__).parent
 DT = 0.1
+#: Seconds after which a run is given up.
+LIMIT = 600
 BANDS = json.loads((HERE / "peers" / "statistics.json").read_text(encoding="utf-8"))
+
+
+class FailedRun(Exception):
+    """A run that did not end well."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +65,17 @@ class Contender:
 
 @dataclass(frozen=True)
 class Case:
-    """A network and how long it runs, ms: `warm` is timed but not in the statistics."""
+    """A network and how long it runs, ms: `warm` is timed but not in the statistics; peers run for `short` instead."""
 
     network: str
     scale: float
     warm: float
     duration: float
+    short: float
+
+    def seconds(self, simulator: str) -> float:
+        """Return how long a simulator runs, warming up included."""
+        return (self.warm + (self.duration if simulator == "spikeframe" else self.short)) * 1e-3
 
     @property
     def name(self) -> str:
@@ -69,16 +84,16 @@ class Case:
 
 
 FULL = [
-    Case("cuba", 1.0, 500.0, 10_000.0),
-    Case("coba", 1.0, 500.0, 3_000.0),
-    Case("brunel", 1.0, 499.5, 1_500.0),
-    Case("microcircuit", 0.1, 500.0, 10_000.0),
+    Case("cuba", 1.0, 500.0, 10_000.0, 3_000.0),
+    Case("coba", 1.0, 500.0, 3_000.0, 1_000.0),
+    Case("brunel", 1.0, 499.5, 1_500.0, 500.0),
+    Case("microcircuit", 0.1, 500.0, 10_000.0, 2_000.0),
 ]
 QUICK = [
-    Case("cuba", 0.25, 50.0, 150.0),
-    Case("coba", 0.25, 50.0, 150.0),
-    Case("brunel", 0.1, 50.0, 150.0),
-    Case("microcircuit", 0.03, 50.0, 150.0),
+    Case("cuba", 0.25, 50.0, 150.0, 150.0),
+    Case("coba", 0.25, 50.0, 150.0, 150.0),
+    Case("brunel", 0.1, 50.0, 150.0, 150.0),
+    Case("microcircuit", 0.03, 50.0, 150.0, 150.0),
 ]
 
 
@@ -87,19 +102,25 @@ def run(contender: Contender, case: Case, seed: int, folder: Path) -> dict[str, 
     network = plain(NETWORKS[case.network](scale=case.scale))
     request = {
         "network": case.network if contender.simulator == "spikeframe" else network, "scale": case.scale,
-        "duration": case.warm + case.duration, "dt": DT, "threads": contender.threads, "seed": seed,
+        "duration": 1e3 * case.seconds(contender.simulator), "dt": DT, "threads": contender.threads, "seed": seed,
         "dtype": contender.dtype, "folder": str(folder),
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     script = HERE / "peers" / f"{contender.simulator}_networks.py"
     started = time.perf_counter()
-    done = subprocess.run([contender.python, str(script)], input=json.dumps(request), capture_output=True, text=True)
+    try:
+        done = subprocess.run(
+            [contender.python, str(script)], input=json.dumps(request), capture_output=True, text=True, timeout=LIMIT
+        )
+    except subprocess.TimeoutExpired:
+        raise FailedRun(f"{contender.name} took more than {LIMIT} s on {case.name}") from None
     if done.returncode:
-        raise SystemExit(f"{contender.name} failed on {case.name}:\n{done.stderr[-3000:]}")
+        raise FailedRun(f"{contender.name} failed on {case.name}:\n{done.stderr[-3000:]}")
     report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     spikes = np.load(folder / "spikes.npz")
     sizes = {p["name"]: p["size"] for p in network["populations"]}
-    report["statistics"] = describe(spikes, sizes, case.warm, case.warm + case.duration)
+    report["seconds_per_second"] = report["run_s"] / case.seconds(contender.simulator)
+    report["statistics"] = describe(spikes, sizes, case.warm, request["duration"])
     print(
         f"{case.name}, {contender.name}: built in {report['build_s']:.1f} s, ran in {report['run_s']:.2f} s, "
         f"all {time.perf_counter() - started:.1f} s",
@@ -127,15 +148,21 @@ def outside(case: Case, found: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def compare(case: Case, contenders: list[Contender], rounds: int, folder: Path) -> dict[str, Any]:
-    """Run all contenders in turns and summarise."""
+def compare(case: Case, contenders: list[Contender], rounds: dict[str, int], folder: Path) -> dict[str, Any]:
+    """Run all contenders in turns, each simulator for so many rounds, and summarise."""
     runs: dict[str, list[dict[str, Any]]] = {c.name: [] for c in contenders}
-    for turn in range(rounds):
-        for c in contenders:
+    for turn in range(max(rounds.values())):
+        for c in (c for c in contenders if c.name in runs and turn < rounds[c.simulator]):
             place = folder / f"{case.network}-{case.scale}-{c.simulator}-{c.threads}"
-            runs[c.name].append(run(c, case, seed=turn + 1, folder=place))
-    seconds = (case.warm + case.duration) * 1e-3
-    summary = {name: _summary(case, found, seconds) for name, found in runs.items()}
+            try:
+                runs[c.name].append(run(c, case, seed=turn + 1, folder=place))
+            except FailedRun as failure:
+                if c.simulator == "spikeframe":
+                    raise SystemExit(str(failure)) from None
+                print(f"left out: {failure}", file=sys.stderr)
+                del runs[c.name]
+    seconds = case.seconds("spikeframe")
+    summary = {name: _summary(case, found, name.startswith("spikeframe")) for name, found in runs.items()}
     ours = min((n for n in summary if n.startswith("spikeframe,")), key=lambda n: summary[n]["seconds_per_second"])
     peers = {n: s["seconds_per_second"] for n, s in summary.items() if not n.startswith("spikeframe")}
     result: dict[str, Any] = {"network": case.network, "scale": case.scale, "duration_ms": seconds * 1e3, "ours": ours}
@@ -148,15 +175,15 @@ def compare(case: Case, contenders: list[Contender], rounds: int, folder: Path) 
     return {**result, **_work(case, runs[ours]), "contenders": summary}
 
 
-def _summary(case: Case, found: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+def _summary(case: Case, found: list[dict[str, Any]], ours: bool) -> dict[str, Any]:
     """Return medians, the spread of the runs, the first build and the statistics of one contender."""
-    per_second = [r["run_s"] / seconds for r in found]
+    per_second = [r["seconds_per_second"] for r in found]
     mean = averaged(found)
     return {
         "seconds_per_second": statistics.median(per_second), "least": min(per_second), "most": max(per_second),
         "first_build_s": found[0]["build_s"], "build_s": statistics.median(r["build_s"] for r in found),
         "peak_mb": max((r["peak_mb"] for r in found if "peak_mb" in r), default=None),
-        "statistics": mean, "outside": outside(case, mean),
+        "statistics": mean, "outside": outside(case, mean) if ours else [],
     }  # fmt: skip
 
 
@@ -166,11 +193,12 @@ def _work(case: Case, found: list[dict[str, Any]]) -> dict[str, Any]:
     neurons = sum(p["size"] for p in plain(NETWORKS[case.network](scale=case.scale))["populations"])
     run_s = statistics.median(r["run_s"] for r in found)
     drawn = case.network == "microcircuit"
+    peak = max(r["peak_mb"] for r in found)
     updates = updates_per_second(neurons)
     events = events_per_second(neurons, one["synapses"] // neurons, drawn)
     floor = one["neuron_updates"] / updates + one["synaptic_events"] / events
     return {
-        "neurons": neurons, "synapses": one["synapses"],
+        "neurons": neurons, "synapses": one["synapses"], "peak_gb": peak / 1024,
         "bytes_per_synapse": one["synapse_bytes"] / max(one["synapses"], 1),
         "resident_bytes_per_synapse": one["built_bytes"] / max(one["synapses"], 1),
         "neuron_updates_per_s": one["neuron_updates"] / run_s, "synaptic_events_per_s": one["synaptic_events"] / run_s,
@@ -222,10 +250,20 @@ def tables(cases: list[dict[str, Any]], growth: dict[str, Any]) -> str:
         times.append([name, *(g["seconds_per_second"] if g else "" for g in got), *ratios])
         builds.append([name, *(f"{g['first_build_s']:.1f}/{g['build_s']:.1f}" if g else "" for g in got)])
         work.append([
-            name, c["neurons"], c["synapses"], c["bytes_per_synapse"], c["neuron_updates_per_s"] / 1e6,
+            name, c["neurons"], c["synapses"], c["bytes_per_synapse"], c["peak_gb"], c["neuron_updates_per_s"] / 1e6,
             c["synaptic_events_per_s"] / 1e6, c["poisson_arrivals_per_s"] / 1e6, f"{c['floor']['of_run']:.0%}",
         ])  # fmt: skip
-    head = ["network", "neurons", "synapses", "bytes/synapse", "M updates/s", "M events/s", "M arrivals/s", "floor/run"]
+    head = [
+        "network",
+        "neurons",
+        "synapses",
+        "bytes/synapse",
+        "peak GB",
+        "M updates/s",
+        "M events/s",
+        "M arrivals/s",
+        "floor/run",
+    ]
     rows = [[f"{r['events']:,}", r["seconds"], r["off_line"]] for r in growth["rows"]]
     like = [
         [
@@ -272,33 +310,41 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small networks, one short run each, no judgement")
-    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--scales", nargs="+", type=float, default=[], help="further scales of the microcircuit")
     parser.add_argument("--peers", nargs="*", choices=["nest", "brian2"], default=["nest", "brian2"])
     parser.add_argument("--peer-synapses", type=float, default=2e7, help="largest network that peers run")
     parser.add_argument("--nest-python", help="interpreter with NEST")
     parser.add_argument("--brian2-python", help="interpreter with Brian2")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="of our runs; further scales run once")
+    parser.add_argument("--peer-rounds", type=int, default=2, help="of the others'")
     parser.add_argument("--out", help="folder for simulation.json and simulation.png (default: results; quick: none)")
     options = parser.parse_args()
     rounds = 1 if options.quick else options.rounds
+    turns = {"spikeframe": rounds, **dict.fromkeys(("nest", "brian2"), 1 if options.quick else options.peer_rounds)}
+    once = dict.fromkeys(turns, 1)
     given = {"nest": options.nest_python, "brian2": options.brian2_python}
-    ours = [Contender("spikeframe", sys.executable, n, d) for d in ("float32", "float64") for n in options.threads]
+    ours = [Contender("spikeframe", sys.executable, n, "float32") for n in options.threads]
+    double = Contender("spikeframe", sys.executable, max(options.threads))
     others = [Contender(p, python_of(p, given[p]), n) for p in options.peers for n in options.threads]
     cases = [c for c in (QUICK if options.quick else FULL) if c.network in options.networks]
-    cases += [Case("microcircuit", scale, 500.0, 1_000.0) for scale in options.scales]
+    cases += [Case("microcircuit", scale, 200.0, 1_000.0, 500.0) for scale in options.scales]
+    load = os.getloadavg()
+    print(f"load before: {load[0]:.1f} {load[1]:.1f} {load[2]:.1f} on {os.cpu_count()} cores", file=sys.stderr)
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for case in cases:
             network = plain(NETWORKS[case.network](scale=case.scale))
             few = expected_synapses(network) <= options.peer_synapses
-            found.append(compare(case, [*ours, *(others if few else [])], rounds, Path(folder)))
+            extra = case not in FULL and case not in QUICK
+            mine = ours if extra else [*ours, double]
+            found.append(compare(case, [*mine, *(others if few else [])], once if extra else turns, Path(folder)))
     growth = linearity(options.quick, rounds, max(options.threads), DT)
     print(tables(found, growth))
     out = options.out or (None if options.quick else HERE / "results")
     if out is not None:
-        write_json(str(Path(out) / "simulation.json"), {"simulation": found, "linearity": growth})
+        write_json(str(Path(out) / "simulation.json"), {"load": load, "simulation": found, "linearity": growth})
         figure(found, growth).savefig(Path(out) / "simulation.png", dpi=120)
     wrong = list(misses(found))
     if not options.quick:

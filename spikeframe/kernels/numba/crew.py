@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-#: Steps of a trial at the most: few, as the slower way can be very slow.
+#: Steps of a trial: few, as the slower way can be very slow. What a stretch of fewer takes tells nothing.
 _TRIAL = 128
 #: Stretches between two trials of the way that was slower.
 _EVERY = 64
@@ -21,7 +21,7 @@ class Crew:
 
     Attributes:
         seconds: per number of threads, how long a step last took.
-        stretches: chosen for so far.
+        stretches: so far, without those shorter than a trial.
     """
 
     seconds: dict[int, float] = field(default_factory=dict)
@@ -35,10 +35,12 @@ class Crew:
             steps: at most so many.
         """
         faster, slower = sorted((threads, 1), key=lambda n: self.seconds.get(n, 0.0))
+        if steps < _TRIAL:
+            return faster, steps
         at, self.stretches = self.stretches, self.stretches + 1
         if at < 2:
-            return (threads, 1)[at], min(steps, _TRIAL)
-        return (slower, min(steps, _TRIAL)) if at % _EVERY == 0 else (faster, steps)
+            return (threads, 1)[at], _TRIAL
+        return (slower, _TRIAL) if at % _EVERY == 0 else (faster, steps)
 
     def took(self, threads: int, steps: int, seconds: float) -> None:
         """Note how long a stretch took.
@@ -48,4 +50,5 @@ class Crew:
             steps: its length, at least 1.
             seconds: its time.
         """
-        self.seconds[threads] = seconds / steps
+        if steps >= _TRIAL:
+            self.seconds[threads] = seconds / steps
