@@ -23,8 +23,8 @@ mu_minus     μ_-              1        how depression does (>= 0)
 ===========  =======  ====  =======  ================================================================
 
 Conventions. A delay is axonal: the presynaptic spike of time t counts at ``t + delay``, when it arrives; the
-postsynaptic one at once (Brian2's usual form; NEST's delay is dendritic: there the *postsynaptic* spike counts later, so
-its pairs are those of presynaptic spikes later by twice the delay). Spikes of both sides in one step are no pair, as in
+postsynaptic one at once (Brian2's usual form; NEST's delay is dendritic: there the *postsynaptic* spike counts later,
+so its pairs are those of presynaptic spikes later by twice the delay). Spikes of both sides in one step are no pair, as in
 NEST; the depression of that step comes before its potentiation. An arriving spike carries the weight after its own
 depression, as in NEST. Weights are always up to date (NEST applies potentiation only when the source spikes next).
 

@@ -428,8 +428,9 @@ def test_currents_through_gap_junctions_sum_to_nothing(threads):
 @pytest.mark.parametrize(
     ("options", "error"),
     [({"tau_plus": -1.0}, ParameterError), ({"tau_minus": 0.0}, ParameterError), ({"w_max": 0.0}, ParameterError),
-     ({"lambda_": -0.1}, ParameterError), ({"mu_plus": -1.0}, ParameterError), ({"alpha": float("nan")}, NonFiniteError),
-     ({"w_max": float("inf")}, NonFiniteError), ({"tau_plus": "20"}, ParameterError), ({"tau_plus": True}, ParameterError),
+     ({"lambda_": -0.1}, ParameterError), ({"mu_plus": -1.0}, ParameterError),
+     ({"alpha": float("nan")}, NonFiniteError), ({"w_max": float("inf")}, NonFiniteError),
+     ({"tau_plus": "20"}, ParameterError), ({"tau_plus": True}, ParameterError),
      ({"pairing": "nearst"}, UnknownNameError)],
 )  # fmt: skip
 def test_pair_stdp_refuses(options, error):
