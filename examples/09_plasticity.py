@@ -1,8 +1,8 @@
 """Synapses that compete: figure 2 of Song, Miller and Abbott (2000), doi:10.1038/78829; and synapses that tire.
 
 Left: 1,000 exciting inputs with pair STDP, and 200 static inhibiting ones, onto one neuron, with the paper's
-parameters. Additive STDP with depression a little stronger than potentiation pushes the weights to both ends, the more of them down
-the faster the inputs, and so steadies the output's rate.
+parameters. Additive STDP with depression a little stronger than potentiation pushes the weights to both ends, the more
+of them down the faster the inputs, and so steadies the output's rate.
 Right: a regular train of 50 spikes/s through depressing and facilitating synapses (Tsodyks and Markram).
 Run: python examples/09_plasticity.py [--quick] [--out FILE]. Ends in a picture.
 """

@@ -1,8 +1,8 @@
 """Makes nest_plasticity.json with NEST: python make_nest_plasticity.py (needs nest-simulator).
 
 STDP: one synapse between two given trains; its weight as sent by every presynaptic spike (weight_recorder). NEST's
-delay is dendritic: a pair counts with t_post + delay - t_pre. Tsodyks: a train, regular then irregular, through both kinds of
-NEST's synapses; again the weights sent.
+delay is dendritic: a pair counts with t_post + delay - t_pre. Tsodyks: a train, regular then irregular, through both
+kinds of NEST's synapses; again the weights sent.
 """
 
 from __future__ import annotations
