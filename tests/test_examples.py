@@ -21,6 +21,7 @@ PROMISED = {
     "09_conductances.py": "picture: ",
     "10_firing_patterns.py": "picture: ",
     "11_larva_brain.py": "larval connectome",
+    "09_plasticity.py": "picture: ",
 }
 
 

@@ -150,13 +150,13 @@ class Circuit:
             self.state = saved
             raise
         self.state = saved
-        name, variable, neuron, value = self._first_bad(steps)
+        what, value = self._first_bad(steps)
         raise NonFiniteError(
-            f"{name}: state {variable!r} of neuron {neuron} became {value} in step {self.state.step} "
-            f"({self.time:g} ms). Use a smaller dt, or look at its input and parameters."
+            f"{what} became {value} in step {self.state.step} ({self.time:g} ms). Use a smaller dt, or look at its "
+            "input and parameters."
         )
 
-    def _first_bad(self, steps: int) -> tuple[str, str, int, float]:
+    def _first_bad(self, steps: int) -> tuple[str, float]:
         """Go on to the first step after which a state is not finite, as one is `steps` on; stretches are halved."""
         while True:
             before, half = _copied(self.state), max(1, steps // 2)
@@ -169,8 +169,8 @@ class Circuit:
             else:
                 self.state, steps = before, done
 
-    def _bad(self) -> tuple[str, str, int, float] | None:
-        """Return population, variable, neuron and value of the first state that is not finite."""
+    def _bad(self) -> tuple[str, float] | None:
+        """Return what and the value of the first state or weight that is not finite."""
         for g, values in enumerate(self.state.values):
             for variable, value in values.items():
                 if value.dtype.kind == "f" and not np.isfinite(value).all():
@@ -180,7 +180,13 @@ class Circuit:
                         for p in self.network.populations.values()
                         if self._span(p)[0] == g and self._span(p)[1] <= at < self._span(p)[2]
                     )
-                    return owner.name, variable, at - self._span(owner)[1], float(value[at])
+                    neuron = at - self._span(owner)[1]
+                    return f"{owner.name}: state {variable!r} of neuron {neuron}", float(value[at])
+        for index, b in self.laid.plastic.items():
+            wrong = np.flatnonzero(~np.isfinite(self.state.plastic[b]["w"]))
+            if wrong.size:
+                name, place = self.network.projections[index].name, self.laid.plan.bundles[b].weight[wrong[0]]
+                return f"{name}: weight of synapse {place}", float(self.state.plastic[b]["w"][wrong[0]])
         return None
 
     def _span(self, p: Population) -> tuple[int, int, int]:

@@ -321,8 +321,8 @@ class Network:
 
         Args:
             population: one or several; for ``"weight"`` projections, as `connect` returns them.
-            variable: ``"spikes"``; ``"weight"``; ``"rate"``, spikes/s of the mean neuron in bins that end at multiples of `every`; or
-                the name of a state variable.
+            variable: ``"spikes"``; ``"rate"``, spikes/s of the mean neuron in bins that end at multiples of `every`;
+                ``"weight"``; or the name of a state variable.
             every: ms; the width of a rate's bins, or the time between samples of a state variable (each step if not
                 given).
             ids: which neurons (of weights: which synapses, in the order of `Simulator.weights`); all if not given.

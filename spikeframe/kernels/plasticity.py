@@ -13,8 +13,8 @@ So an arrival and a spike of the target in one step are no pair. Two spikes of o
 find the traces from before it.
 
 **Traces in memory** are lifted: a trace ``x`` is stored as ``x e^{phase rate}`` with ``phase = step mod period`` and
-``rate = dt / tau``, so that time alone changes nothing; every `period` steps (16 tau) all are scaled back, and what fell
-below 1e-30 becomes 0. Both exponentials are the shared polynomial in float64, rounded once to the run's type.
+``rate = dt / tau``, so that time alone changes nothing; every `period` steps (16 tau) all are scaled back, and what
+fell below 1e-30 becomes 0. Both exponentials are the shared polynomial in float64, rounded once to the run's type.
 
 **Sent weights** are floats; a target's accumulator gets ``rint(sent / unit)``, half to even, with the receptor's power
 of two as unit: an error of at most half a unit for each event.
@@ -72,6 +72,8 @@ class Plasticity:
 
     def at_pre(self, s: Names, c: Names) -> Mapping[str, Value | float]:
         """Return what an arrival changes: ``w``, own traces; and ``sent``, what the target gets (else the new ``w``).
+
+        No ``sent`` may be larger than the largest weight: accumulators are made for that.
 
         Args:
             s: the weight, and all traces before this step's spikes.

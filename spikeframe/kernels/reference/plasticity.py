@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from spikeframe.kernels.grid import Bundle, Longs, Plan
-from spikeframe.kernels.plasticity import TINY, Plastic, typed
+from spikeframe.kernels.plasticity import TINY, typed
 from spikeframe.kernels.reference.exponential import exp
 from spikeframe.kernels.reference.steps import interpret
 from spikeframe.kernels.steps import Array

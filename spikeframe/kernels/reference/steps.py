@@ -17,7 +17,8 @@ _NUMPY: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "lt": np.less,
     "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
     "and": np.logical_and, "or": np.logical_or, "where": np.where, "exp": exp,
-    "log": lambda a: log64(a).astype(a.dtype), "detach": lambda a: a, "minimum": lambda a, b: np.where((a < b) | (a != a), a, b),
+    "log": lambda a: log64(a).astype(a.dtype), "detach": lambda a: a,
+    "minimum": lambda a, b: np.where((a < b) | (a != a), a, b),
     "maximum": lambda a, b: np.where((a > b) | (a != a), a, b),
 }  # fmt: skip
 

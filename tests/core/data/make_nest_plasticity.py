@@ -1,8 +1,8 @@
 """Makes nest_plasticity.json with NEST: python make_nest_plasticity.py (needs nest-simulator).
 
-STDP: one synapse between two given trains; its weight as sent by every presynaptic spike (weight_recorder). NEST's delay
-is dendritic: a pair counts with t_post + delay - t_pre. Tsodyks: a train, regular then irregular, through both kinds of
-NEST's synapses; again the weights sent.
+STDP: one synapse between two given trains; its weight as sent by every presynaptic spike (weight_recorder). NEST's
+delay is dendritic: a pair counts with t_post + delay - t_pre. Tsodyks: a train, regular then irregular, through both
+kinds of NEST's synapses; again the weights sent.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
     """Write the file."""
     rng = random.Random(1)
     pre, post = train(rng, 120, 20, 20_000), train(rng, 120, 20, 20_000)
-    # For its nearest pairing NEST takes a presynaptic spike at time 0 for granted: no postsynaptic one before the first.
+    # Nearest pairing: NEST assumes a presynaptic spike at time 0, so there is no postsynaptic one before the first.
     post = [t for t in post if t > pre[0]]
     # Pairs at one time, t_post + delay = t_pre: NEST potentiates first, which only additive weights do not show.
     same = sorted({*post, *(round(t - DELAY, 1) for t in pre[10:60:10])})
@@ -61,7 +61,7 @@ def main() -> None:
     regular = [round(10.0 + 25.0 * k, 1) for k in range(20)]
     pulses = regular + [round(600.0 + t, 1) for t in train(rng, 60, 0, 9_000)]
     short = []
-    for tau_fac, U, tau_rec in ((0.0, 0.5, 800.0), (530.0, 0.15, 130.0), (50.0, 0.5, 750.0)):  # noqa: N806
+    for tau_fac, U, tau_rec in ((0.0, 0.5, 800.0), (530.0, 0.15, 130.0), (50.0, 0.5, 750.0)):
         p = {"U": U, "tau_rec": tau_rec, "tau_fac": tau_fac}
         two = sent(pulses, [5.0], "tsodyks2_synapse", {**p, "u": U, "weight": 3.0}, 20.0)
         three = sent(pulses, [5.0], "tsodyks_synapse", {**p, "tau_psc": 3.0, "weight": 3.0}, 20.0)
