@@ -42,22 +42,22 @@ def main(quick: bool = False, out: str = "balanced_network.png") -> Path:
     print(f"{result.delivered:,} synaptic events, {result.in_flight} under way at the end")
 
     figure = Figure(figsize=(9, 7), layout="constrained", facecolor="white")
-    top, middle, bottom = figure.subplots(3, 1, height_ratios=[3, 1, 2])
-    shown = result.spikes["exc"].ids < 200
+    top, middle, bottom = figure.subplots(3, 1, height_ratios=[3, 1, 2], sharex=True)
     spikes = result.spikes["exc"]
+    shown = spikes.ids < 200
     pairs = np.stack([spikes.steps[shown], spikes.ids[shown]], axis=1)
     plots.spike_raster(pairs, top, dt_ms=0.1)
-    top.set_ylabel("200 of 3,200 exciting neurons")
+    top.set(ylabel="200 of 3,200 exciting neurons", xlabel="")
+    top.set_title(f"{result.rates()['exc']:.1f} spikes/s without any input", loc="left", fontsize=10)
     bins = np.arange(0.0, duration + 1e-9, 5.0)
-    rate = np.histogram(spikes.times, bins)[0] / (3200 * 5e-3)
-    middle.step(bins[:-1], rate, where="post")
-    middle.set_ylabel("spikes/s")
+    middle.stairs(np.histogram(spikes.times, bins)[0] / (3200 * 5e-3), bins, fill=True, color="#0072b2")
+    middle.set(ylabel="spikes/s", ylim=(0, None))
     trace = result.traces["exc"]["v"]
-    bottom.plot(trace.times, trace.values)
-    bottom.set_ylabel("membrane (mV)")
-    bottom.set_xlabel("time (ms)")
-    for axes in (top, middle, bottom):
-        axes.set_xlim(0.0, duration)
+    bottom.plot(trace.times, trace.values, linewidth=0.9)
+    bottom.axhline(-50.0, color="#57606a", linestyle=":", linewidth=1)
+    bottom.set(ylabel="membranes, threshold (mV)", xlabel="time (ms)", xlim=(0.0, min(duration, 1000.0)))
+    for axes in (middle, bottom):
+        axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, dpi=120)
     print(f"picture: {out}")
     return Path(out)

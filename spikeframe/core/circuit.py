@@ -32,6 +32,8 @@ WORK = 1e8
 _RATE = 5.0
 #: Fewest and most steps of a stretch.
 _LEAST, _MOST = 50, 10_000
+#: Longest delay, in steps: so long are spikes kept.
+LONGEST = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,11 @@ class Circuit:
         sampled.recorders = [r for r in network.recorders if r.variable != "rate"]
         self.laid: Laid = lay_out(sampled, dt, threads, np.dtype(dtype))
         plan = self.laid.plan
+        if plan.horizon > LONGEST:
+            raise TimeGridError(
+                f"a delay of {plan.horizon * dt:g} ms is {plan.horizon:,} steps of dt={dt:g} ms; spikes are kept for "
+                f"at most {LONGEST:,} steps ({LONGEST * dt:g} ms). Use a larger dt, or check the delays' unit (ms)."
+            )
         empty = [np.zeros(plan.horizon + 1, np.int64) for _ in plan.groups]
         none = [np.zeros(0, np.int32) for _ in plan.groups]
         self.state = State(0, self.laid.values, empty, none, self.laid.synapses)

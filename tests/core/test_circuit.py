@@ -213,7 +213,8 @@ class Explosive(sf.neurons.Neuron):
 @pytest.mark.parametrize(
     ("delay", "error"),
     [(0.0, TimeGridError), (-1.0, TimeGridError), (float("nan"), NonFiniteError), (0.14, TimeGridError),
-     ([0.1, 0.14], TimeGridError), ([0.1], ShapeError), ("soon", DTypeError), (0.01, TimeGridError)],
+     ([0.1, 0.14], TimeGridError), ([0.1], ShapeError), ("soon", DTypeError), (0.01, TimeGridError),
+     (1e6, TimeGridError), ([0.1, 1e6], TimeGridError)],
 )  # fmt: skip
 def test_a_delay_that_fits_no_step_is_refused(delay, error):
     net = sf.Network()
