@@ -59,7 +59,7 @@ def silent(lo, hi, steps, {arrays}):
 
 @njit(**BORROWING)
 def collect(lo, hi, flags, words, neuron, n):
-    """Append the neurons whose flag is set; flags are read eight at a time, and one place beyond the last is written."""
+    """Append the neurons whose flag is set, eight flags at a time; one place beyond the last is written as well."""
     for q in range(lo >> 3, (hi + 7) >> 3):
         if words[q] != 0:
             for j in range(q << 3, min(hi, (q << 3) + 8)):
@@ -304,6 +304,7 @@ def _driver(layers: list[Layer], modules: list[str]) -> str:
         step += _step(layer, i, arrays)
     head = ["lo", "hi", "steps", "in_start", "in_source", "in_count", "start", *varied, *fixed, *workspace]
     counters = [f"l{i}_{what}" for what in ("at", "done") for i in range(len(layers))]
+    zero = [*(f"{counter} = 0" for counter in counters), "wrong = I(0)"]
     first = [
         "a = in_start[sample * steps + t]",
         "b = in_start[sample * steps + t + 1]",
@@ -314,7 +315,7 @@ def _driver(layers: list[Layer], modules: list[str]) -> str:
         "from spikeframe.kernels.numba.deliver import lists, rows, stencil", *imports, "",
         "I = np.int32", "", "",
         "@njit(**BORROWING)", f"def drive({', '.join(head)}):",
-        *_indent([*(f"{counter} = 0" for counter in counters), "wrong = I(0)"]), "    for sample in range(lo, hi):", *_indent(begin, 2),
+        *_indent(zero), "    for sample in range(lo, hi):", *_indent(begin, 2),
         "        for t in range(steps):", *_indent([*first, *step], 3), *_indent(end, 2),
         f"    return {', '.join(counters)}, wrong", "",
     ]  # fmt: skip
@@ -337,19 +338,16 @@ def _indent(lines: list[str], levels: int = 1) -> list[str]:
     return ["    " * levels + line for line in lines]
 
 
-def _samples_per_call(layers: list[Layer], events: Events) -> int:
-    widest = max((layer.neurons for layer in layers), default=1)
-    return max(1, _RECORD_LIMIT // max(1, widest * events.steps))
-
-
 @dataclass(frozen=True)
-class _Compiled:
+class _Chain:
     """A chain's driver and what its runs share; holds the layers, so that their ids stay theirs.
 
     Attributes:
         layers: the chain.
         drive: the compiled loop over samples, steps and layers.
         states: names of each layer's state variables.
+        sizes: number of its neurons.
+        spiking: whether it spikes, or gives graded output.
         fixed: its arguments that are the same in every run.
         spare: workspaces that no run uses at the moment.
     """
@@ -357,6 +355,8 @@ class _Compiled:
     layers: list[Layer]
     drive: Any
     states: list[tuple[str, ...]]
+    sizes: list[int]
+    spiking: list[bool]
     fixed: list[Any]
     spare: list[list[Any]]
 
@@ -372,16 +372,18 @@ class NumbaChain:
     """Compiled chain runs (see `spikeframe.kernels.chain.ChainProvider`)."""
 
     def __init__(self) -> None:
-        self._chains: dict[tuple[int, ...], _Compiled] = {}
+        self._chains: dict[tuple[int, ...], _Chain] = {}
 
-    def _compiled(self, layers: list[Layer]) -> _Compiled:
+    def _compiled(self, layers: list[Layer]) -> _Chain:
         key = tuple(map(id, layers))
         if key not in self._chains:
             modules = [_population(layer).__name__ for layer in layers]
-            self._chains[key] = _Compiled(
+            self._chains[key] = _Chain(
                 list(layers),
                 source.load(_driver(layers, modules), "chain").drive,
                 [layer.program.names("state") for layer in layers],
+                [layer.neurons for layer in layers],
+                [layer.program.spikes for layer in layers],
                 [value for layer in layers for value in _fixed(layer, "")[1]],
                 [],
             )
@@ -393,7 +395,8 @@ class NumbaChain:
         samples, steps = events.samples, events.steps
         start = np.zeros((len(layers), samples * steps + 1), np.int64)
         outputs = [
-            None if layer.program.spikes else np.zeros((samples, steps, layer.neurons), np.float32) for layer in layers
+            None if spikes else np.zeros((samples, steps, n), np.float32)
+            for spikes, n in zip(compiled.spiking, compiled.sizes, strict=True)
         ]
         #: Of each range of samples: its spikes per layer, and the counters that the driver returned.
         pieces: dict[int, tuple[int, list[Array], tuple[int, ...]]] = {}
@@ -401,9 +404,9 @@ class NumbaChain:
         def work(lo: int, hi: int) -> None:
             varied: list[Any] = []
             records: list[Array] = []
-            for layer, names, state, output in zip(layers, compiled.states, states, outputs, strict=True):
+            for n, names, state, output in zip(compiled.sizes, compiled.states, states, outputs, strict=True):
                 # Pages of a record cost nothing until a spike is written to them.
-                records.append(np.empty((hi - lo) * steps * layer.neurons if output is None else 0, np.int32))
+                records.append(np.empty((hi - lo) * steps * n if output is None else 0, np.int32))
                 varied += [state[name] for name in names]
                 varied.append(records[-1] if output is None else output)
             workspace = compiled.workspace()
@@ -414,8 +417,8 @@ class NumbaChain:
             compiled.spare.append(workspace)
             pieces[lo] = hi, [record[:n].copy() for record, n in zip(records, counters, strict=False)], counters
 
-        chunk = _samples_per_call(layers, events)
         work(0, min(1, samples))
+        chunk = max(1, _RECORD_LIMIT // max(1, steps * max(compiled.sizes, default=1)))
         for begin in range(1, samples, chunk):
             in_ranges(lambda lo, hi, at=begin: work(at + lo, at + hi), min(chunk, samples - begin), threads)  # type: ignore[misc]
         return _joined(pieces, start, outputs, steps)
