@@ -94,6 +94,7 @@ class BatchRun:
         self.network = network
         self.threads = threads
         self._provider = chain.provider(backend)
+        self._sources = prod(network.input_shape)
         self._initial = [_initial(population) for population in network.populations]
 
     def run(
@@ -113,11 +114,10 @@ class BatchRun:
             ExactnessError: a count is no whole number or larger than the network's ``input_max``.
         """
         events = inputs if isinstance(inputs, chain.Events) else self.network.encode(inputs)
-        expected = (prod(self.network.input_shape), self.network.input_max)
-        if events.sources != expected[0] or events.largest > expected[1]:
+        if events.sources != self._sources or events.largest > self.network.input_max:
             raise ShapeError(
                 f"these events were encoded for {events.sources} inputs and counts up to {events.largest}; this "
-                f"network has {expected[0]} and {expected[1]}. Use its own encode."
+                f"network has {self._sources} and {self.network.input_max}. Use its own encode."
             )
         if state is not None:
             known = [p.name for p in self.network.populations]
@@ -128,12 +128,12 @@ class BatchRun:
         for population, initial in zip(self.network.populations, self._initial, strict=True):
             given = None if state is None else state.get(population.name)
             if given is None:
-                states.append({n: np.repeat(v[np.newaxis], events.samples, axis=0) for n, v in initial.items()})
+                states.append({n: v[np.newaxis].repeat(events.samples, axis=0) for n, v in initial.items()})
             else:
                 states.append(_given(population, events.samples, initial, given))
         trains = self._provider.run(self.network.plan, events, states, self.threads)
-        for population, values in zip(self.network.populations, states, strict=True):
-            _check_finite(population, values)
+        if trains and not trains[0].finite:
+            raise _not_finite(self.network.populations, states, trains)
         return Result(self.network, events, trains, states)
 
 
@@ -169,13 +169,28 @@ def _to_torch(population: Layer, values: NDArray[Any]) -> NDArray[Any]:
     return back
 
 
-def _check_finite(population: Layer, values: dict[str, NDArray[Any]]) -> None:
-    for name, value in values.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            sample, neuron = (int(i[0]) for i in np.nonzero(~np.isfinite(value)))
-            raise NonFiniteError(
-                f"{population.name}: state {name!r} of neuron {neuron} is {value[sample, neuron]} in sample {sample}."
-            )
+def _not_finite(
+    populations: tuple[Layer, ...], states: list[dict[str, NDArray[Any]]], trains: list[chain.Trains]
+) -> NonFiniteError:
+    """Describe the first state, or graded output, that is NaN or infinite."""
+    for population, values, train in zip(populations, states, trains, strict=True):
+        for name, value in values.items():
+            places = np.argwhere(~np.isfinite(value))
+            if len(places):
+                sample, neuron = places[0].tolist()
+                return NonFiniteError(
+                    f"{population.name}: state {name!r} of neuron {neuron} is {value[sample, neuron]} in sample "
+                    f"{sample}."
+                )
+        if train.output is not None:
+            places = np.argwhere(~np.isfinite(train.output))
+            if len(places):
+                sample, step, neuron = places[0].tolist()
+                return NonFiniteError(
+                    f"{population.name}: output of neuron {neuron} is {train.output[sample, step, neuron]} in sample "
+                    f"{sample}, step {step}."
+                )
+    return NonFiniteError("the run left the finite numbers.")
 
 
 def _spikes(population: Layer, train: chain.Trains, events: chain.Events, dt: float) -> Spikes:

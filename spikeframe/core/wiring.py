@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from spikeframe.errors import ShapeError, UnsupportedLayerError
-from spikeframe.kernels.synapses import Lists, Rows, Stencil, Synapses, whole
+from spikeframe.kernels.synapses import Lists, Rows, Stencil, Synapses, lined, whole
 from spikeframe.neurons import SumPool2d
 
 Named = list[tuple[str, nn.Module]]
@@ -174,9 +174,8 @@ def _fast(
     if isinstance(layer, nn.Linear):
         if len(middle) != 1:
             return None
-        return Rows(
-            whole(layer.weight.detach().numpy().T * np.float32(factor), grid), place.astype(np.int32), np.float32(grid)
-        )
+        weight = whole(layer.weight.detach().numpy().T * np.float32(factor), grid)
+        return Rows(lined(weight), place.astype(np.int32), np.float32(grid), layer.out_features)
     if not isinstance(layer, nn.Conv2d) or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         return None
     if len(out_shape) != 3 or layer.groups != 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -21,6 +21,8 @@ SPLIT_KEY = 2
 
 class EventDataset(ABC):
     """A map-style data set of event recordings: ``len(ds)`` items ``ds[i] -> (events, label)`` in a fixed order.
+
+    Iterating over a set gives the same items, and may be faster.
 
     Args:
         labels: class number of each recording, shape [n].
@@ -57,13 +59,23 @@ class EventDataset(ABC):
                 f"{type(self).__name__}[{number}]: there are {len(self)} recordings, 0 to {len(self) - 1}."
             )
         number %= len(self)
-        events: Any = self.events(number)
+        return self._item(self.events(number), number)
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        for number, events in enumerate(self.all_events()):
+            yield self._item(events, number)
+
+    def _item(self, events: Any, number: int) -> tuple[Any, Any]:
         label: Any = int(self.labels[number])
         if self.transform is not None:
             events = self.transform(events)
         if self.target_transform is not None:
             label = self.target_transform(label)
         return events, label
+
+    def all_events(self) -> Iterator[Events]:
+        """Yield the events of every recording in order: the same as `events` of each, where a set has no faster way."""
+        return map(self.events, range(len(self)))
 
     @abstractmethod
     def events(self, number: int) -> Events:

@@ -6,6 +6,7 @@ to the last bin, and what lies outside a chosen interval, or above a chosen coun
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from spikeframe.datasets.events import (
     whole_number,
 )
 from spikeframe.errors import DTypeError, EventError, ParameterError, ShapeError
+from spikeframe.kernels import buffers
 from spikeframe.kernels.numba import events as kernels
 
 if TYPE_CHECKING:
@@ -31,19 +33,23 @@ _MAX_BYTES = 2**36
 _MAX_WINDOWS = 2**28
 _MAX_PLACES = 2**62
 _NO_LIMIT = 2**31 - 1
+#: Types of counts, and the largest count of each.
+_COUNT_TYPES = {np.dtype(kind): int(np.iinfo(kind).max) for kind in (np.uint8, np.int16, np.int32)}
+# Up to so many bytes, used memory is zeroed sooner than fresh memory is got; beyond, untouched pages cost nothing.
+_FROM_POOL = 1 << 26
 
 
 class Frames(NamedTuple):
     """Event counts per window, polarity, row and column.
 
     Args:
-        counts: int32 [T, P, H, W].
+        counts: [T, P, H, W], int32 unless another type was asked for.
         edges: window k covers the times edges[k] <= t < edges[k + 1], int64 [T + 1], µs.
         outside: events before the first or after the last edge, which are in no frame.
         saturated: events above the ``saturate`` count of their place, which are in no frame.
     """
 
-    counts: npt.NDArray[np.int32]
+    counts: npt.NDArray[Any]
     edges: npt.NDArray[np.int64]
     outside: int
     saturated: int
@@ -84,7 +90,8 @@ def to_frames(
     start: int | None = None,
     stop: int | None = None,
     saturate: int | None = None,
-    out: npt.NDArray[np.int32] | None = None,
+    dtype: npt.DTypeLike = np.int32,
+    out: npt.NDArray[Any] | None = None,
 ) -> Frames:
     """Count events into frames.
 
@@ -101,18 +108,21 @@ def to_frames(
         start: first time that is counted, µs; the first event's by default.
         stop: first time that is not counted any more, µs; just after the last event by default.
         saturate: largest count of a place; events above it are reported in the result.
-        out: array for the counts, int32 [T, P, H, W], C-contiguous; it is overwritten.
+        dtype: type of the counts: uint8, int16 (as tonic's; half the memory of the default) or int32.
+        out: array for the counts, [T, P, H, W] of that type, C-contiguous; it is overwritten.
 
     Returns:
         The counts, the windows' edges, and how many events are not in them.
 
     Raises:
-        EventError: unsorted or negative times, coordinates or polarity out of range.
+        EventError: unsorted or negative times, coordinates or polarity out of range, or a count beyond the type.
         ParameterError: a division that is missing, doubled, not positive or too large to store.
+        DTypeError, ShapeError: a type that is not accepted, or an ``out`` that does not fit.
     """
     table = as_events(events)
     width, height, polarities = check_sensor_size(sensor_size)
-    limit = _NO_LIMIT if saturate is None else whole_number("saturate", saturate, 1, _NO_LIMIT)
+    kind, largest = _count_type(dtype)
+    limit = largest if saturate is None else whole_number("saturate", saturate, 1, largest)
     if event_count is not None:
         if not (n_time_bins is time_window is start is stop is None):
             raise ParameterError(
@@ -123,9 +133,14 @@ def to_frames(
         edges = np.append(table["t"][starts[:-1]], table["t"][-1:] + 1) if table.size else np.zeros(1, np.int64)
     else:
         edges, starts = _windows(table, sensor_size, n_time_bins, time_window, start, stop)
-    counts = _zeros((edges.size - 1, polarities, height, width), out)
-    saturated = kernels.count_windows(table, starts, limit, counts)
-    return Frames(counts, edges, table.size - int(starts[-1] - starts[0]), int(saturated))
+    counts = _zeros((edges.size - 1, polarities, height, width), kind, out)
+    saturated = int(kernels.count_windows(table, starts, limit, counts))
+    if saturated and saturate is None:
+        raise EventError(
+            f"{saturated} events lie above the {limit} that a place can count as {kind}; take dtype=np.int32, shorter "
+            f"windows, or saturate={limit} to leave them out."
+        )
+    return Frames(counts, edges, table.size - int(starts[-1] - starts[0]), saturated)
 
 
 def to_sparse(
@@ -287,17 +302,33 @@ def _edges(
     return first + length * np.arange(n + 1, dtype=np.int64)
 
 
-def _zeros(shape: tuple[int, int, int, int], out: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32]:
+def _count_type(dtype: npt.DTypeLike) -> tuple[np.dtype[Any], int]:
+    """Return a type of counts and the largest count it holds, or raise DTypeError."""
+    try:
+        kind = np.dtype(dtype)
+    except TypeError:
+        kind = np.dtype(object)
+    if kind not in _COUNT_TYPES:
+        raise DTypeError(f"dtype = {dtype!r}; accepted are {', '.join(map(str, _COUNT_TYPES))}.")
+    return kind, _COUNT_TYPES[kind]
+
+
+def _zeros(shape: tuple[int, int, int, int], kind: np.dtype[Any], out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
     """Zeroed counts of this shape: ``out`` if it is given and fits, else a new array."""
     if out is None:
         _check_memory(shape)
-        return np.zeros(shape, np.int32)
-    if not isinstance(out, np.ndarray) or out.dtype != np.int32:
-        raise DTypeError(f"out has type {getattr(out, 'dtype', type(out).__name__)}; accepted is an int32 array.")
-    if out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
-        raise ShapeError(f"out has shape {out.shape}; accepted is {shape}, C-contiguous and writeable.")
-    out[...] = 0
-    return out
+        if math.prod(shape) * kind.itemsize > _FROM_POOL:
+            return np.zeros(shape, kind)
+        counts = buffers.empty(shape, kind)
+    else:
+        if not isinstance(out, np.ndarray) or out.dtype != kind:
+            found = getattr(out, "dtype", type(out).__name__)
+            raise DTypeError(f"out has type {found}; accepted is an {kind} array, or give dtype as well.")
+        if out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
+            raise ShapeError(f"out has shape {out.shape}; accepted is {shape}, C-contiguous and writeable.")
+        counts = out
+    counts.fill(0)
+    return counts
 
 
 def _check_memory(shape: tuple[int, int, int, int]) -> None:

@@ -82,12 +82,14 @@ class Trains:
         neuron: index of each spike's neuron.
         output: ``[samples, steps, neurons]`` graded output (other layers), or None.
         updates: neuron updates done, silent ones that were caught up included.
+        finite: whether the run has kept every state and every graded output of all layers finite.
     """
 
     start: NDArray[np.int64]
     neuron: NDArray[np.int32]
     output: Array | None
     updates: int
+    finite: bool
 
 
 class ChainProvider(Protocol):

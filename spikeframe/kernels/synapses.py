@@ -18,6 +18,8 @@ from spikeframe.errors import ExactnessError
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Whole = NDArray[np.int16] | NDArray[np.int32]
+#: Rows of weights begin at, and fill, multiples of so many bytes: whole cache lines and vector registers.
+LINE = 128
 
 
 def whole(weight: Floats, scale: float) -> Whole:
@@ -37,29 +39,43 @@ def whole(weight: Floats, scale: float) -> Whole:
     return np.ascontiguousarray(units.astype(kind))
 
 
+def lined(weight: Whole) -> Whole:
+    """Return rows of weights with zeros behind them, so that each row begins at and fills whole `LINE`s of memory."""
+    rows, size = weight.shape
+    pitch = -(-size * weight.itemsize // LINE) * LINE
+    memory = np.zeros(rows * pitch + LINE, np.uint8)
+    first = -memory.ctypes.data % LINE
+    table: Whole = memory[first : first + rows * pitch].view(weight.dtype).reshape(rows, pitch // weight.itemsize)
+    table[:, :size] = weight
+    return table
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Every source reaches every neuron: one contiguous row of weights a source.
 
     Attributes:
-        weight: ``[rows, neurons]``.
+        table: ``[rows, at least neurons]``, as `lined` makes it.
         row: ``[sources]`` row of each source; -1 for a source that reaches nobody.
         scale: what a weight of 1 stands for.
+        neurons: number of target neurons.
     """
 
-    weight: Whole
+    table: Whole
     row: Ints
     scale: np.float32
+    neurons: int
 
     @property
-    def neurons(self) -> int:
-        """Number of target neurons."""
-        return int(self.weight.shape[1])
+    def weight(self) -> Whole:
+        """``[rows, neurons]``."""
+        return self.table[:, : self.neurons]
 
     @cached_property
-    def narrow(self) -> bool:
-        """Whether any eight weights add up in 16 bits."""
-        return bool(np.abs(self.weight.astype(np.int64)).max(initial=0) * 8 < 2**15)
+    def together(self) -> int:
+        """How many weights always add up within the table's type; whole sums fit in 32 bits."""
+        largest = int(np.abs(self.table.astype(np.int64)).max(initial=1))
+        return max(1, (2**15 - 1) // largest) if self.table.dtype == np.int16 else 2**31 - 1
 
     @cached_property
     def fan_out(self) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,8 @@ class FrameCache:
         places: list[NDArray[np.int32]] = []
         counts: list[NDArray[Any]] = []
         labels = []
-        for number in _bar(range(total), progress):
-            events, label = dataset[number]
+        # Sets of ours read many recordings sooner than one by one; the bar ends this loop, not the set.
+        for _, (events, label) in zip(_bar(range(total), progress), dataset, strict=False):
             if pool > 1:
                 events = as_events(events).copy()
                 events["x"] //= pool
@@ -178,8 +179,8 @@ def time_grid(dataset: Any, n_time_bins: int | None = None, dt: float | None = N
     if n_time_bins is not None and dt is not None:
         return n_time_bins, dt
     longest = 0
-    for number in range(len(dataset)):
-        times = dataset[number][0]["t"]
+    for events, _ in islice(dataset, len(dataset)):
+        times = events["t"]
         longest = max(longest, int(times[-1]) + 1 if len(times) else 0)
     if longest == 0:
         raise ConfigError("No recording of the data set holds an event; give n_time_bins and dt.")

@@ -11,7 +11,8 @@ from torch import nn
 
 from spikeframe.core import Network, Simulator, differing_spikes
 from spikeframe.core.encoding import from_frames
-from spikeframe.kernels.numba import gather
+from spikeframe.kernels.numba import deliver, gather
+from spikeframe.kernels.synapses import LINE, lined
 from spikeframe.neurons import LIF, Sequential
 
 
@@ -41,16 +42,46 @@ def test_the_most_coincident_events_are_found(steps):
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize(("inputs", "largest", "narrow"), [(600, 16, True), (40, 1, False)])
+@pytest.mark.parametrize(("inputs", "largest", "dtype"), [(600, 16, np.int16), (40, 1, np.int32)])
 @pytest.mark.parametrize("neurons", [1, 33, 512])
-def test_many_unit_events_in_a_step_are_delivered_exactly(inputs, largest, narrow, neurons):
+def test_many_unit_events_in_a_step_are_delivered_exactly(inputs, largest, dtype, neurons):
     torch.manual_seed(0)
     network = Network.from_module(
         Sequential(nn.Linear(inputs, neurons, bias=False), LIF(dt=1.0, v_th=0.3)), (inputs,), input_max=largest
     )
-    assert network.plan[0].synapses.narrow == narrow
+    assert network.plan[0].synapses.table.dtype == dtype
     x = (torch.rand(9, 2, inputs, generator=torch.Generator().manual_seed(1)) < 0.5).int()
     fast, plain = Simulator(network).run(x), Simulator(network, backend="reference").run(x)
     assert differing_spikes(network, x, fast) == 0
     assert np.array_equal(fast.state["1"]["v"], plain.state["1"]["v"])
     assert len(fast.spikes["1"]) == len(plain.spikes["1"]) > 0
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("dtype", [np.int16, np.int32])
+@pytest.mark.parametrize("neurons", [1, 63, 64, 130])
+@pytest.mark.parametrize("together", [1, 3, 1000])
+def test_rows_are_added_up_in_runs_of_unit_events(dtype, neurons, together):
+    random = np.random.Generator(np.random.Philox(5))
+    table = lined(random.integers(-30, 31, (9, neurons)).astype(dtype))
+    row = np.array([3, -1, 0, 8, 5, -1, 2], np.int32)
+    source = random.integers(0, row.size, 200).astype(np.int32)
+    count = np.where(random.random(200) < 0.1, random.integers(-3, 4, 200), 1).astype(np.int32)
+    acc, touched = np.zeros(table.shape[1], np.int32), np.zeros(1, np.uint8)
+    deliver.rows(source, count, 20, 190, table, row, together, acc, touched)
+    expected = np.zeros(table.shape[1], np.int64)
+    for s, c in zip(source[20:190], count[20:190], strict=True):
+        if row[s] >= 0:
+            expected += table[row[s]].astype(np.int64) * c
+    assert np.array_equal(acc, expected)
+    assert touched[0] == 1
+    assert not acc[neurons:].any()
+
+
+def test_lined_rows_fill_whole_lines():
+    for shape in [(0, 5), (3, 1), (7, 64), (2, 65)]:
+        weight = np.arange(shape[0] * shape[1], dtype=np.int16).reshape(shape)
+        table = lined(weight)
+        assert np.array_equal(table[:, : shape[1]], weight)
+        assert table.shape[1] * 2 % LINE == 0
+        assert table.ctypes.data % LINE == 0 or table.size == 0

@@ -306,3 +306,41 @@ def test_tonic_counts_the_same_where_it_loses_nothing(recordings):
     ours = to_frames(events, (34, 34, 2), n_time_bins=10, time_window=window)
     assert (ours.counts == theirs).all()
     assert ours.outside == events.size - theirs.sum() > 0
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32])
+@pytest.mark.parametrize("saturate", [None, 3])
+def test_every_type_of_counts_holds_the_same_numbers(dtype, saturate):
+    events = draw(3, 900)
+    whole = to_frames(events, SIZE, n_time_bins=7, saturate=saturate)
+    frames = to_frames(events, SIZE, n_time_bins=7, saturate=saturate, dtype=dtype)
+    assert frames.counts.dtype == dtype
+    assert np.array_equal(frames.counts, whole.counts)
+    assert frames.saturated == whole.saturated
+    out = np.full(frames.counts.shape, 7, dtype)
+    assert to_frames(events, SIZE, n_time_bins=7, saturate=saturate, dtype=dtype, out=out).counts is out
+    assert np.array_equal(out, whole.counts)
+
+
+@pytest.mark.fault
+def test_a_count_beyond_its_type_is_refused_and_never_wraps():
+    events = make_events(np.full(300, 2), 1, np.arange(300), 1)
+    assert to_frames(events[:255], SIZE, n_time_bins=1, dtype=np.uint8).counts.max() == 255
+    with pytest.raises(EventError, match="45 events lie above the 255"):
+        to_frames(events, SIZE, n_time_bins=1, dtype=np.uint8)
+    assert to_frames(events, SIZE, n_time_bins=1, dtype=np.uint8, saturate=255).saturated == 45
+    with pytest.raises(ParameterError, match="saturate"):
+        to_frames(events, SIZE, n_time_bins=1, dtype=np.uint8, saturate=256)
+    for dtype in (np.int64, np.float32, "nothing"):
+        with pytest.raises(DTypeError, match="accepted are uint8, int16, int32"):
+            to_frames(events, SIZE, n_time_bins=1, dtype=dtype)
+
+
+def test_used_memory_is_zeroed_before_it_is_counted_into():
+    events = make_events([1], [1], [0], [1])
+    for _ in range(3):
+        frames = to_frames(events, (400, 400, 2), n_time_bins=2)
+        assert frames.counts.sum() == 1
+        frames.counts[...] = -1
+        del frames

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ class ToFrames:
         start: first time that is counted, µs; the first event's by default.
         stop: first time that is not counted any more, µs; just after the last event by default.
         saturate: largest count of a place.
+        dtype: type of the counts, as for `to_frames`.
         outside: what to do where events lie outside the windows: ``"error"``, or ``"drop"`` them.
     """
 
@@ -34,13 +36,14 @@ class ToFrames:
     start: int | None = None
     stop: int | None = None
     saturate: int | None = None
+    dtype: npt.DTypeLike = np.int32
     outside: str = "error"
 
     def __post_init__(self) -> None:
         _check_outside(self.outside)
 
-    def __call__(self, events: Events) -> npt.NDArray[np.int32]:
-        """Return counts, int32 [T, P, H, W].
+    def __call__(self, events: Events) -> npt.NDArray[Any]:
+        """Return counts, [T, P, H, W].
 
         Raises:
             EventError: illegal events, or events outside the windows where ``outside`` is ``"error"``.
@@ -54,6 +57,7 @@ class ToFrames:
             start=self.start,
             stop=self.stop,
             saturate=self.saturate,
+            dtype=self.dtype,
         )
         _refuse_loss(frames.outside, self.outside, frames.edges)
         return frames.counts

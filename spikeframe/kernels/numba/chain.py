@@ -20,7 +20,7 @@ from spikeframe.kernels.emit import NUMBA, identifier, result, statements
 from spikeframe.kernels.numba.steps import header, in_ranges, loads, per_neuron_names, prepared
 from spikeframe.kernels.steps import Array
 from spikeframe.kernels.synapses import Rows, Stencil
-from spikeframe.kernels.trace import Program
+from spikeframe.kernels.trace import FLOAT, Program
 
 #: Neurons of a block in layers whose events reach only some neurons.
 BLOCK = 64
@@ -28,14 +28,14 @@ BLOCK = 64
 _RECORD_LIMIT = 1 << 24
 
 _POPULATION = '''
+from spikeframe.kernels.numba.borrowing import BORROWING
 
-@njit(cache=True, nogil=True, error_model="numpy")
+
+@njit(**BORROWING)
 def update(lo, hi, acc, scale, {bias}flags, {arrays}):
     """One step for neurons lo..hi; returns whether any spiked."""
     hit = I(0)
-    {slices}
-    {own_slices}
-    for j in range(hi - lo):
+    for j in range(np.uint64(lo), np.uint64(hi)):
         {x} = F(acc[j]) * scale{plus_bias}
         acc[j] = I(0)
         {body}
@@ -43,13 +43,12 @@ def update(lo, hi, acc, scale, {bias}flags, {arrays}):
     return hit
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def silent(lo, hi, steps, {arrays}):
     """Up to `steps` steps without input; stops where nothing changes any more; returns the steps done."""
-    {slices}
     for k in range(steps):
         changed = I(0)
-        for j in range(hi - lo):
+        for j in range(np.uint64(lo), np.uint64(hi)):
             {x} = ZERO
             {silent_body}
             {silent_store}
@@ -58,60 +57,65 @@ def silent(lo, hi, steps, {arrays}):
     return steps
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def collect(lo, hi, flags, words, neuron, n):
-    """Append the neurons whose flag is set; flags are read eight at a time."""
+    """Append the neurons whose flag is set, eight flags at a time; one place beyond the last is written as well."""
     for q in range(lo >> 3, (hi + 7) >> 3):
         if words[q] != 0:
             for j in range(q << 3, min(hi, (q << 3) + 8)):
-                if flags[j]:
-                    neuron[n] = j
-                    n += 1
+                neuron[n] = j
+                n += np.int64(flags[j])
     return n
 '''
 
 _LAZY = '''
 
-@njit(cache=True, nogil=True, error_model="numpy")
+# Of a block that was updated: whether it is awake matters only if no event reaches it in the next step.
+UNKNOWN = 2
+
+
+@njit(**BORROWING)
 def awake_after(lo, hi, {arrays}):
     """Whether any neuron could spike without further input."""
     awake = I(0)
-    {slices}
-    for j in range(hi - lo):
+    for j in range(np.uint64(lo), np.uint64(hi)):
         {body}
-        awake |= I(0) if {waits} else I(1)
+        awake = I(awake | (I(0) if {waits} else I(1)))
     return awake
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def rouse(n, block, awake, {arrays}):
     """Mark the blocks in which the state at the start may bring a spike without input."""
     for b in range(awake.size):
         awake[b] = awake_after(b * block, min(n, (b + 1) * block), {arrays})
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def tick(t, n, block, acc, scale, flags, words, touched, awake, valid, neuron, {arrays}):
     """Advance the blocks that need it to the end of step t; returns (spikes, neuron updates)."""
     found = 0
     updates = 0
     for b in range(touched.size):
-        if touched[b] == 0 and awake[b] == 0:
-            continue
-        touched[b] = 0
         lo = b * block
         hi = min(n, lo + block)
+        if touched[b] == 0:
+            if awake[b] == UNKNOWN:
+                awake[b] = awake_after(lo, hi, {arrays})
+            if awake[b] == 0:
+                continue
+        touched[b] = 0
         if valid[b] < t:
             updates += (hi - lo) * silent(lo, hi, t - valid[b], {arrays})
         updates += hi - lo
         if update(lo, hi, acc, scale, flags, {arrays}):
             found = collect(lo, hi, flags, words, neuron, found)
         valid[b] = t + 1
-        awake[b] = awake_after(lo, hi, {arrays})
+        awake[b] = UNKNOWN
     return found, updates
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def finish(steps, n, block, valid, {arrays}):
     """Bring every block to the end of the run; returns the updates done."""
     updates = 0
@@ -137,23 +141,18 @@ def _population_text(program: Program, waits: Program | None, per_neuron: frozen
     body = [*read, *statements(program, NUMBA)]
     out = result(program, "out")
     emit = (
-        [f"flags[j] = np.uint8({out} != ZERO)", f"hit |= I({out} != ZERO)"] if program.spikes else [f"flags[j] = {out}"]
+        [f"flags[j] = np.uint8({out} != ZERO)", f"hit = I(hit | I({out} != ZERO))"]
+        if program.spikes
+        else [f"flags[j] = {out}"]
     )
     store = [f"r_{identifier(s)}[j] = {result(program, s)}" for s in states]
     # A comparison with itself lets NaN count as unchanged, so that silence still ends.
     changed = [
-        f"changed |= I(({result(program, s)} != {identifier(s)}) & ({identifier(s)} == {identifier(s)}))"
+        f"changed = I(changed | I(({result(program, s)} != {identifier(s)}) & ({identifier(s)} == {identifier(s)})))"
         for s in states
     ]
-    # From slices the compiler sees that indices start at 0, and vectorises.
-    slices = _indented(
-        [f"{name} = {name}[lo:hi]" for name in array_names(program, per_neuron).split(", ") if name[:2] == "r_"], 1
-    )
-    own = ["acc", "flags"] + ["bias"] * biased
     text = _POPULATION.format(
         arrays=array_names(program, per_neuron),
-        slices=slices,
-        own_slices=_indented([f"{name} = {name}[lo:hi]" for name in own], 1),
         bias="bias, " if biased else "",
         plus_bias=" + bias[j]" if biased else "",
         x=identifier(program.names("input")[0]),
@@ -166,7 +165,6 @@ def _population_text(program: Program, waits: Program | None, per_neuron: frozen
         waiting = [*loads(waits, kinds, per_neuron), *statements(waits, NUMBA)]
         text += _LAZY.format(
             arrays=array_names(program, per_neuron),
-            slices=slices,
             body=_indented(waiting, 2),
             waits=result(waits, "waits"),
         )
@@ -187,18 +185,18 @@ def _population(layer: Layer) -> Any:
     return source.load(text + _population_text(layer.program, waits, per_neuron, layer.bias is not None), "population")
 
 
-def _deliver_call(layer: Layer, p: str) -> str:
-    """Source of the delivery of events ``src[a:b]`` into the layer whose variables begin with `p`."""
+def _deliver_call(layer: Layer, p: str, events: str) -> str:
+    """Source of the delivery of events into the layer whose variables begin with `p`."""
     kind = type(layer.synapses).__name__.lower()
     block = "" if isinstance(layer.synapses, (Rows, Stencil)) else f"{p}block, "
-    return f"{kind}(src, cnt, a, b, {', '.join(_synapse_arguments(layer, p)[0])}, {block}{p}acc, {p}touched)"
+    return f"{kind}({events}, {', '.join(_synapse_arguments(layer, p)[0])}, {block}{p}acc, {p}touched)"
 
 
 def _synapse_arguments(layer: Layer, p: str) -> tuple[list[str], list[Any]]:
     """Return names and values of what the delivery into a layer needs."""
     s = layer.synapses
     if isinstance(s, Rows):
-        return [f"{p}weight", f"{p}row", f"{p}narrow"], [s.weight, s.row, s.narrow]
+        return [f"{p}table", f"{p}row", f"{p}together"], [s.table, s.row, s.together]
     if isinstance(s, Stencil):
         geometry = (*s.plane, *s.stride, *s.padding, *s.dilation, BLOCK)
         return [f"{p}weight", f"{p}channel", f"{p}y", f"{p}x", f"{p}geometry"], [
@@ -219,60 +217,69 @@ def _coefficient_arguments(layer: Layer, p: str) -> tuple[list[str], list[Any]]:
 
 
 def _step(layer: Layer, i: int, arrays: str) -> list[str]:
-    """Statements of one step of layer `i`: deliver ``src[a:b]``, update, and hand the spikes on."""
+    """Statements of one step of layer `i`: deliver the events ``a`` to ``b``, update, and hand the spikes on."""
     p = f"l{i}_"
     bias = f"{p}bias, " if layer.bias is not None else ""
-    lines = ["if b > a:", f"    {_deliver_call(layer, p)}"]
+    # Arrays are named where they are used: every other name of one would be counted up and down at every step.
+    events = f"l{i - 1}_now, l{i - 1}_ones, 0, found" if i else "in_source, in_count, a, b"
+    lines = ["if b > a:" if i == 0 else "if found > 0:", f"    {_deliver_call(layer, p, events)}"]
     if not layer.program.spikes:
         return [
             *lines,
             f"update{i}(0, {p}n, {p}acc, {p}scale, {bias}{p}output[sample, t], {arrays})",
-            f"done[sample, {i}] += {p}n",
+            f"wrong = I(wrong | unsound({p}output[sample, t]))",
+            f"{p}done += {p}n",
         ]
     if layer.lazy:
         work = f"{p}acc, {p}scale, {p}flags, {p}words, {p}touched, {p}awake, {p}valid, {p}now"
-        lines += [f"found, updates = tick{i}(t, {p}n, {p}block, {work}, {arrays})", f"done[sample, {i}] += updates"]
+        lines += [f"found, updates = tick{i}(t, {p}n, {p}block, {work}, {arrays})", f"{p}done += updates"]
     else:
         lines += [
             "found = 0",
             f"if update{i}(0, {p}n, {p}acc, {p}scale, {bias}{p}flags, {arrays}):",
             f"    found = collect{i}(0, {p}n, {p}flags, {p}words, {p}now, 0)",
-            f"done[sample, {i}] += {p}n",
+            f"{p}done += {p}n",
         ]
     return [
         *lines,
         "for e in range(found):",
         f"    {p}record[{p}at + e] = {p}now[e]",
         f"{p}at += found",
-        f"many[{i}, sample * steps + t] = found",
-        f"src, cnt, a, b = {p}now, {p}ones, 0, found",
+        f"start[{i}, sample * steps + t + 1] = {p}at",
     ]
 
 
-def _workspace(layer: Layer, p: str) -> list[str]:
-    """Statements that allocate what a layer needs during a run."""
-    lines = [
-        f"{p}acc = np.zeros({p}n, np.int32)",
-        f"{p}touched = np.zeros((max({p}n, 1) + {p}block - 1) // {p}block, np.uint8)",
-    ]
+def _workspace(layer: Layer, p: str) -> tuple[list[str], list[Any]]:
+    """Return names and fresh values of what a layer writes to during a run and nobody reads afterwards."""
+    n = layer.neurons
+    wide = layer.synapses.table.shape[1] if isinstance(layer.synapses, Rows) else n
+    touched = np.zeros(-(-max(n, 1) // _block(layer)), np.uint8)
+    found: dict[str, Any] = {"acc": np.zeros(wide, np.int32), "touched": touched}
     if layer.program.spikes:
-        lines += [
-            f"{p}flags = np.zeros((max({p}n, 1) + 7) // 8 * 8, np.uint8)",
-            f"{p}words = {p}flags.view(np.uint64)",
-            f"{p}now = np.empty({p}n, np.int32)",
-            f"{p}ones = np.ones({p}n, np.int32)",
-            f"{p}at = 0",
-        ]
+        flags = np.zeros(-(-max(n, 1) // 8) * 8, np.uint8)
+        found |= {"flags": flags, "words": flags.view(np.uint64)}
+        found |= {"now": np.empty(n + 1, np.int32), "ones": np.ones(n, np.int32)}
     if layer.lazy:
-        lines += [f"{p}awake = np.empty_like({p}touched)", f"{p}valid = np.empty({p}touched.size, np.int64)"]
-    return lines
+        found |= {"awake": np.empty_like(touched), "valid": np.empty(touched.size, np.int64)}
+    return [p + name for name in found], list(found.values())
+
+
+def _floats(layer: Layer) -> list[str]:
+    """Return the names of a layer's states that are no counters."""
+    return [leaf.name for leaf in layer.program.leaves if leaf.kind == "state" and leaf.dtype == FLOAT]
+
+
+def _block(layer: Layer) -> int:
+    """Return how many neurons are updated together: all of them where an event reaches all."""
+    return max(1, layer.neurons) if isinstance(layer.synapses, Rows) else BLOCK
 
 
 def _driver(layers: list[Layer], modules: list[str]) -> str:
     """Source of the loop over samples, steps and layers."""
     imports: list[str] = []
-    parameters: list[str] = []
-    allocate: list[str] = []
+    varied: list[str] = []
+    fixed: list[str] = []
+    workspace: list[str] = []
     begin: list[str] = []
     step: list[str] = []
     end: list[str] = []
@@ -280,8 +287,10 @@ def _driver(layers: list[Layer], modules: list[str]) -> str:
         p = f"l{i}_"
         functions = ["update"] + ["collect"] * layer.program.spikes + ["tick", "finish", "rouse"] * layer.lazy
         imports.append(f"from {modules[i]} import " + ", ".join(f"{f} as {f}{i}" for f in functions))
-        parameters += _layer_arguments(layer, i)
-        allocate += _workspace(layer, p)
+        varied += [f"{p}s_{identifier(s)}" for s in layer.program.names("state")]
+        varied.append(f"{p}record" if layer.program.spikes else f"{p}output")
+        fixed += _fixed(layer, p)[0]
+        workspace += _workspace(layer, p)[0]
         states = [f"{p}{identifier(s)}" for s in layer.program.names("state")]
         arrays = ", ".join([*states, *_coefficient_arguments(layer, p)[0]])
         begin += [
@@ -290,118 +299,147 @@ def _driver(layers: list[Layer], modules: list[str]) -> str:
         ]
         if layer.lazy:
             begin += [f"{p}valid[:] = 0", f"{p}touched[:] = 0", f"rouse{i}({p}n, {p}block, {p}awake, {arrays})"]
-            end.append(f"done[sample, {i}] += finish{i}(steps, {p}n, {p}block, {p}valid, {arrays})")
+            end.append(f"{p}done += finish{i}(steps, {p}n, {p}block, {p}valid, {arrays})")
+        end += [f"wrong = I(wrong | unsound({p}{identifier(s)}))" for s in _floats(layer)]
         step += _step(layer, i, arrays)
-    head = ["lo", "hi", "steps", "in_start", "in_source", "in_count", "done", "many", *parameters]
+    head = ["lo", "hi", "steps", "in_start", "in_source", "in_count", "start", *varied, *fixed, *workspace]
+    counters = [f"l{i}_{what}" for what in ("at", "done") for i in range(len(layers))]
+    zero = [*(f"{counter} = 0" for counter in counters), "wrong = I(0)"]
     first = [
-        "src, cnt = in_source, in_count",
         "a = in_start[sample * steps + t]",
         "b = in_start[sample * steps + t + 1]",
     ]
     lines = [
         '"""Driver of a chain: generated; do not edit."""', "", "import numpy as np", "from numba import njit", "",
-        "from spikeframe.kernels.numba.deliver import lists, rows, stencil", *imports, "", "",
-        '@njit(cache=True, nogil=True, error_model="numpy")', f"def drive({', '.join(head)}):",
-        *_indent(allocate), "    for sample in range(lo, hi):", *_indent(begin, 2),
-        "        for t in range(steps):", *_indent([*first, *step], 3), *_indent(end, 2), "",
+        "from spikeframe.kernels.numba.borrowing import BORROWING, unsound",
+        "from spikeframe.kernels.numba.deliver import lists, rows, stencil", *imports, "",
+        "I = np.int32", "", "",
+        "@njit(**BORROWING)", f"def drive({', '.join(head)}):",
+        *_indent(zero), "    for sample in range(lo, hi):", *_indent(begin, 2),
+        "        for t in range(steps):", *_indent([*first, *step], 3), *_indent(end, 2),
+        f"    return {', '.join(counters)}, wrong", "",
     ]  # fmt: skip
     return "\n".join(lines)
 
 
-def _layer_arguments(layer: Layer, i: int) -> list[str]:
-    """Return the driver's parameters for one layer: `_fixed_values`, its states, what it writes."""
-    p = f"l{i}_"
-    names = [f"{p}n", f"{p}block", f"{p}scale", *_synapse_arguments(layer, p)[0], *_coefficient_arguments(layer, p)[0]]
-    names += [f"{p}bias"] * (layer.bias is not None)
-    names += [f"{p}s_{identifier(s)}" for s in layer.program.names("state")]
-    return [*names, f"{p}record" if layer.program.spikes else f"{p}output"]
-
-
-def _fixed_values(layer: Layer) -> list[Any]:
-    """Return the driver's arguments for one layer that are the same in every run."""
-    block = max(1, layer.neurons) if isinstance(layer.synapses, Rows) else BLOCK
-    values = [layer.neurons, block, layer.synapses.scale, *_synapse_arguments(layer, "")[1]]
-    values += _coefficient_arguments(layer, "")[1]
-    return [*values, *([] if layer.bias is None else [layer.bias])]
+def _fixed(layer: Layer, p: str) -> tuple[list[str], list[Any]]:
+    """Return names and values of the driver's arguments for one layer that are the same in every run."""
+    names, values = [f"{p}n", f"{p}block", f"{p}scale"], [layer.neurons, _block(layer), layer.synapses.scale]
+    for more in (_synapse_arguments(layer, p), _coefficient_arguments(layer, p)):
+        names += more[0]
+        values += more[1]
+    if layer.bias is not None:
+        names.append(f"{p}bias")
+        values.append(layer.bias)
+    return names, values
 
 
 def _indent(lines: list[str], levels: int = 1) -> list[str]:
     return ["    " * levels + line for line in lines]
 
 
-def _samples_per_call(layers: list[Layer], events: Events) -> int:
-    widest = max((layer.neurons for layer in layers), default=1)
-    return max(1, _RECORD_LIMIT // max(1, widest * events.steps))
-
-
 @dataclass(frozen=True)
-class _Compiled:
-    """A chain's driver and what its runs share; holds the layers, so that their ids stay theirs."""
+class _Chain:
+    """A chain's driver and what its runs share; holds the layers, so that their ids stay theirs.
+
+    Attributes:
+        layers: the chain.
+        drive: the compiled loop over samples, steps and layers.
+        states: names of each layer's state variables.
+        sizes: number of its neurons.
+        spiking: whether it spikes, or gives graded output.
+        fixed: its arguments that are the same in every run.
+        spare: workspaces that no run uses at the moment.
+    """
 
     layers: list[Layer]
     drive: Any
-    fixed: list[list[Any]]
     states: list[tuple[str, ...]]
+    sizes: list[int]
     spiking: list[bool]
+    fixed: list[Any]
+    spare: list[list[Any]]
+
+    def workspace(self) -> list[Any]:
+        """Return a workspace that is this run's until it is put back into `spare`."""
+        try:
+            return self.spare.pop()
+        except IndexError:
+            return [value for layer in self.layers for value in _workspace(layer, "")[1]]
 
 
 class NumbaChain:
     """Compiled chain runs (see `spikeframe.kernels.chain.ChainProvider`)."""
 
     def __init__(self) -> None:
-        self._chains: dict[tuple[int, ...], _Compiled] = {}
+        self._chains: dict[tuple[int, ...], _Chain] = {}
 
-    def _compiled(self, layers: list[Layer]) -> _Compiled:
-        key = tuple(id(layer) for layer in layers)
+    def _compiled(self, layers: list[Layer]) -> _Chain:
+        key = tuple(map(id, layers))
         if key not in self._chains:
             modules = [_population(layer).__name__ for layer in layers]
-            self._chains[key] = _Compiled(
+            self._chains[key] = _Chain(
                 list(layers),
                 source.load(_driver(layers, modules), "chain").drive,
-                [_fixed_values(layer) for layer in layers],
                 [layer.program.names("state") for layer in layers],
+                [layer.neurons for layer in layers],
                 [layer.program.spikes for layer in layers],
+                [value for layer in layers for value in _fixed(layer, "")[1]],
+                [],
             )
         return self._chains[key]
 
     def run(self, layers: list[Layer], events: Events, states: list[dict[str, Array]], threads: int) -> list[Trains]:
         """Run every sample."""
         compiled = self._compiled(layers)
-        spiking, sizes = compiled.spiking, [layer.neurons for layer in layers]
-        places = events.samples * events.steps
-        done = np.zeros((events.samples, len(layers)), np.int64)
-        many = np.zeros((len(layers), places), np.int64)
+        samples, steps = events.samples, events.steps
+        start = np.zeros((len(layers), samples * steps + 1), np.int64)
         outputs = [
-            np.zeros((0 if emits else events.samples, events.steps, n), np.float32)
-            for emits, n in zip(spiking, sizes, strict=True)
+            None if spikes else np.zeros((samples, steps, n), np.float32)
+            for spikes, n in zip(compiled.spiking, compiled.sizes, strict=True)
         ]
-        pieces: list[dict[int, Array]] = [{} for _ in layers]
+        #: Of each range of samples: its spikes per layer, and the counters that the driver returned.
+        pieces: dict[int, tuple[int, list[Array], tuple[int, ...]]] = {}
 
         def work(lo: int, hi: int) -> None:
-            arguments: list[Any] = [events.steps, events.start, events.source, events.count, done, many]
-            records = []
-            for i, n in enumerate(sizes):
-                # Pages of this buffer cost nothing until a spike is written to them.
-                records.append(np.empty((hi - lo) * events.steps * n if spiking[i] else 0, np.int32))
-                arguments += compiled.fixed[i]
-                arguments += [states[i][name] for name in compiled.states[i]]
-                arguments.append(records[i] if spiking[i] else outputs[i])
-            prepared(compiled.drive, "the event-driven run", arguments)
-            compiled.drive(lo, hi, *arguments)
-            for i, record in enumerate(records):
-                if spiking[i]:
-                    pieces[i][lo] = record[: many[i, lo * events.steps : hi * events.steps].sum()].copy()
+            varied: list[Any] = []
+            records: list[Array] = []
+            for n, names, state, output in zip(compiled.sizes, compiled.states, states, outputs, strict=True):
+                # Pages of a record cost nothing until a spike is written to them.
+                records.append(np.empty((hi - lo) * steps * n if output is None else 0, np.int32))
+                varied += [state[name] for name in names]
+                varied.append(records[-1] if output is None else output)
+            workspace = compiled.workspace()
+            arguments = [steps, events.start, events.source, events.count, start, *varied, *compiled.fixed, *workspace]
+            if not compiled.drive.overloads:
+                prepared(compiled.drive, "the event-driven run", arguments)
+            counters = compiled.drive(lo, hi, *arguments)
+            compiled.spare.append(workspace)
+            pieces[lo] = hi, [record[:n].copy() for record, n in zip(records, counters, strict=False)], counters
 
-        chunk = _samples_per_call(layers, events)
-        work(0, min(1, events.samples))
-        for begin in range(1, events.samples, chunk):
-            in_ranges(lambda lo, hi, at=begin: work(at + lo, at + hi), min(chunk, events.samples - begin), threads)  # type: ignore[misc]
-        updates = done.sum(axis=0)
-        trains = []
-        for i, output in enumerate(outputs):
-            start = np.zeros(places + 1, np.int64)
-            np.cumsum(many[i], out=start[1:])
-            found = [pieces[i][lo] for lo in sorted(pieces[i])] or [np.zeros(0, np.int32)]
-            neuron = found[0] if len(found) == 1 else np.concatenate(found)
-            trains.append(Trains(start, neuron, None if spiking[i] else output, int(updates[i])))
-        return trains
+        work(0, min(1, samples))
+        chunk = max(1, _RECORD_LIMIT // max(1, steps * max(compiled.sizes, default=1)))
+        for begin in range(1, samples, chunk):
+            in_ranges(lambda lo, hi, at=begin: work(at + lo, at + hi), min(chunk, samples - begin), threads)  # type: ignore[misc]
+        return _joined(pieces, start, outputs, steps)
+
+
+def _joined(
+    pieces: dict[int, tuple[int, list[Array], tuple[int, ...]]], start: Array, outputs: list[Array | None], steps: int
+) -> list[Trains]:
+    """Put the pieces of a batch together; each counted its spikes from zero, in its own rows of `start`."""
+    size = len(outputs)
+    finite = not any(counters[-1] for _, _, counters in pieces.values())
+    trains = []
+    for i, output in enumerate(outputs):
+        neurons, updates, before = [], 0, 0
+        for lo in sorted(pieces):
+            hi, records, counters = pieces[lo]
+            if before:
+                start[i, lo * steps + 1 : hi * steps + 1] += before
+            neurons.append(records[i])
+            before += counters[i]
+            updates += counters[size + i]
+        neuron = neurons[0] if len(neurons) == 1 else np.concatenate(neurons)
+        trains.append(Trains(start[i], neuron, output, updates, finite))
+    return trains

@@ -9,46 +9,35 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from spikeframe.kernels.numba.borrowing import BORROWING
+from spikeframe.kernels.numba.vectors import add_rows
+from spikeframe.kernels.synapses import LINE
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def rows(source, count, a, b, weight, row, narrow, acc, touched):  # type: ignore[no-untyped-def]
-    """Deliver through `spikeframe.kernels.synapses.Rows`.
 
-    Eight unit events at a time share a pass over the targets; `narrow` says that eight weights add up in 16 bits.
-    """
-    n = acc.size
+@njit(**BORROWING)
+def rows(source, count, a, b, table, row, together, acc, touched):  # type: ignore[no-untyped-def]
+    """Deliver through `spikeframe.kernels.synapses.Rows`: runs of up to `together` unit events are added up at once."""
     e = a
     while e < b:
-        if narrow and e + 8 <= b:
-            together = True
-            for k in range(e, e + 8):
-                together &= count[k] == 1 and row[source[k]] >= 0
-            if together:
-                w0, w1 = weight[row[source[e]]], weight[row[source[e + 1]]]
-                w2, w3 = weight[row[source[e + 2]]], weight[row[source[e + 3]]]
-                w4, w5 = weight[row[source[e + 4]]], weight[row[source[e + 5]]]
-                w6, w7 = weight[row[source[e + 6]]], weight[row[source[e + 7]]]
-                for j in range(n):
-                    first = (w0[j] + w1[j]) + (w2[j] + w3[j])
-                    acc[j] += np.int32(np.int16(first + ((w4[j] + w5[j]) + (w6[j] + w7[j]))))
-                touched[0] = 1
-                e += 8
-                continue
-        r = row[source[e]]
-        if r >= 0:
-            w = weight[r]
+        end = e
+        while end < min(b, e + together) and count[end] == 1 and row[source[end]] >= 0:
+            end += 1
+        if end > e:
+            for column in range(0, table.shape[1], LINE // table.itemsize):
+                add_rows(table, row, source, e, end, column, acc)
+            touched[0] = 1
+            e = end
+            continue
+        if row[source[e]] >= 0:
+            w = table[row[source[e]]]
             c = count[e]
-            if c == 1:
-                for j in range(n):
-                    acc[j] += np.int32(w[j])
-            else:
-                for j in range(n):
-                    acc[j] += np.int32(w[j]) * c
+            for j in range(w.size):
+                acc[j] += np.int32(w[j]) * c
             touched[0] = 1
         e += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def stencil(source, count, a, b, weight, channel, ys, xs, geometry, acc, touched):  # type: ignore[no-untyped-def]
     """Deliver through `spikeframe.kernels.synapses.Stencil`; `geometry` = plane, stride, padding, dilation, block."""
     rows, columns, sy, sx, py, px, dy, dx, block = geometry
@@ -76,7 +65,7 @@ def stencil(source, count, a, b, weight, channel, ys, xs, geometry, acc, touched
                     touched[q] = 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def lists(source, count, a, b, start, target, weight, block, acc, touched):  # type: ignore[no-untyped-def]
     """Deliver through `spikeframe.kernels.synapses.Lists`."""
     for e in range(a, b):

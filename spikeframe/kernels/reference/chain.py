@@ -38,14 +38,16 @@ class ReferenceChain:
                     sources = np.flatnonzero(out).astype(np.int32)
                     counts = np.ones(sources.size, np.int32)
                     spikes[i].append(sources)
+        finite = all(np.isfinite(values).all() for state in states for values in state.values())
+        finite = finite and all(np.isfinite(output).all() for output in outputs)
         trains = []
         for i, layer in enumerate(layers):
             start = np.concatenate([[0], np.cumsum([s.size for s in spikes[i]])]).astype(np.int64)
             neuron = np.concatenate([np.zeros(0, np.int32), *spikes[i]]).astype(np.int32)
             updates = events.samples * events.steps * layer.neurons
             if layer.program.spikes:
-                trains.append(Trains(start, neuron, None, updates))
+                trains.append(Trains(start, neuron, None, updates, finite))
             else:
                 empty = np.zeros(events.samples * events.steps + 1, np.int64)
-                trains.append(Trains(empty, np.zeros(0, np.int32), outputs[i], updates))
+                trains.append(Trains(empty, np.zeros(0, np.int32), outputs[i], updates, finite))
         return trains
