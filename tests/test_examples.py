@@ -21,6 +21,10 @@ PROMISED = {
     "09_conductances.py": "picture: ",
     "10_firing_patterns.py": "picture: ",
     "11_larva_brain.py": "larval connectome",
+    "12_elm.py": "picture: ",
+    "13_active_dendrites.py": "picture: ",
+    "14_motion_delays.py": "picture: ",
+    "15_ultralif.py": "picture: ",
 }
 
 

@@ -27,7 +27,7 @@ Hawkins 2016, arXiv:1601.00720, who find thresholds of 8 to 20 of some 20 to 50 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,7 +36,6 @@ from torch import Tensor, nn
 
 from spikeframe.errors import DTypeError, ParameterError, ShapeError, TimeGridError
 from spikeframe.kernels.segments import provider
-from spikeframe.learning_rules.surrogates import Surrogate
 from spikeframe.modules.checks import positive, same_shape, steps_of, time_step, whole
 from spikeframe.neurons.psn import _Threshold
 from spikeframe.neurons.temporal import Temporal
@@ -67,7 +66,7 @@ class ActiveDendrites(Temporal):
         threshold: θ.
         dt: step, ms.
         plateau: length of an NMDA spike, ms; dt if not given.
-        surrogate: stands in for the derivative of the NMDA spike.
+        surrogate: name or `Surrogate`; stands in for the derivative of the NMDA spike.
         seed: of the inputs that synapses are drawn on.
 
     Raises:
@@ -87,7 +86,7 @@ class ActiveDendrites(Temporal):
         dt: float = 5.0,
         *,
         plateau: float | None = None,
-        surrogate: str | Surrogate = "atan",
+        surrogate: Any = "atan",
         seed: int = 0,
     ) -> None:
         super().__init__()
