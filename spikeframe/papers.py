@@ -87,7 +87,8 @@ CLAIMS: tuple[Claim, ...] = (
         14, ULTRA, "neurons.ultralif.UltraLIF", "neurons/test_ultralif.py::test_the_published_traces_are_met",
         "15_ultralif.py", "above its LIF at one time step: N-MNIST 94.14 against 90.23 %, SHD 51.24 against 40.02 %",
         "digits through an event camera, 64 hidden neurons, 3 seeds: LIF 97.2 +- 0.3 %, UltraLIF 95.4 +- 0.1 %, at 2.2 "
-        "times the energy; additive form 97.2 +- 0.1 %, run as a LIF without more training 97.1 +- 0.4 %", "not reproduced",
+        "times the energy; additive form 97.2 +- 0.1 %, run as a LIF without more training 97.1 +- 0.4 %",
+        "not reproduced",
         "other data, 31 time steps, and a LIF that spikes (the published baseline is soft); N-MNIST was not tried",
     ),
     Claim(
@@ -163,7 +164,8 @@ CLAIMS: tuple[Claim, ...] = (
         "modules/test_motif.py::test_motion_is_learned_with_the_polarity_flip_and_the_kernels_follow_it",
         "14_motion_delays.py", "36 motions of photographs on 128 x 128 pixels: about 91 % right (chance 2.8 %)",
         "4 motions of textures on a ring of 32 pixels, 3 seeds: 100 % right; without exchanged polarities "
-        "25.0 +- 4.5 % (chance 25 %)", "in part", "a small task in one dimension, with textures in place of photographs",
+        "25.0 +- 4.5 % (chance 25 %)", "in part",
+        "a small task in one dimension, with textures in place of photographs",
     ),
     Claim(
         220, DELAYS, "modules.motif.MotifDetector.pruned",

@@ -153,7 +153,7 @@ class ActiveDendrites(Temporal):
         """
         dense = x.new_zeros(self.neurons * self.segments, self.inputs)
         dense = dense.scatter(1, self.source.flatten(0, 1), self.weight.to(x).flatten(0, 1))
-        return (x @ dense.T).unflatten(-1, (self.neurons, self.segments))
+        return (x @ dense.T).reshape(*x.shape[:-1], self.neurons, self.segments)
 
     def forward(self, x: Tensor, state: DendriteState | None = None) -> tuple[Tensor, DendriteState]:
         """Run over time.
