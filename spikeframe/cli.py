@@ -1,4 +1,4 @@
-"""The command ``spikeframe``: train, evaluate, simulate, data, report."""
+"""The command ``spikeframe``: train, evaluate, simulate, data, report, papers."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ examples:
   spikeframe simulate runs/digits-1 --sample 7         one sample, event by event, with a picture
   spikeframe simulate --data dvsgesture --root DIR     a gesture clip through an untrained network
   spikeframe data list                                 which data sets there are and where they come from
+  spikeframe papers                                    which published methods are here, their figures and ours
 """
 
 
@@ -46,8 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Torch's waiting threads spin by default, which makes it several times slower where processors are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        if options.command != "data":
-            _set_threads(options.threads)
+        _set_threads(getattr(options, "threads", None))
         result = options.run(options, _Say(options))
         if options.json:
             print(json.dumps(result), flush=True)
@@ -203,6 +203,15 @@ def _report(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
     return {"report": str(page)}
 
 
+def _papers(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
+    """List the papers whose methods are here, with their figures and ours."""
+    from spikeframe import papers
+
+    rows = papers.table(options.numbers)
+    say(papers.described(rows))
+    return {"papers": rows}
+
+
 # What they share.
 
 
@@ -353,6 +362,8 @@ def _parser() -> argparse.ArgumentParser:
     _simulate_options(_command(commands, "simulate", _simulate, computing, _SIMULATE))
     _data_options(commands, common)
     _run_argument(_command(commands, "report", _report, computing, _REPORT))
+    papers = _command(commands, "papers", _papers, [common], _PAPERS)
+    papers.add_argument("numbers", metavar="NUMBER", nargs="*", type=int, help="only these papers (default: all)")
     return parser
 
 
@@ -384,6 +395,15 @@ event.""",
   spikeframe simulate runs/digits-1 --sample 7
   spikeframe simulate --data dvsgesture --root DIR --sample 0
   spikeframe simulate --file recording.raw --out picture.png""",
+)
+_PAPERS = (
+    "list the published methods that are here",
+    """Print, for every paper whose method is here, what it claims, what was measured here, whether the claim was
+reproduced, and which object, test and example it rests on.""",
+    """examples:
+  spikeframe papers
+  spikeframe papers 14 209
+  spikeframe papers --json""",
 )
 _REPORT = ("write the report page of a run again", "Write report.html of a finished run again.", "")
 

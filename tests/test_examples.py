@@ -22,6 +22,10 @@ PROMISED = {
     "10_firing_patterns.py": "picture: ",
     "11_larva_brain.py": "larval connectome",
     "09_plasticity.py": "picture: ",
+    "12_elm.py": "picture: ",
+    "13_active_dendrites.py": "picture: ",
+    "14_motion_delays.py": "picture: ",
+    "15_ultralif.py": "picture: ",
 }
 
 

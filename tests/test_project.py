@@ -27,6 +27,7 @@ LAYER = {
     "energy": 4,
     "plots": 5,
     "training": 5,
+    "papers": 5,
     "cli": 6,
     "__main__": 7,
 }

@@ -120,4 +120,4 @@ class BranchELM(ELM):
             ``[..., branches]``.
         """
         weight = torch.relu(self.synapse).to(x) * self.present
-        return (x[..., self.source] * weight).unflatten(-1, self._shape).sum(-1)
+        return (x[..., self.source] * weight).reshape(*x.shape[:-1], *self._shape).sum(-1)

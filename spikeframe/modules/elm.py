@@ -204,7 +204,8 @@ class ELM(Temporal):
         for arriving in self.arriving(x).unbind(0):
             b = fade * b + arriving
             traces.append(b)
-        from_branches, from_memories = self.first.weight.to(x).split([self._branches(), self.memories], 1)
+        weight, n = self.first.weight.to(x), self._branches()
+        from_branches, from_memories = weight[:, :n], weight[:, n:]
         driven = torch.stack(traces) @ from_branches.T + self.first.bias.to(x)
         keep = torch.exp(-self.dt / self.tau_m).to(x)
         move = (-self.gain * torch.expm1(-self.dt / self.tau_m)).to(x)
@@ -228,7 +229,8 @@ class ELM(Temporal):
                 again; 0 gives the clocked run up to rounding.
         """
         branches = self.arriving(torch.eye(self.inputs, dtype=torch.float64))
-        from_branches, from_memories = self.first.weight.double().split([self._branches(), self.memories], 1)
+        weight, n = self.first.weight.double(), self._branches()
+        from_branches, from_memories = weight[:, :n], weight[:, n:]
         return EventDrivenELM(
             columns=(branches @ from_branches.T).numpy(),
             memory=from_memories.T.contiguous().numpy(),

@@ -8,6 +8,7 @@ from spikeframe.neurons.adex import AdEx
 from spikeframe.neurons.alif import ALIF
 from spikeframe.neurons.condlif import CondLIF
 from spikeframe.neurons.conductances import NMDA, CondAlpha, CondExp
+from spikeframe.neurons.dendritic import DendriticLIF
 from spikeframe.neurons.eif import EIF
 from spikeframe.neurons.escape import EscapeLIF
 from spikeframe.neurons.glif import GLIF
@@ -53,6 +54,7 @@ __all__ = [
     "CondLIF",
     "Current",
     "Delta",
+    "DendriticLIF",
     "DoubleExp",
     "EscapeLIF",
     "Exp",
