@@ -226,7 +226,7 @@ def _projection(link: Projection, arrays: list[Any]) -> dict[str, Any]:
     return {
         "source": link.source.name, "target": link.target.name, "rule": _plain(link.rule, arrays),
         "receptor": link.receptor, "weight": _plain(link.weight, arrays), "delay": _plain(link.delay, arrays),
-        "synapse": _plain(link.synapse, arrays),
+        "synapse": _plain(link.synapse, arrays), "procedural": link.procedural,
     }  # fmt: skip
 
 
@@ -311,6 +311,7 @@ def _network_from(plain: dict[str, Any], arrays: list[Any], path: str | Path) ->
         network.connect(
             own[c["source"]], own[c["target"]], _value(c["rule"], arrays), receptor=c["receptor"],
             weight=_value(c["weight"], arrays), delay=_value(c["delay"], arrays), synapse=_value(c["synapse"], arrays),
+            procedural=c["procedural"],
         )  # fmt: skip
     for c in plain["gap_junctions"]:
         rule, g = _value(c["rule"], arrays), _value(c["weight"], arrays)

@@ -17,7 +17,7 @@ from spikeframe.kernels.numba import connect
 from spikeframe.kernels.numba import rules as codes
 
 #: Random streams of a projection by purpose, behind that of its rows.
-_WEIGHT, _DELAY = 4, 5
+WEIGHT, DELAY = 4, 5
 
 
 def build(
@@ -43,9 +43,9 @@ def build(
     if isinstance(link.rule, (rules.Pairs, rules.FromMatrix)):
         start, target, order = _explicit(link)
     else:
-        start, target = connect.rows(_law(link), sources, targets, seed, stream, threads)
-    weight = _weights(link, start, order, seed, stream + _WEIGHT, unit, dtype, threads)
-    return Connectivity(start, target, weight, _delays(link, start, order, seed, stream + _DELAY, dt, threads))
+        start, target = connect.rows(law_of(link), sources, targets, seed, stream, threads)
+    weight = _weights(link, start, order, seed, stream + WEIGHT, unit, dtype, threads)
+    return Connectivity(start, target, weight, _delays(link, start, order, seed, stream + DELAY, dt, threads))
 
 
 def floats(link: Projection, seed: int, stream: int, dt: float, threads: int) -> Connectivity:
@@ -84,8 +84,15 @@ def _explicit(link: Projection) -> tuple[Any, Any, Any]:
     return connect.explicit(source, target, link.source.size, link.target.size)
 
 
-def _law(link: Projection) -> connect.Law:
-    """Return what a rule comes down to for these populations."""
+def law_of(link: Projection) -> connect.Law:
+    """Return what a rule comes down to for these populations.
+
+    Args:
+        link: the projection.
+
+    Raises:
+        ParameterError, ShapeError: rule and populations do not fit.
+    """
     rule, same = link.rule, link.source is link.target
     sources, targets = link.source.size, link.target.size
     autapses = bool(getattr(rule, "autapses", True))

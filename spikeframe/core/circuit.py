@@ -15,6 +15,7 @@ from tqdm import tqdm
 from spikeframe.core.counts import Counts
 from spikeframe.core.layout import Laid, lay_out, steps_of, stream
 from spikeframe.core.network import Network, Population, Projection
+from spikeframe.core.procedural import learn
 from spikeframe.core.recording import Recording, Trace, rate_bins, spike_sizes
 from spikeframe.core.sonata import SpikeWriter
 from spikeframe.core.spikes import Spikes
@@ -23,6 +24,7 @@ from spikeframe.core.synapses import Weights, listed
 from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, unknown_name
 from spikeframe.kernels.grid import BLOCK, Ints, Longs, State, provider
 from spikeframe.kernels.numba.delivery import owed
+from spikeframe.kernels.numba.procedural import owed as owed_by_rows
 from spikeframe.kernels.numba.sources import poisson_trains
 
 #: Neuron updates and synaptic events of a stretch, between which come looks at the keyboard and at the states: some
@@ -141,7 +143,10 @@ class Circuit:
     def _stretch(self) -> int:
         """Return the steps of a stretch."""
         updates = sum(p.size for p in self.network.populations.values())
-        events = sum(int(fans.sum()) for fans in self.laid.fan_out) * _RATE * self.dt * 1e-3
+        links = self.network.projections
+        synapses = sum(int(self.laid.fan_out[o.index].sum()) for o in links if not o.procedural)
+        synapses += sum(self._learnt(o, np.zeros(o.source.size, np.int64)) for o in links if o.procedural)
+        events = synapses * _RATE * self.dt * 1e-3
         return int(min(max(WORK / max(updates + events, 1.0), _LEAST), _MOST))
 
     def _advance(self, steps: int, recording: Recording) -> int:
@@ -251,6 +256,9 @@ class Circuit:
             spikes = state.start[bundle.source], state.ids[bundle.source], horizon
             segments = bundle.segment_start, bundle.segment_delay, bundle.segment_size
             total += int(owed(*spikes, -1 if bundle.delay is None else bundle.delay, bundle.start, *segments))
+        plan = self.laid.plan
+        for link in plan.regenerated:
+            total += owed_by_rows(link, state.start[link.source], state.ids[link.source], horizon, plan.seed)
         return total
 
     def _result(self, steps: int, recording: Recording, before: int, output: Path | None) -> CircuitResult:
@@ -275,6 +283,8 @@ class Circuit:
         links = [link for link in self.network.projections if link.target is p]
         fans = {link.index: self.laid.fan_out[link.index] for link in links}
         fired = recording.fired
+        stored = sum(int(fans[link.index].sum()) for link in links if not link.procedural)
+        every = stored + sum(self._learnt(link, fired[link.source.name]) for link in links if link.procedural)
         events = sum(int(fans[link.index] @ fired[link.source.name]) for link in links)
         received = sum(int(fired[link.source.name].sum()) for link in links)
         arrivals = sum(
@@ -286,10 +296,9 @@ class Circuit:
         dense = steps * p.size if group.program else 0
         g, lo, hi = self._span(p)
         updates = int(np.repeat(recording.updates[g], BLOCK)[lo:hi].sum())
-        every = sum(int(f.sum()) for f in fans.values())
         states = len(group.states)
         return Counts(
-            samples=1, steps=steps, neurons=p.size, weights=every,
+            samples=1, steps=steps, neurons=p.size, weights=stored,
             inputs=sum(link.source.size for link in links),
             fan_out=max((int(f.max(initial=0)) for f in fans.values()), default=0),
             spk_in=received + arrivals, spk_out=int(fired[p.name].sum()),
@@ -318,6 +327,11 @@ class Circuit:
             raise ParameterError(f"weights({projection!r}): is no projection of this network.")
         own = stream("projection", projection.index)
         return listed(projection, self.laid, self.state, self.network.seed, own, self.dt, self.threads)
+
+    def _learnt(self, link: Projection, fired: Longs) -> int:
+        """Count the rows of a procedural projection that spikes were sent through; estimate all of its synapses."""
+        place = [o.index for o in self.network.projections if o.procedural].index(link.index)
+        return learn(self.laid.plan, place, self.laid.fan_out[link.index], fired)
 
     def read(self, population: str, variable: str) -> NDArray[Any]:
         """Return a state variable now, ``[size]``.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spikeframe.core import synapses
+from spikeframe.core import procedural, synapses
 from spikeframe.core.distributions import Constant, as_distribution
 from spikeframe.core.network import Network, Population, Projection
 from spikeframe.core.stimulation import PoissonInput
@@ -21,6 +21,7 @@ from spikeframe.kernels.connectivity import Connectivity
 from spikeframe.kernels.grid import Bundle, CurrentDrive, Group, Longs, Plan, PoissonDrive, Sample
 from spikeframe.kernels.numba import layout, stimuli
 from spikeframe.kernels.numba.steps import in_ranges
+from spikeframe.kernels.procedural import Regenerated
 from spikeframe.neurons import Neuron
 from spikeframe.neurons.receptors import Current
 
@@ -51,7 +52,7 @@ class Laid:
     Attributes:
         plan: what the kernels run.
         place: per population, its group and its first neuron there.
-        fan_out: per projection, ``[sources]`` synapses of each.
+        fan_out: per projection, ``[sources]`` synapses of each; of a procedural one -1 where nobody has counted yet.
         rounding: per projection, the largest error that the weight grid makes, relative to the largest weight.
         values: per group, the initial state.
         plastic: per projection of plastic synapses, its bundle.
@@ -106,6 +107,7 @@ def lay_out(network: Network, dt: float, threads: int, dtype: np.dtype[Any]) -> 
     cuts, bases, offsets = _parts(groups, threads)
     builder = _Bundles(network, dt, threads, dtype, groups, place, units, cuts, bases)
     bundles, fan_out, rounding = builder.all()
+    regenerated = builder.regenerated()
     poisson, currents = _stimuli(network, place, groups, units, dt)
     samples = [
         Sample(place[r.population.name][0], r.variable, r.ids + place[r.population.name][1],
@@ -117,7 +119,7 @@ def lay_out(network: Network, dt: float, threads: int, dtype: np.dtype[Any]) -> 
     plan = Plan(
         dtype, network.seed, groups, cuts, offsets, bases, bundles, poisson, currents, samples,
         synapses.samples(network, bundles, builder.plastic, every),
-        synapses.gaps(network, place, groups, partial(stream, "gap"), threads, dtype),
+        synapses.gaps(network, place, groups, partial(stream, "gap"), threads, dtype), regenerated,
     )  # fmt: skip
     values = [_initial(network, members[g], neurons[g], dtype) for g in range(len(members))]
     weights = synapses.initial(plan, {b: builder.weights[link] for link, b in builder.plastic.items()})
@@ -290,7 +292,7 @@ class _Bundles:
         """Return every bundle, and per projection the fan-out and the rounding."""
         sets: dict[Any, list[list[Projection]]] = {}
         for link in self.network.projections:
-            if link.synapse is not None:
+            if link.synapse is not None or link.procedural:
                 continue
             layers = sets.setdefault(self._key(link), [])
             free = next((layer for layer in layers if self._fits(link, layer)), None)
@@ -306,6 +308,26 @@ class _Bundles:
             cut = self.cuts[slot[0]], self.bases[slot[0]]
             bundles.append(synapses.plastic(link, numbered, self.groups, slot, *cut, self.dt))
         return bundles, self.fan_out, self.rounding
+
+    def regenerated(self) -> list[Regenerated]:
+        """Describe the projections whose synapses are not stored."""
+        links = [link for link in self.network.projections if link.procedural]
+        found = []
+        for link in links:
+            group, steps, _ = self._key(link)
+            target, receptor = _slot(link.target, link.receptor, self.place, self.groups)
+            places = group, self.place[link.source.name][1], target, self.place[link.target.name][1]
+            one = self._one(link) if isinstance(link.weight, Constant) else None
+            own = stream("projection", link.index)
+            found.append(procedural.described(link, places, receptor, self._unit(link), one, steps, own, self.dt))
+            self.fan_out[link.index] = np.full(link.source.size, -1, np.int64)
+            self.rounding[link.index] = self._rounding(link)
+        procedural.check_ring(links, found, int(self._offsets()[-1]), self.dtype.itemsize)
+        return found
+
+    def _rounding(self, link: Projection) -> float:
+        top = _magnitude(link.weight)[0]
+        return 0.5 * self._unit(link) / top if top else 0.0
 
     def _key(self, link: Projection) -> tuple[int, int | None, bool]:
         """Return source group, constant delay (or None) and whether a source has one weight."""
@@ -409,8 +431,7 @@ class _Bundles:
         else:
             built, self.weights[link.index] = synapses.numbered(link, self.network.seed, own, self.dt, self.threads)
         self.fan_out[link.index] = np.diff(built.start)
-        top = _magnitude(link.weight)[0]
-        self.rounding[link.index] = 0.5 * unit / top if top else 0.0
+        self.rounding[link.index] = self._rounding(link)
         return built
 
     def _one(self, link: Projection) -> int:

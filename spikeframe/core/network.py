@@ -71,6 +71,7 @@ class Projection:
         delay: distribution (ms), or one value per pair.
         index: place in its network.
         synapse: the rule of synapses that change with spikes, or None.
+        procedural: whether its synapses are drawn again at every spike and never stored.
     """
 
     source: Population
@@ -81,6 +82,7 @@ class Projection:
     delay: Any
     index: int
     synapse: Plasticity | None = None
+    procedural: bool = False
 
     @property
     def name(self) -> str:
@@ -204,6 +206,7 @@ class Network:
         weight: Any = None,
         delay: Any,
         synapse: Plasticity | None = None,
+        procedural: bool = False,
     ) -> list[Projection]:
         """Connect every source to every target population.
 
@@ -216,6 +219,9 @@ class Network:
             delay: ms: a multiple of dt, a distribution (rounded to the grid), or one per pair for explicit rules.
             synapse: what changes with spikes: `TsodyksMarkram(...)`, `learning_rules.stdp.PairSTDP(...)` or another
                 `Plasticity`; nothing if not given.
+            procedural: never store the synapses but draw each row again at every spike of its source: the same
+                network and spikes in no memory, for networks larger than it; slower. For rules that draw a row from its
+                source alone.
 
         Returns:
             The projections.
@@ -226,16 +232,28 @@ class Network:
             TimeGridError: a delay is not above 0.
             NonFiniteError: a weight or delay is NaN or infinite.
             DTypeError: no rule, or no kind of synapse.
+            ParameterError: the rule cannot be procedural, or the synapses are plastic.
         """
         if not isinstance(rule, Rule):
             raise DTypeError(f"connect: {rule!r} is no connection rule; use e.g. FixedProbability(0.1).")
+        if procedural and synapse is not None:
+            raise ParameterError(
+                f"connect(procedural=True): {type(synapse).__name__} synapses change, and have to be stored; leave out "
+                "procedural or synapse."
+            )
+        if procedural and not rule.by_source:
+            able = ", ".join(sorted(kind.__name__ for kind in Rule.__subclasses__() if kind.by_source))
+            raise ParameterError(
+                f"connect(procedural=True): {type(rule).__name__} cannot draw a row from its source alone; use one of "
+                f"{able}, or store the synapses."
+            )
         made: list[Projection] = []
         for a in self._all(source):
             for b in self._all(target):
                 own = rule.values if weight is None and getattr(rule, "values", None) is not None else weight
                 link = Projection(
                     a, b, rule, _receptor(b, receptor), _per_pair("weight", 1.0 if own is None else own),
-                    _per_pair("delay", delay), len(self.projections) + len(made), synapse,
+                    _per_pair("delay", delay), len(self.projections) + len(made), synapse, bool(procedural),
                 )  # fmt: skip
                 _check_delay(link)
                 _check_sign(b, link.receptor, link.weight)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from spikeframe.core import rules
-from spikeframe.core.building import _DELAY, _WEIGHT, _given, build
+from spikeframe.core.building import DELAY, WEIGHT, _given, build
 from spikeframe.core.distributions import Constant
 from spikeframe.core.layout import _drawn, stream
 from spikeframe.core.network import Network, Population, Projection
@@ -106,6 +106,8 @@ def _check(network: Network) -> None:
                 f"{link.name}: the precise clock has no plastic synapses ({type(link.synapse).__name__}); use "
                 "clock='grid'."
             )
+        if link.procedural:
+            raise ParameterError(f"{link.name}: the precise clock stores its synapses; leave out procedural=True.")
         if isinstance(cast(LIF, link.target.neuron).receptors[link.receptor], Current):
             raise ParameterError(
                 f"{link.name}: a spike into a Current receptor lasts one step, and the precise clock has none; use "
@@ -183,8 +185,8 @@ def _synapses(network: Network, link: Projection, first: dict[str, int], threads
     bare = replace(link, weight=Constant(1.0), delay=Constant(1.0))
     built = build(bare, network.seed, at, 1.0, np.dtype(np.float64), 1.0, threads)
     source = np.repeat(np.arange(link.source.size), np.diff(built.start)) + first[link.source.name]
-    weight = _values(network, link, "weight", built.start, at + _WEIGHT, threads)
-    delay = _values(network, link, "delay", built.start, at + _DELAY, threads)
+    weight = _values(network, link, "weight", built.start, at + WEIGHT, threads)
+    delay = _values(network, link, "delay", built.start, at + DELAY, threads)
     wrong = (delay < SHORTEST) | (delay > FAR)
     if wrong.any():
         raise TimeGridError(

@@ -38,6 +38,8 @@ class Rule:
 
     #: Weights that the rule itself brings, one per pair, or None.
     values: ClassVar[NDArray[np.float64] | None] = None
+    #: Whether the row of a source can be drawn from the source alone, as procedural projections need.
+    by_source: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class FixedInDegree(Rule):
         multapses: whether a pair may have several synapses.
     """
 
+    by_source: ClassVar[bool] = False
+
     k: int
     autapses: bool = True
     multapses: bool = True
@@ -116,6 +120,8 @@ class FixedTotal(Rule):
         n: number of synapses.
         autapses: whether a neuron may reach itself.
     """
+
+    by_source: ClassVar[bool] = False
 
     n: int
     autapses: bool = True
@@ -204,6 +210,8 @@ class Pairs(Rule):
         target: ``[n]`` neuron of the target population.
     """
 
+    by_source: ClassVar[bool] = False
+
     source: ArrayLike
     target: ArrayLike
 
@@ -222,6 +230,8 @@ class FromMatrix(Rule):
     Args:
         matrix: a `scipy.sparse` matrix or array, or a dense one.
     """
+
+    by_source: ClassVar[bool] = False
 
     matrix: Any
 

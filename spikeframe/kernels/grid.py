@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from spikeframe.errors import BackendError, unknown_name
 from spikeframe.kernels.gap_junctions import Gaps
 from spikeframe.kernels.plasticity import Plastic
+from spikeframe.kernels.procedural import Regenerated
 from spikeframe.kernels.steps import Array
 from spikeframe.kernels.trace import Program
 
@@ -210,6 +211,7 @@ class Plan:
         samples: what to write down.
         weights: what to write down of plastic synapses.
         gaps: gap junctions, or None.
+        regenerated: synapses that are not stored; they count behind the bundles.
     """
 
     dtype: np.dtype[Any]
@@ -224,6 +226,7 @@ class Plan:
     samples: list[Sample]
     weights: list[WeightSample] = field(default_factory=list)
     gaps: Gaps | None = None
+    regenerated: list[Regenerated] = field(default_factory=list)
 
     @property
     def parts(self) -> int:
@@ -231,14 +234,19 @@ class Plan:
         return int(self.cuts.shape[1] - 1)
 
     @property
+    def carriers(self) -> list[Bundle | Regenerated]:
+        """All that spikes travel through, stored or not."""
+        return [*self.bundles, *self.regenerated]
+
+    @property
     def interval(self) -> int:
         """Steps that threads may run without meeting: the smallest delay, or 1 with gap junctions."""
-        return 1 if self.gaps is not None else max(1, min([b.delays[0] for b in self.bundles], default=64))
+        return 1 if self.gaps is not None else max(1, min([b.delays[0] for b in self.carriers], default=64))
 
     @property
     def horizon(self) -> int:
         """Steps for which spikes are kept: the largest delay."""
-        return max([b.delays[1] for b in self.bundles], default=1)
+        return max([b.delays[1] for b in self.carriers], default=1)
 
     def first_neuron(self, group: int, receptor: int, part: int) -> int:
         """Return what a slot of a receptor in a part is added to, to give the neuron."""
@@ -274,7 +282,7 @@ class Chunk:
         start: per group, ``[steps + 1]`` where each step's spikes begin.
         ids: per group, the neurons, ascending within a step.
         samples: per `Sample`, ``[n, ids]``.
-        delivered: synaptic events delivered, per bundle.
+        delivered: synaptic events delivered, per bundle, then per regenerated projection.
         arrivals: Poisson arrivals, per drive.
         updates: per group, the steps that each block of `BLOCK` neurons was updated for.
         weights: per `WeightSample`, ``[n, places]``.

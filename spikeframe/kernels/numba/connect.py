@@ -143,7 +143,7 @@ def _placed(positions: Any, sides: Any) -> Any:
     return found
 
 
-_NOWHERE = space(np.zeros((0, 1)), np.zeros((0, 1)), np.array([np.inf]), 0, 1.0, 1.0)
+NOWHERE = space(np.zeros((0, 1)), np.zeros((0, 1)), np.array([np.inf]), 0, 1.0, 1.0)
 
 
 def rows(law: Law, sources: int, targets: int, seed: int, stream: int, threads: int) -> tuple[Any, Any]:
@@ -170,7 +170,7 @@ def rows(law: Law, sources: int, targets: int, seed: int, stream: int, threads: 
     if law.kind == TOTAL:
         numbers = _shares(law.number, sources, stream + 1, key, threads)
     options: Any = (law.kind, numbers, law.p, targets, law.same, law.autapses, law.multapses, stream, *key)
-    place = law.space or _NOWHERE
+    place = law.space or NOWHERE
     many = np.zeros(sources, np.int64)
     parts: dict[int, Any] = {}
 

@@ -28,7 +28,7 @@ from spikeframe.kernels.grid import (
     dense_updates,
     kept_spikes,
 )
-from spikeframe.kernels.numba import lazy, plasticity, population
+from spikeframe.kernels.numba import lazy, plasticity, population, procedural
 from spikeframe.kernels.numba.crew import Crew
 from spikeframe.kernels.numba.poisson import poisson_table
 from spikeframe.kernels.numba.steps import per_neuron_names
@@ -73,6 +73,7 @@ def drive(thread, threads, first, steps, interval, horizon, counter, full, cuts,
         for t in range(done, stop):
             h = horizon + t
             step = first + t
+            {before}
             for p in range(p_lo, p_hi):
                 a = acc[offsets[p]:offsets[p + 1]]
                 {body}
@@ -83,8 +84,8 @@ def drive(thread, threads, first, steps, interval, horizon, counter, full, cuts,
 '''
 
 #: Places of the driver that statements are written to, with their indentation; `settled` ends `body`.
-_LEVELS = {"imports": 0, "prologue": 1, "room": 2, "publish": 2, "enter": 2, "jump": 2, "body": 4, "settled": 4,
-           "after": 3, "finish": 1}  # fmt: skip
+_LEVELS = {"imports": 0, "prologue": 1, "room": 2, "publish": 2, "enter": 2, "jump": 2, "before": 3, "body": 4,
+           "settled": 4, "after": 3, "finish": 1}  # fmt: skip
 
 
 def _indented(lines: list[str], levels: int) -> str:
@@ -163,7 +164,7 @@ class _Run:
         self.arguments = _Arguments([], [])
         self.acc = np.zeros(int(plan.offsets[-1]), np.int32 if plan.dtype == np.float32 else np.int64)
         # Rows of whole cache lines, and one more: no thread writes where another does.
-        self.delivered = np.zeros((threads, len(plan.bundles) // 8 * 8 + 16), np.int64)
+        self.delivered = np.zeros((threads, len(plan.carriers) // 8 * 8 + 16), np.int64)
         self.arrivals = np.zeros((threads, len(plan.poisson) // 8 * 8 + 16), np.int64)
         self.text: dict[str, list[str]] = {name: [] for name in _LEVELS}
         self.own: dict[int, list[str]] = {}
@@ -175,6 +176,7 @@ class _Run:
             self._skipping([spikes is not None for spikes in given])
         self.settling: list[str] = []
         self._deliveries()
+        self._rows_drawn_again()
         self._stimuli(steps)
         self._gaps()
         self._groups()
@@ -184,8 +186,7 @@ class _Run:
 
     def _skipping(self, given: list[bool]) -> None:
         """Arguments and statements that lazy groups share."""
-        self.shared = lazy.shared_arguments(self.plan, self.threads)
-        for name, value in self.shared.items():
+        for name, value in lazy.shared_arguments(self.plan, self.threads).items():
             self.arguments.add(name, value)
         for g, blocks in self.skipped.items():
             for name in ("valid", "awake", "driven", "updates"):
@@ -292,6 +293,14 @@ class _Run:
         self.settling.append(
             f"learn{b}({spikes}, b{b}_start[p], {fired}, {', '.join(index)}, {rest}, {', '.join(arrays)})"
         )
+
+    def _rows_drawn_again(self) -> None:
+        """Arguments and statements of the synapses that are not stored."""
+        if self.plan.regenerated:
+            for name, value in procedural.arguments(self.plan, self.threads, self.acc.dtype).items():
+                self.arguments.add(name, value)
+        for place, lines in procedural.text(self.plan, bool(self.skipped)).items():
+            self.text[place] += lines
 
     def _segments(self, b: int, bundle: Bundle) -> None:
         """Statements for a bundle whose rows come in segments of one delay each."""
@@ -470,9 +479,9 @@ class _Run:
         return min(done), min(seconds)
 
     def counted(self) -> tuple[Longs, Longs]:
-        """Return synaptic events per bundle and arrivals per Poisson input."""
+        """Return synaptic events per bundle and regenerated projection, and arrivals per Poisson input."""
         plan = self.plan
-        return self.delivered.sum(axis=0)[: len(plan.bundles)], self.arrivals.sum(axis=0)[: len(plan.poisson)]
+        return self.delivered.sum(axis=0)[: len(plan.carriers)], self.arrivals.sum(axis=0)[: len(plan.poisson)]
 
     def spikes(self, g: int, done: int) -> tuple[Longs, Ints]:
         """Return the new spikes of one group, by step, then in the order of their neurons."""
@@ -536,5 +545,5 @@ class NumbaGrid:
             skipped[g].updates if g in skipped else dense_updates(group, done) for g, group in enumerate(plan.groups)
         ]
         if skipped:
-            self._skipping.note(state, done, skipped, run.shared["ticks"].sum(axis=1))
+            self._skipping.note(state, done, skipped)
         return Chunk(done, starts, ids, samples, *run.counted(), updates, weights)

@@ -25,21 +25,26 @@ from numpy.typing import NDArray
 
 from spikeframe.kernels import source
 from spikeframe.kernels.emit import NUMBA, identifier, result, statements
-from spikeframe.kernels.grid import BLOCK, Group, Longs, Plan, State, blocks
+from spikeframe.kernels.grid import BLOCK, CurrentDrive, Group, Longs, Plan, PoissonDrive, State, blocks
 from spikeframe.kernels.numba import population
+from spikeframe.kernels.numba.lean import lean_statements
 from spikeframe.kernels.numba.steps import header, loads, per_neuron_names
 from spikeframe.kernels.trace import FLOAT, Program
 
 #: ``valid`` of a block at rest: it is up to date at every step.
 REST = 1 << 62
-#: A group is updated densely for a while once more than this fraction of its blocks had to be updated one by one.
-_BUSY = 0.5
+#: A group is updated densely for a while after a stretch in which more than this fraction of all updates was done; at
+#: all of them, looking at every block and marking what is reached cost some 25 %.
+_BUSY = 0.7
 #: Stretches after which a busy group is looked at again, at the most; doubled each time, from 1.
 _PATIENCE = 64
+#: Steps of catching up between two looks whether anything still changes.
+_LOOK = 16
 
 _MODULE = '''
 from {home} import update
 from spikeframe.kernels.numba.delivery import collect
+from spikeframe.kernels.numba.lean import fma, wide
 from spikeframe.kernels.numba.lazy import REST, touched_slots
 
 B = np.int{bits}
@@ -47,15 +52,28 @@ B = np.int{bits}
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def silent(lo, hi, steps, {own}):
-    """Up to `steps` steps without input, in which nobody spikes; returns the steps done and whether it is at rest."""
+    """Up to `steps` steps without input, in which nobody spikes; returns the steps done and whether it is at rest.
+
+    Whether anything still changes is looked at in every {look}th step, from the first.
+    """
+    wide()
     {slices}
-    for k in range(steps):
-        changed = B(0)
-        for j in range(hi - lo):
-            {silent_body}
-            {store}
-        if changed == 0:
-            return k + 1, True
+    k = 0
+    while k < steps:
+        stop = min(steps, k + {look})
+        if stop - k == {look}:
+            changed = B(0)
+            for j in range(hi - lo):
+                {looking_body}
+                {store}
+            k += 1
+            if changed == 0:
+                return k, True
+        while k < stop:
+            for j in range(hi - lo):
+                {silent_body}
+                {store}
+            k += 1
     return steps, False
 
 
@@ -102,21 +120,23 @@ def settle(first, last, size, t, valid, updates, {own}):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def tick(t, first, last, size, cut, base, width, a, touched, valid, awake, driven, updates, ticks, flags, words, mine,
-         n, {parameters}):
-    """Advance those of the blocks first..last that need it to the end of step t.
+def tick(t, first, last, size, cut, base, width, a, some, touched, valid, awake, driven, updates, flags, words,
+         mine, n, {parameters}):
+    """Advance those of the blocks first..last that need it to the end of step t; `some` says that any is touched.
 
     The part's neurons begin at `cut`, their slots in `a` at `base`. Returns the group's spikes so far and the number
     of blocks that are awake.
     """
     many = 0
     for b in range(first, last):
+        if not (some or awake[b]):
+            continue
         lo, hi = b * {block}, min(size, (b + 1) * {block})
         at = base + lo - cut
         reached = False
         for r in range({receptors}):
-            reached |= touched_slots(touched, at + r * width, at + r * width + hi - lo)
-        if not reached and not awake[b]:
+            reached |= some and touched_slots(touched, at + r * width, at + r * width + hi - lo)
+        if not (reached or awake[b]):
             continue
         if valid[b] < t:
             updates[b] += silent(lo, hi, t - valid[b], {own})[0]
@@ -124,11 +144,10 @@ def tick(t, first, last, size, cut, base, width, a, touched, valid, awake, drive
         if hit:
             n = collect(lo, hi, flags, words, mine, n)
         updates[b] += 1
-        ticks[0] += 1
         valid[b] = t + 1
         awake[b] = driven[b] or not waiting(lo, hi, {own})
         # The look costs an update: an awake block gets it now and then only.
-        if awake[b] and not (driven[b] or reached or hit) and t & 15 == 15:
+        if awake[b] and not (driven[b] or reached or hit) and t & 63 == 63:
             updates[b] += 1
             if resting(lo, hi, {own}):
                 awake[b] = 0
@@ -211,7 +230,7 @@ def _text(
     own = own_parameters(program, per_neuron)
     queues = [f"q_{identifier(r)}" for r in receptors]
     step = [*(f"{identifier(x)} = ZERO" for x in program.names("input")), *loads(program, kinds, per_neuron)]
-    step += statements(program, NUMBA)
+    step += lean_statements(program, ())
     # Bits are compared, not values: -0 is not 0, and NaN stays itself.
     view = {leaf.name: "F({}).view(B)" if leaf.dtype == FLOAT else "{}" for leaf in program.leaves}
     same = [f"changed |= B({view[s].format(result(program, s))} ^ {view[s].format(identifier(s))})" for s in states]
@@ -225,8 +244,10 @@ def _text(
         receptors=len(receptors),
         block=BLOCK,
         slices="\n    ".join(f"{n} = {n}[lo:hi]" for n in own if n[:2] == "r_"),
-        silent_body="\n            ".join([*step, *same]),
-        store="\n            ".join(f"r_{identifier(s)}[j] = {result(program, s)}" for s in states),
+        look=_LOOK,
+        looking_body="\n                ".join([*step, *same]),
+        store="\n                ".join(f"r_{identifier(s)}[j] = {result(program, s)}" for s in states),
+        silent_body="\n                ".join(step),
         resting_body="\n        ".join([*step, *same]),
         waits_body="\n        ".join([*loads(waits, kinds, per_neuron), *statements(waits, NUMBA)]),
         waits=result(waits, "waits"),
@@ -274,9 +295,10 @@ class Blocks:
 class Skipping:
     """Decides stretch by stretch which groups are run lazily, and remembers which blocks are at rest.
 
-    A group is run lazily if it `can_wait`, unless stimuli drive most of its blocks, or more than half of its blocks
-    had to be updated one by one: then it is updated densely for 1, 2, 4, ..., 64 stretches before the next look. As
-    what is reached has to be marked at every delivery, at least half of all neurons must be in such groups.
+    A group is run lazily if it `can_wait`, unless stimuli drive most of its blocks. After a stretch in which it did
+    most of its updates all the same (catching up among them), it is updated densely for 1, 2, 4, ..., 64 stretches
+    before the next look. As what is reached has to be marked at every delivery, at least half of all neurons must be in
+    groups that are run lazily.
 
     Args:
         on: False: never.
@@ -316,19 +338,18 @@ class Skipping:
         every = sum(group.size for group in plan.groups if group.program is not None)
         return found if 2 * sum(plan.groups[g].size for g in found) >= every else {}
 
-    def note(self, state: State, steps: int, found: dict[int, Blocks], ticks: Longs) -> None:
+    def note(self, state: State, steps: int, found: dict[int, Blocks]) -> None:
         """Take in how a stretch went.
 
         Args:
             state: at its end.
             steps: done.
             found: what `choose` returned.
-            ticks: ``[groups]`` updates of single blocks that were not caught up later.
         """
         self._seen = state, state.step
         self._rest = {g: b.valid == REST for g, b in found.items()}
         for g, b in found.items():
-            busy = ticks[g] > _BUSY * b.valid.size * steps
+            busy = b.updates.sum() > _BUSY * b.updates.size * steps
             self._pause[g] = min(_PATIENCE, 2 * self._pause.get(g, 0) or 1) if busy else 0
             self._left[g] = self._pause[g]
 
@@ -336,7 +357,8 @@ class Skipping:
 def _driven(plan: Plan, g: int, first: int, stop: int) -> NDArray[np.uint8]:
     """Say on which blocks of a group a stimulus acts in the steps first..stop."""
     found = np.zeros(blocks(plan.groups[g].size), np.uint8)
-    for drive in [*plan.poisson, *plan.currents]:
+    drives: list[PoissonDrive | CurrentDrive] = [*plan.poisson, *plan.currents]
+    for drive in drives:
         if drive.group == g and drive.start < stop and first < drive.stop and drive.lo < drive.hi:
             found[drive.lo // BLOCK : blocks(drive.hi)] = 1
     if plan.gaps is not None and g in plan.gaps.groups():
@@ -361,7 +383,6 @@ def shared_arguments(plan: Plan, threads: int) -> dict[str, Any]:
         "touched": np.zeros((plan.parts, widest // 64 + 1), np.uint8),
         "reached": np.zeros(plan.parts, np.uint8),
         "awakes": np.zeros((len(plan.groups), plan.parts), np.int64),
-        "ticks": np.zeros((len(plan.groups), plan.parts), np.int64),
         "quiet": np.zeros((2, threads), np.uint8),
     }
 
@@ -378,7 +399,7 @@ def group_text(group: Group, g: int, own: list[str], parameters: list[str]) -> d
     blocks_of = f"{span(g)}, {group.size}"
     marks = f"g{g}_valid, g{g}_awake, g{g}_driven"
     spikes = f"g{g}_flags, g{g}_words, mine{g}, n{g}"
-    slots = f"cuts[{g}, p], bases[{g}, p], cuts[{g}, p + 1] - cuts[{g}, p], a, touched[p]"
+    slots = f"cuts[{g}, p], bases[{g}, p], cuts[{g}, p + 1] - cuts[{g}, p], a, reached[p], touched[p]"
     return {
         "prologue": [
             "for p in range(p_lo, p_hi):",
@@ -387,7 +408,7 @@ def group_text(group: Group, g: int, own: list[str], parameters: list[str]) -> d
         "body": [
             f"if reached[p] or awakes[{g}, p]:",
             f"    n{g}, awakes[{g}, p] = tick{g}(t, {blocks_of}, {slots}, {marks}, g{g}_updates, "
-            f"ticks[{g}, p:p + 1], {spikes}, {', '.join(parameters)})",
+            f"{spikes}, {', '.join(parameters)})",
         ],
         "finish": [
             "for p in range(p_lo, p_hi):",
@@ -418,7 +439,7 @@ def jump_text(plan: Plan, given: list[bool], lazy: dict[int, Blocks]) -> list[st
     if plan.gaps is not None or any(b.plastic is not None for b in plan.bundles):  # their state has steps of its own
         return []
     lines = ["if quiet[(meeting + 1) & 1].min():", "    target = steps"]
-    for b in plan.bundles:
+    for b in plan.carriers:
         known = "horizon + steps" if given[b.source] else "horizon + done"
         lines.append(
             f"    target = min(target, next_arrival(g{b.source}_start, horizon + done, {known}, {b.delays[0]}, "

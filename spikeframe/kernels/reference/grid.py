@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from spikeframe.kernels.grid import Bundle, Chunk, Ints, Longs, Plan, State, dense_updates, kept_spikes
+from spikeframe.kernels.procedural import Regenerated
 from spikeframe.kernels.reference import philox, plasticity
 from spikeframe.kernels.reference.poisson import poisson_counts
+from spikeframe.kernels.reference.procedural import Stored, stored
 from spikeframe.kernels.reference.steps import interpret
 from spikeframe.kernels.steps import Array
 
@@ -32,7 +34,8 @@ class ReferenceGrid:
     def run(self, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None], threads: int) -> Chunk:
         """Run the steps (see `spikeframe.kernels.grid.GridProvider`)."""
         spikes = [[[] for _ in range(steps)] for _ in plan.groups]  # type: list[list[list[int]]]
-        delivered = np.zeros(len(plan.bundles), np.int64)
+        delivered = np.zeros(len(plan.bundles) + len(plan.regenerated), np.int64)
+        drawn = [stored(link, plan.seed) for link in plan.regenerated]
         arrivals = np.zeros(len(plan.poisson), np.int64)
         samples: list[list[Array]] = [[] for _ in plan.samples]
         weights: list[list[Array]] = [[] for _ in plan.weights]
@@ -48,6 +51,9 @@ class ReferenceGrid:
                     settling.append((change, arrivals_here, bundle.plastic.group))
                 elif bundle.delay != 0:
                     delivered[b] += self._deliver(plan, state, bundle, spikes[bundle.source], t, acc)
+            for r, link in enumerate(plan.regenerated):
+                sent = self._sent(plan, state, link, drawn[r], spikes[link.source], t, acc)
+                delivered[len(plan.bundles) + r] += sent
             self._poisson(plan, state.step + t, acc, arrivals)
             for g, group in enumerate(plan.groups):
                 given_here = given[g]
@@ -86,7 +92,9 @@ class ReferenceGrid:
         updates = [dense_updates(group, steps) for group in plan.groups]
         return Chunk(steps, starts, all_ids, rows, delivered, arrivals, updates, changed)
 
-    def _spikes(self, state: State, bundle: Bundle, new: list[list[int]], t: int) -> Iterator[tuple[int, list[int]]]:
+    def _spikes(
+        self, state: State, bundle: Bundle | Regenerated, new: list[list[int]], t: int
+    ) -> Iterator[tuple[int, list[int]]]:
         """Return every age that a delay can have in step `t` of this stretch, with the sources that fired then."""
         start, ids = state.start[bundle.source], state.ids[bundle.source]
         horizon = start.size - 1
@@ -124,6 +132,20 @@ class ReferenceGrid:
                     for slot, weight, delay in _row(bundle, part, source):
                         if delay == age:
                             acc[plan.offsets[part] + slot] += weight
+                            events += 1
+        return events
+
+    def _sent(
+        self, plan: Plan, state: State, link: Regenerated, rows: Stored, new: list[list[int]], t: int, acc: Longs
+    ) -> int:
+        """Do the same for synapses that are not stored."""
+        slots, events = self._slots(plan, link.group, link.receptor), 0
+        for age, fired in self._spikes(state, link, new, t):
+            for source in fired:
+                if 0 <= source - link.source_at < link.sources:
+                    for target, weight, delay in rows[source - link.source_at]:
+                        if delay == age:
+                            acc[slots[link.target_at + target]] += weight
                             events += 1
         return events
 
