@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from spikeframe.core import given
 from spikeframe.core.counts import Counts
-from spikeframe.core.layout import Laid, lay_out, steps_of
+from spikeframe.core.layout import Laid, lay_out, steps_of, stream
 from spikeframe.core.network import Network, Population, Projection
 from spikeframe.core.recording import Recording, Trace, rate_bins, spike_sizes
 from spikeframe.core.sonata import SpikeWriter

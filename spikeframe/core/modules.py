@@ -130,8 +130,8 @@ class CircuitModule(nn.Module):
     def _built(self, link: Projection, dtype: np.dtype[Any]) -> Synapses:
         if link.synapse is not None:
             raise ParameterError(
-                f"{link.name}: {type(link.synapse).__name__} changes weights by a rule of its own; a module trains them "
-                "by gradients. Describe the projection without synapse=..."
+                f"{link.name}: {type(link.synapse).__name__} changes weights by a rule of its own, a module by "
+                "gradients. Describe the projection without synapse=..."
             )
         source = link.source.neuron
         if isinstance(source, Neuron) and not source.spiking:
