@@ -21,7 +21,7 @@ PROMISED = {
     "09_conductances.py": "picture: ",
     "10_firing_patterns.py": "picture: ",
     "11_larva_brain.py": "larval connectome",
-    "12_train_a_circuit.py": "picture: ",
+    "16_train_a_circuit.py": "picture: ",
 }
 
 

@@ -265,6 +265,7 @@ class Circuit:
             syn_ac_dense=steps * every, neu_upd_dense=dense, mem_rd_w_dense=steps * every,
             mem_rd_s_dense=steps * every + dense * (states + 1),
             mem_wr_s_dense=steps * every + dense * (states + 1),
+            bias_ac=0 if p.bias is None else updates,
         )  # fmt: skip
 
     def weights(self, projection: Projection) -> Weights:

@@ -15,6 +15,7 @@ import torch
 from spikeframe.core import synapses
 from spikeframe.core.distributions import Constant, as_distribution
 from spikeframe.core.network import Network, Population, Projection
+from spikeframe.core.own_unit import magnitude, own_unit
 from spikeframe.core.stimulation import PoissonInput
 from spikeframe.errors import NonFiniteError, TimeGridError
 from spikeframe.kernels.connectivity import Connectivity
@@ -240,12 +241,12 @@ def _units(
     narrow = dict.fromkeys(largest, False)
     coarse = dict.fromkeys(largest, inf)
     arrivals = dict.fromkeys(largest, 1.0)
-    own, reach = dict.fromkeys(largest, inf), dict.fromkeys(largest, 0.0)
+    links: dict[tuple[int, int], list[Projection]] = {key: [] for key in largest}
+    drive = dict.fromkeys(largest, 0.0)
     for link in network.projections:
         key = _slot(link.target, link.receptor, place, groups)
-        top, rms = _magnitude(link.weight)
-        own[key] = min(own[key], own_grid(link.weight))
-        reach[key] += _reach(link)
+        top, rms = magnitude(link.weight)
+        links[key].append(link)
         largest[key] = max(largest[key], top)
         arrivals[key] += link.source.size * 2
         if link.synapse is not None:
@@ -257,7 +258,7 @@ def _units(
             key = _slot(stimulus.target, stimulus.receptor, place, groups)
             largest[key] = max(largest[key], abs(stimulus.drive.weight))
             arrivals[key] += 1000 + stimulus.drive.rate
-            reach[key] += abs(stimulus.drive.weight) * (1000 + stimulus.drive.rate)
+            drive[key] += abs(stimulus.drive.weight) * (1000 + stimulus.drive.rate)
     units = {}
     most = 2.0**31 if dtype == np.float32 else 2.0**62
     for key, top in largest.items():
@@ -271,38 +272,8 @@ def _units(
             bits = min(22, 31 - ceil(log2(arrivals[key])))
             if narrow[key] and coarse[key] >= 1024 * 2.0 ** (exponent - 15):
                 bits = min(bits, 15)
-        units[key] = 2.0 ** (exponent - bits)
-        if own[key] < units[key] and top < 2**31 * own[key] and reach[key] < most * own[key]:
-            units[key] = own[key]
+        units[key] = own_unit(links[key], drive[key], 2.0 ** (exponent - bits), most)
     return units
-
-
-def own_grid(weight: Any) -> float:
-    """Return the largest power of two that all given weights are multiples of; infinite if they are not given."""
-    if not isinstance(weight, np.ndarray) or not weight.any():
-        return inf
-    mantissa, exponent = np.frexp(weight[weight != 0])
-    whole = (mantissa * 2.0**53).astype(np.int64)
-    trailing = np.frexp((whole & -whole).astype(np.float64))[1] - 1
-    return float(2.0 ** (exponent - 53 + trailing).min())
-
-
-def _reach(link: Projection) -> float:
-    """Return the largest magnitude of what arrives at a neuron when all sources fire at once, twice over."""
-    if not isinstance(link.weight, np.ndarray):
-        return 2.0 * link.source.size * _magnitude(link.weight)[0]
-    target = np.asarray(getattr(link.rule, "target", ()), np.int64)
-    if target.size != link.weight.size:
-        return inf  # refused where the synapses are built
-    return 2.0 * float(np.bincount(target, np.abs(link.weight), link.target.size).max(initial=0.0))
-
-
-def _magnitude(weight: Any) -> tuple[float, float]:
-    """Return the largest magnitude and the root mean square of a weight description."""
-    if isinstance(weight, np.ndarray):
-        return float(np.abs(weight).max(initial=0.0)), float(np.sqrt(np.mean(weight**2))) if weight.size else inf
-    low, high = weight.bounds()
-    return max(abs(low), abs(high)), weight.rms()
 
 
 def _slot(p: Population, receptor: str, place: dict[str, tuple[int, int]], groups: list[Group]) -> tuple[int, int]:
@@ -478,7 +449,7 @@ class _Bundles:
         else:
             built, self.weights[link.index] = synapses.numbered(link, self.network.seed, own, self.dt, self.threads)
         self.fan_out[link.index] = np.diff(built.start)
-        top = _magnitude(link.weight)[0]
+        top = magnitude(link.weight)[0]
         self.rounding[link.index] = 0.5 * unit / top if top else 0.0
         return built
 
@@ -503,7 +474,7 @@ class _Bundles:
 
     def _weight_type(self, links: list[Projection], built: list[Connectivity]) -> Any:
         kinds = [c.weight.dtype for c in built if c.weight is not None]
-        small = all(_magnitude(link.weight)[0] / self._unit(link) < 2**15 - 1 for link in links)
+        small = all(magnitude(link.weight)[0] / self._unit(link) < 2**15 - 1 for link in links)
         return (
             np.result_type(*kinds, np.int16)
             if kinds

@@ -27,9 +27,10 @@ from spikeframe.core.rules import Pairs
 from spikeframe.core.snapping import Snapped
 from spikeframe.core.sparse import Synapses, Trail, deliver
 from spikeframe.core.stimulation import PoissonInput, SpikeSource
-from spikeframe.errors import NonFiniteError, ParameterError, ShapeError, unknown_name
+from spikeframe.errors import ExactnessError, NonFiniteError, ParameterError, ShapeError, unknown_name
 from spikeframe.kernels.steps import provider
 from spikeframe.neurons import Neuron, fused, torch_form
+from spikeframe.neurons.randoms import whole
 
 #: Inputs of one population: per name, one tensor for each stretch.
 Cut = dict[str, tuple[Tensor, ...]]
@@ -64,6 +65,7 @@ class CircuitModule(nn.Module):
 
     Raises:
         UnknownNameError: no such population.
+        ExactnessError: sums of float64 weights are too large to be exact.
         ParameterError: a projection starts at neurons that do not spike or has plastic synapses; gap junctions.
         SpikeframeError: what building the network raises.
     """
@@ -94,6 +96,7 @@ class CircuitModule(nn.Module):
             if name not in network.populations:
                 raise unknown_name("population", name, network.populations)
         self.synapses = nn.ModuleList(self._built(link, kind) for link in network.projections)
+        self._check_sums()
         self._trains = {p.name: given.train(p, dt) for p in self._order if isinstance(p.neuron, SpikeSource)}
         for p in spiking:
             if p.bias is not None:
@@ -108,6 +111,22 @@ class CircuitModule(nn.Module):
         for s in self._own_synapses():
             name = s.link.source.name
             self._memory[name] = max([self._memory[name], *s.delays])
+
+    def _check_sums(self) -> None:
+        """Refuse sums that float64 does not hold; those of a float32 run are far from it."""
+        reach: dict[tuple[str, str], Tensor] = {}
+        for s in self._own_synapses():
+            key = s.link.target.name, s.link.receptor
+            sums = s.matrix(s.given.double().abs()) @ torch.ones(s.shape[1], 1, dtype=torch.float64)
+            reach[key] = reach[key] + sums if key in reach else sums
+        for (name, receptor), total in reach.items():
+            group = self._plan.groups[self._place[name][0]]
+            unit = group.units[group.receptors.index(receptor)]
+            if total.numel() and float(total.max()) / unit >= 2.0**53:
+                raise ExactnessError(
+                    f"{name} ({receptor}): sums reach {float(total.max()) / unit:.2g} units of its weights, more than "
+                    "2^53, so they would not be the simulator's; use dtype='float32'."
+                )
 
     def _own_synapses(self) -> list[Synapses]:
         """Return the projections; `nn.ModuleList` does not know what it holds."""
@@ -171,7 +190,8 @@ class CircuitModule(nn.Module):
         """
         inputs = self._inputs(x or {})
         length, batch = self._size(inputs, state, steps, seeds)
-        keys = [self.network.seed if seeds is None else seeds] if not isinstance(seeds, Sequence) else list(seeds)
+        given_seeds = seeds if isinstance(seeds, Sequence) else [self.network.seed if seeds is None else seeds]
+        keys = [whole("seeds", key, 64) for key in given_seeds]
         first = 0 if state is None else state.step
         span = self._length or max(1, length)
         out: dict[str, list[Tensor]] = {name: [] for name in self.outputs}

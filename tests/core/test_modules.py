@@ -10,6 +10,7 @@ import torch
 
 import spikeframe as sf
 from spikeframe.errors import (
+    ExactnessError,
     NonFiniteError,
     ParameterError,
     ShapeError,
@@ -300,9 +301,11 @@ def test_what_cannot_be_run_is_refused_with_its_name():
         (ShapeError, "past", lambda: module(state=state._replace(past={}), steps=3)),
         (NonFiniteError, "step 3 of sample 1", lambda: module({"source": nan})),
         (ParameterError, "steps=1000", lambda: module()),
+        (ParameterError, "seeds", lambda: module(steps=2, seeds=[1, -1])),
         (ParameterError, "steps=-1", lambda: module(steps=-1)),
         (SpikeframeError, "dt", lambda: net.to_module(-1.0)),
         (SpikeframeError, "dtype", lambda: net.to_module(DT, dtype="float16")),
+        (ExactnessError, "float32", lambda: crowded().to_module(DT, dtype="float64")),
         (ParameterError, "graded", lambda: graded().to_module(DT)),
         (ParameterError, "TsodyksMarkram", lambda: plastic().to_module(DT)),
         (ParameterError, "gap junctions", lambda: coupled().to_module(DT)),
@@ -319,6 +322,14 @@ def graded() -> sf.Network:
     net = sf.Network()
     a = net.population("a", 2, LI(tau_m=5.0))
     net.connect(a, net.population("b", 2, ALIF()), sf.AllToAll(), weight=1.0, delay=DT)
+    return net
+
+
+def crowded() -> sf.Network:
+    """Return a network with so many equal synapses that float64 does not hold the sum of their 44-bit weights."""
+    net = sf.Network()
+    a = net.population("a", 2000, ALIF())
+    net.connect(a, net.population("b", 1, ALIF()), sf.AllToAll(), weight=0.1, delay=DT)
     return net
 
 
