@@ -26,6 +26,7 @@ PROMISED = {
     "13_active_dendrites.py": "picture: ",
     "14_motion_delays.py": "picture: ",
     "15_ultralif.py": "picture: ",
+    "16_train_a_circuit.py": "picture: ",
 }
 
 

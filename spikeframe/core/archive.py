@@ -242,7 +242,7 @@ def _network(network: Network, arrays: list[Any]) -> dict[str, Any]:
         "models": models,
         "populations": [
             {"name": p.name, "size": p.size, "model": known[id(p.neuron)], "positions": _plain(p.positions, arrays),
-             "initial": {n: _plain(v, arrays) for n, v in p.initial.items()}}
+             "bias": _plain(p.bias, arrays), "initial": {n: _plain(v, arrays) for n, v in p.initial.items()}}
             for p in network.populations.values()
         ],
         "projections": [_projection(link, arrays) for link in network.projections],
@@ -305,14 +305,17 @@ def _network_from(plain: dict[str, Any], arrays: list[Any], path: str | Path) ->
     models = [_value(m, arrays) for m in plain["models"]]
     for p in plain["populations"]:
         initial = {n: _value(v, arrays) for n, v in p["initial"].items()}
-        network.population(p["name"], p["size"], models[p["model"]], _value(p["positions"], arrays), **initial)
+        bias = _value(p.get("bias"), arrays)
+        network.population(p["name"], p["size"], models[p["model"]], _value(p["positions"], arrays), bias, **initial)
     own: dict[str, Population] = network.populations
     for c in plain["projections"]:
-        network.connect(
-            own[c["source"]], own[c["target"]], _value(c["rule"], arrays), receptor=c["receptor"],
-            weight=_value(c["weight"], arrays), delay=_value(c["delay"], arrays), synapse=_value(c["synapse"], arrays),
-            procedural=c["procedural"],
-        )  # fmt: skip
+        ends, delay = (own[c["source"]], own[c["target"]], _value(c["rule"], arrays)), _value(c["delay"], arrays)
+        options: dict[str, Any] = {"receptor": c["receptor"], "weight": _value(c["weight"], arrays)}
+        if delay == distributions.Constant(0.0):
+            network.same_step(*ends, **options)
+        else:
+            synapse = _value(c["synapse"], arrays)
+            network.connect(*ends, **options, delay=delay, synapse=synapse, procedural=c["procedural"])
     for c in plain["gap_junctions"]:
         rule, g = _value(c["rule"], arrays), _value(c["weight"], arrays)
         network.couple(own[c["source"]], own[c["target"]], rule, conductance=g)

@@ -6,12 +6,13 @@ import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from spikeframe.core import given
 from spikeframe.core.counts import Counts
 from spikeframe.core.layout import Laid, lay_out, steps_of, stream
 from spikeframe.core.network import Network, Population, Projection
@@ -25,7 +26,6 @@ from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, unk
 from spikeframe.kernels.grid import BLOCK, Ints, Longs, State, provider
 from spikeframe.kernels.numba.delivery import owed
 from spikeframe.kernels.numba.procedural import owed as owed_by_rows
-from spikeframe.kernels.numba.sources import poisson_trains
 
 #: Neuron updates and synaptic events of a stretch, between which come looks at the keyboard and at the states: some
 #: tenths of a second. Stretches never depend on the clock, as what is updated in them does on where they end.
@@ -215,39 +215,15 @@ class Circuit:
         return found
 
     def _source(self, p: Population, steps: int) -> tuple[Longs, Ints]:
-        first = self.state.step
         if isinstance(p.neuron, SpikeSource):
-            at, ids = self._trains[p.name]
-            window = np.searchsorted(at, np.arange(first + 1, first + steps + 2))
-            return (window - window[0]).astype(np.int64), ids[window[0] : window[-1]]
-        source = cast(PoissonSource, p.neuron)
-        rate = np.broadcast_to(np.asarray(source.rate, np.float64), (p.size,))
-        start = steps_of("PoissonSource(start)", source.start, self.dt)
-        stop = 2**62 if source.stop == np.inf else steps_of("PoissonSource(stop)", source.stop, self.dt)
-        k0, k1 = np.uint32(self.network.seed & 0xFFFFFFFF), np.uint32(self.network.seed >> 32)
-        chance = -np.expm1(-rate * self.dt * 1e-3)
-        spans = np.full(p.size, start, np.int64), np.full(p.size, stop, np.int64)
-        own = stream("population", p.index, 8)
-        return poisson_trains(chance, *spans, first, first + steps, own, k0, k1)
+            return given.window(self._trains[p.name], self.state.step, steps)
+        return given.drawn_spikes(p, self.network.seed, self.dt, self.state.step, steps)
 
     @cached_property
     def _trains(self) -> dict[str, tuple[Longs, Ints]]:
         """Given spikes of every source as (step, id), in order."""
-        found = {}
-        for p in self.network.populations.values():
-            if isinstance(p.neuron, SpikeSource):
-                times, ids = np.asarray(p.neuron.times, np.float64), np.asarray(p.neuron.ids, np.int64)
-                steps = np.rint(times / self.dt).astype(np.int64)
-                off = np.flatnonzero(np.abs(steps * self.dt - times) > 1e-6 * np.maximum(self.dt, times * 1e-6))
-                if off.size or (steps < 1).any():
-                    bad = times[off[0]] if off.size else times[steps < 1][0]
-                    raise TimeGridError(
-                        f"population {p.name!r}: a spike at {bad:g} ms is not a positive multiple of "
-                        f"dt={self.dt:g} ms; round the times."
-                    )
-                order = np.lexsort((ids, steps))
-                found[p.name] = (steps[order], ids[order].astype(np.int32))
-        return found
+        sources = [p for p in self.network.populations.values() if isinstance(p.neuron, SpikeSource)]
+        return {p.name: given.train(p, self.dt) for p in sources}
 
     def _in_flight(self) -> int:
         """Count the synaptic events that kept spikes still owe."""
@@ -311,6 +287,7 @@ class Circuit:
             syn_ac_dense=steps * every, neu_upd_dense=dense, mem_rd_w_dense=steps * every,
             mem_rd_s_dense=steps * every + dense * (states + 1),
             mem_wr_s_dense=steps * every + dense * (states + 1),
+            bias_ac=0 if p.bias is None else updates,
         )  # fmt: skip
 
     def weights(self, projection: Projection) -> Weights:

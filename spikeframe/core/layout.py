@@ -15,6 +15,7 @@ import torch
 from spikeframe.core import procedural, synapses
 from spikeframe.core.distributions import Constant, as_distribution
 from spikeframe.core.network import Network, Population, Projection
+from spikeframe.core.own_unit import magnitude, own_unit
 from spikeframe.core.stimulation import PoissonInput
 from spikeframe.errors import NonFiniteError, TimeGridError
 from spikeframe.kernels.connectivity import Connectivity
@@ -104,7 +105,7 @@ def lay_out(network: Network, dt: float, threads: int, dtype: np.dtype[Any]) -> 
     groups = [_group(network, g, members[g], neurons[g], dt, dtype) for g in range(len(members))]
     units = _units(network, place, groups, dtype)
     groups = [_with_units(g, [units[i, r] for r in range(len(g.receptors))]) for i, g in enumerate(groups)]
-    cuts, bases, offsets = _parts(groups, threads)
+    cuts, bases, offsets = _parts(groups, threads, any(link.same_step for link in network.projections))
     builder = _Bundles(network, dt, threads, dtype, groups, place, units, cuts, bases)
     bundles, fan_out, rounding = builder.all()
     regenerated = builder.regenerated()
@@ -126,21 +127,49 @@ def lay_out(network: Network, dt: float, threads: int, dtype: np.dtype[Any]) -> 
     return Laid(plan, place, fan_out, rounding, values, builder.plastic, weights)
 
 
+def units_of(network: Network, dt: float, dtype: np.dtype[Any]) -> dict[tuple[str, str], float]:
+    """Return what weights are multiples of, per population and receptor.
+
+    Args:
+        network: what is to run.
+        dt: ms.
+        dtype: float32 or float64.
+    """
+    members, neurons = _grouped(network, dt)
+    place = {p.name: (g, at) for g, group in enumerate(members) for p, at in _offsets(group)}
+    groups = [_group(network, g, members[g], neurons[g], dt, dtype) for g in range(len(members))]
+    units = _units(network, place, groups, dtype)
+    return {(name, r): units[g, i] for name, (g, _) in place.items() for i, r in enumerate(groups[g].receptors)}
+
+
+def levels(network: Network) -> dict[str, int]:
+    """Return in which order populations are updated within a step: behind those that reach them in the same step."""
+    found = dict.fromkeys(network.populations, 0)
+    links = [link for link in network.projections if link.same_step]
+    for _ in found:  # no circle: the longest path has fewer links than there are populations
+        for link in links:
+            found[link.target.name] = max(found[link.target.name], found[link.source.name] + 1)
+    return found
+
+
 def _offsets(group: list[Population]) -> list[tuple[Population, int]]:
     at = np.concatenate([[0], np.cumsum([p.size for p in group])])
     return [(p, int(a)) for p, a in zip(group, at[:-1], strict=True)]
 
 
 def _grouped(network: Network, dt: float) -> tuple[list[list[Population]], list[list[Neuron | None]]]:
-    """Put populations whose traced step is the same side by side."""
+    """Put populations whose traced step is the same side by side, unless one feeds the other in the same step."""
     injected = {s.target.name for s in network.stimuli if not isinstance(s.drive, PoissonInput)}
     injected |= {p.name for link in network.gap_junctions for p in (link.source, link.target)}
     members: list[list[Population]] = []
     neurons: list[list[Neuron | None]] = []
     keys: list[Any] = []
-    for p in network.populations.values():
-        neuron = _on_grid(p.neuron, dt, p.name in injected) if isinstance(p.neuron, Neuron) else None
-        key = None if neuron is None else (neuron.program(), neuron.waiting_program(), tuple(neuron.receptors))
+    level = levels(network)
+    for p in sorted(network.populations.values(), key=lambda p: level[p.name]):
+        neuron = on_grid(p.neuron, dt, p.name in injected) if isinstance(p.neuron, Neuron) else None
+        key = None
+        if neuron is not None:
+            key = level[p.name], neuron.program(), neuron.waiting_program(), tuple(neuron.receptors)
         if key is None or key not in keys:
             keys.append(key)
             members.append([])
@@ -151,11 +180,17 @@ def _grouped(network: Network, dt: float) -> tuple[list[list[Population]], list[
     return members, neurons
 
 
-def _on_grid(neuron: Neuron, dt: float, injected: bool) -> Neuron:
-    """Return a copy with this time step, and with a receptor for injected currents if it needs one and has none."""
+def on_grid(neuron: Neuron, dt: float, injected: bool) -> Neuron:
+    """Return a copy with this time step, and with a receptor for injected currents if it needs one and has none.
+
+    Args:
+        neuron: as described.
+        dt: ms.
+        injected: whether it is driven by currents.
+    """
     own = copy.deepcopy(neuron)
     own.dt = dt
-    if injected and not any(isinstance(r, Current) for r in own.receptors.values()):
+    if injected and "current" not in own.receptors:
         own.receptors = torch.nn.ModuleDict({**own.receptors, "current": Current()})
     return own
 
@@ -179,12 +214,16 @@ def _group(
         else:
             spread = [np.broadcast_to(v, (p.size,)) for v, p in zip(values, members, strict=True)]
             coefficients[key] = np.ascontiguousarray(np.concatenate(spread))
-    current = next((n for n, r in first.receptors.items() if isinstance(r, Current)), None)
+    current = "current" if "current" in first.receptors else None
     randoms = tuple(getattr(first, "randoms", ()))
     receptors = tuple(n for n in first.receptors if n != current)
     at = stream("population", members[0].index)
+    bias = None
+    if any(p.bias is not None for p in members):
+        spread = [np.zeros(p.size) if p.bias is None else p.bias for p in members]
+        bias = np.concatenate(spread).astype(dtype)
     waits = first.waiting_program()
-    return Group(name, size, first.program(), coefficients, receptors, (), current, randoms, at, None, waits)
+    return Group(name, size, first.program(), coefficients, receptors, (), current, randoms, at, bias, waits)
 
 
 def _with_units(group: Group, units: list[float]) -> Group:
@@ -197,15 +236,19 @@ def _units(
     """Choose for every receptor the power of two that its weights are multiples of.
 
     Weights drawn one by one are stored in 16 bits where that keeps their rounding below 3e-4 of their root mean
-    square, else in 32. No sum over all sources, each firing at once, leaves the accumulators.
+    square, else in 32. No sum over all sources, each firing at once, leaves the accumulators. Weights given one by one
+    that lie on a grid of their own, as trained ones do, stay as they are if the accumulators hold their sums.
     """
     largest = {(g, r): 0.0 for g, group in enumerate(groups) for r in range(len(group.receptors))}
     narrow = dict.fromkeys(largest, False)
     coarse = dict.fromkeys(largest, inf)
     arrivals = dict.fromkeys(largest, 1.0)
+    links: dict[tuple[int, int], list[Projection]] = {key: [] for key in largest}
+    drive = dict.fromkeys(largest, 0.0)
     for link in network.projections:
         key = _slot(link.target, link.receptor, place, groups)
-        top, rms = _magnitude(link.weight)
+        top, rms = magnitude(link.weight)
+        links[key].append(link)
         largest[key] = max(largest[key], top)
         arrivals[key] += link.source.size * 2
         if link.synapse is not None:
@@ -217,7 +260,9 @@ def _units(
             key = _slot(stimulus.target, stimulus.receptor, place, groups)
             largest[key] = max(largest[key], abs(stimulus.drive.weight))
             arrivals[key] += 1000 + stimulus.drive.rate
+            drive[key] += abs(stimulus.drive.weight) * (1000 + stimulus.drive.rate)
     units = {}
+    most = 2.0**31 if dtype == np.float32 else 2.0**62
     for key, top in largest.items():
         if top == 0.0:
             units[key] = 1.0
@@ -229,16 +274,8 @@ def _units(
             bits = min(22, 31 - ceil(log2(arrivals[key])))
             if narrow[key] and coarse[key] >= 1024 * 2.0 ** (exponent - 15):
                 bits = min(bits, 15)
-        units[key] = 2.0 ** (exponent - bits)
+        units[key] = own_unit(links[key], drive[key], 2.0 ** (exponent - bits), most)
     return units
-
-
-def _magnitude(weight: Any) -> tuple[float, float]:
-    """Return the largest magnitude and the root mean square of a weight description."""
-    if isinstance(weight, np.ndarray):
-        return float(np.abs(weight).max(initial=0.0)), float(np.sqrt(np.mean(weight**2))) if weight.size else inf
-    low, high = weight.bounds()
-    return max(abs(low), abs(high)), weight.rms()
 
 
 def _slot(p: Population, receptor: str, place: dict[str, tuple[int, int]], groups: list[Group]) -> tuple[int, int]:
@@ -246,10 +283,13 @@ def _slot(p: Population, receptor: str, place: dict[str, tuple[int, int]], group
     return g, groups[g].receptors.index(receptor)
 
 
-def _parts(groups: list[Group], threads: int) -> tuple[Longs, Longs, Longs]:
-    """Cut every group into parts at multiples of 64 neurons; return cuts, bases, offsets."""
+def _parts(groups: list[Group], threads: int, whole: bool) -> tuple[Longs, Longs, Longs]:
+    """Cut every group into parts at multiples of 64 neurons; return cuts, bases, offsets.
+
+    Spikes that arrive in their own step need one part, because parts meet only between steps.
+    """
     slots = sum(g.size * len(g.receptors) for g in groups)
-    parts = threads * max(1, ceil(slots * 1.02 / (_SLOTS * threads)))
+    parts = 1 if whole else threads * max(1, ceil(slots * 1.02 / (_SLOTS * threads)))
     cuts = np.zeros((len(groups), parts + 1), np.int64)
     bases = np.zeros((len(groups), parts), np.int64)
     offsets = np.zeros(parts + 1, np.int64)
@@ -326,7 +366,7 @@ class _Bundles:
         return found
 
     def _rounding(self, link: Projection) -> float:
-        top = _magnitude(link.weight)[0]
+        top = magnitude(link.weight)[0]
         return 0.5 * self._unit(link) / top if top else 0.0
 
     def _key(self, link: Projection) -> tuple[int, int | None, bool]:
@@ -335,7 +375,7 @@ class _Bundles:
         if not isinstance(link.delay, Constant):
             return self.place[link.source.name][0], None, False
         steps = steps_of(f"{link.name}: delay", link.delay.value, self.dt)
-        if steps < 1:
+        if steps < 1 and not link.same_step:
             raise TimeGridError(f"{link.name}: a delay of {link.delay.value:g} ms is below dt={self.dt:g} ms.")
         return self.place[link.source.name][0], steps, one
 
@@ -455,7 +495,7 @@ class _Bundles:
 
     def _weight_type(self, links: list[Projection], built: list[Connectivity]) -> Any:
         kinds = [c.weight.dtype for c in built if c.weight is not None]
-        small = all(_magnitude(link.weight)[0] / self._unit(link) < 2**15 - 1 for link in links)
+        small = all(magnitude(link.weight)[0] / self._unit(link) < 2**15 - 1 for link in links)
         return (
             np.result_type(*kinds, np.int16)
             if kinds

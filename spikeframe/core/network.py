@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeframe.core.distributions import as_distribution
+from spikeframe.core.distributions import Constant, as_distribution
 from spikeframe.core.rules import Rule
 from spikeframe.core.stimulation import (
     AC,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from spikeframe.core.feedforward import FeedForward
+    from spikeframe.core.modules import CircuitModule
+    from spikeframe.core.snapping import Snapped
 
 SOURCES = (PoissonSource, SpikeSource)
 CURRENTS = (DC, AC, NoiseCurrent, StepCurrent)
@@ -48,6 +50,7 @@ class Population:
         initial: state variable to a number, an array or a distribution.
         positions: ``[size, 1..3]`` or None.
         index: place in its network.
+        bias: ``[size]`` added to what arrives at the first receptor in every step, or None.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Population:
     initial: dict[str, Any]
     positions: NDArray[np.float64] | None
     index: int
+    bias: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +92,11 @@ class Projection:
     def name(self) -> str:
         """Shown in errors."""
         return f"{self.source.name} -> {self.target.name} ({self.receptor})"
+
+    @property
+    def same_step(self) -> bool:
+        """Whether a spike arrives in the very step it is fired in."""
+        return isinstance(self.delay, Constant) and self.delay.value == 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +134,9 @@ class Network:
 
     Args:
         seed: key of every random number: the same seed gives the same network, drive and spikes.
+
+    Attributes:
+        snapping: per projection whose weights were trained (`to_module`), how far the weight grid moved them.
     """
 
     seed: int = 0
@@ -134,6 +146,7 @@ class Network:
     recorders: list[Recorder] = field(default_factory=list, init=False)
     weight_recorders: list[WeightRecorder] = field(default_factory=list, init=False)
     gap_junctions: list[Projection] = field(default_factory=list, init=False)
+    snapping: dict[str, Snapped] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**64:
@@ -146,8 +159,37 @@ class Network:
 
         return FeedForward.from_module(model, input_shape, input_max)
 
+    def to_module(self, dt: float, outputs: Iterable[str] | None = None, dtype: str = "float32") -> CircuitModule:
+        """Return a torch module that does what `Simulator` does, differentiably; see `CircuitModule`.
+
+        Args:
+            dt: time step, ms.
+            outputs: populations whose spikes it returns; all with neurons if not given.
+            dtype: ``"float32"`` or ``"float64"``; its spikes are those of a simulator with the same.
+        """
+        from spikeframe.core.modules import CircuitModule
+
+        return CircuitModule(self, dt, outputs, dtype)
+
+    def add(
+        self, model: FeedForward | nn.Module, name: str, source: Population | str,
+        input_shape: tuple[int, ...] | None = None, delay: float | None = None,
+    ) -> list[Population]:  # fmt: skip
+        """Add a feed-forward torch model: its layers become populations and projections; see `embedding.embed`.
+
+        Args:
+            model: what `from_module` gave, or a torch model that it takes.
+            name: of the model; its populations are named ``<name>.<layer>``.
+            source: population whose spikes enter the model, one neuron for each of its inputs in torch's order.
+            input_shape: for a torch model, the shape of one step's input.
+            delay: of every layer, ms. Not given: spikes pass all layers within a step, as they do in torch.
+        """
+        from spikeframe.core.embedding import embed
+
+        return embed(self, model, name, self._own(source), input_shape, delay)
+
     def population(
-        self, name: str, size: int, neuron: Neuron | Source, positions: Any = None, **initial: Any
+        self, name: str, size: int, neuron: Neuron | Source, positions: Any = None, bias: Any = None, **initial: Any
     ) -> Population:
         """Add a population.
 
@@ -156,6 +198,7 @@ class Network:
             size: number of neurons.
             neuron: a model, or `PoissonSource` or `SpikeSource`.
             positions: ``[size, 1..3]`` coordinates, for rules that depend on distance.
+            bias: a number or ``[size]`` values added to what arrives at the first receptor in every step.
             initial: initial values of state variables: a number, ``[size]`` values, or a distribution.
 
         Raises:
@@ -178,8 +221,9 @@ class Network:
         if isinstance(neuron, SpikeSource) and np.size(neuron.ids) and np.max(neuron.ids) >= size:
             raise ShapeError(f"population {name!r}: a spike of neuron {np.max(neuron.ids)}, but there are {size}.")
         added = Population(
-            name, int(size), neuron, initial, _positions(name, positions, int(size)), len(self.populations)
-        )
+            name, int(size), neuron, initial, _positions(name, positions, int(size)), len(self.populations),
+            None if bias is None else _bias(name, bias, int(size), neuron),
+        )  # fmt: skip
         self.populations[name] = added
         return added
 
@@ -300,6 +344,33 @@ class Network:
                 _check_gap(made[-1])
         self.gap_junctions += made
         return made
+
+    def same_step(
+        self, source: Population | str, target: Population | str, rule: Rule, *, receptor: str | None = None,
+        weight: Any = None,
+    ) -> Projection:  # fmt: skip
+        """Connect without any delay: a spike arrives in the step it is fired in, as between layers of a torch model.
+
+        Arguments as for `connect`. A network with such projections runs on one thread.
+
+        Raises:
+            TimeGridError: the target already reaches the source within a step.
+        """
+        before = len(self.projections)
+        link = self.connect(source, target, rule, receptor=receptor, weight=weight, delay=1.0)[0]
+        del self.projections[before:]
+        link = replace(link, delay=as_distribution(0.0, "delay"))
+        reached, front = {link.target.name}, {link.target.name}
+        while front:
+            front = {p.target.name for p in self.projections if p.same_step and p.source.name in front} - reached
+            reached |= front
+        if link.source.name in reached:
+            raise TimeGridError(
+                f"{link.name}: {link.target.name!r} reaches {link.source.name!r} within a step; give one of the "
+                "projections between them a delay (connect)."
+            )
+        self.projections.append(link)
+        return link
 
     def stimulate(
         self,
@@ -484,6 +555,16 @@ def _values(what: str, value: Any, size: int) -> Any:
     if isinstance(found, np.ndarray) and found.shape != (size,):
         raise ShapeError(f"{what}: {found.size} values for {size} neurons.")
     return found
+
+
+def _bias(name: str, bias: Any, size: int, neuron: Neuron | Source) -> NDArray[np.float64]:
+    """Return ``[size]`` biases, or refuse them."""
+    if not isinstance(neuron, Neuron):
+        raise ParameterError(f"population {name!r}: is a source of spikes and takes no bias.")
+    found = _values(f"{name}.bias", bias, size)
+    if not isinstance(found, (np.ndarray, Constant)):
+        raise DTypeError(f"population {name!r}: bias={bias!r} must be a number or one number per neuron.")
+    return np.array(np.broadcast_to(found if isinstance(found, np.ndarray) else found.value, size))
 
 
 def _positions(name: str, positions: Any, size: int) -> NDArray[np.float64] | None:

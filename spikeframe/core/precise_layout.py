@@ -94,6 +94,8 @@ def _check(network: Network) -> None:
                 f"{where}: the precise clock runs LIF and SpikeSource, not {type(p.neuron).__name__}. Use clock='grid'"
                 "; for random sources, draw the times and give them as a SpikeSource."
             )
+        if p.bias is not None:
+            raise ParameterError(f"{where}: the precise clock has no steps to add a bias in; give a current, e.g. DC.")
         if set(p.initial) - {"v"}:
             raise ParameterError(f"{where}: the precise clock takes initial values of v only, not of {[*p.initial]}.")
     if network.gap_junctions:

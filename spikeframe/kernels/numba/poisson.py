@@ -65,3 +65,12 @@ def poisson_add(acc, lo, hi, weight, step, table, stream, k0, k1, offset):  # ty
                 row[4 * j] += weight * k
                 total += k
     return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def poisson_steps(counts, lo, hi, first, start, stop, table, stream, k0, k1):  # type: ignore[no-untyped-def]
+    """Fill ``counts[t]`` with the arrivals of step ``first + t`` at the neurons lo..hi; none outside start..stop."""
+    for t in range(counts.shape[0]):
+        counts[t] = 0
+        if start <= first + t < stop:
+            poisson_add(counts[t], lo, hi, 1, first + t, table, stream, k0, k1, lo)
