@@ -11,14 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from spikeframe.core.layer_matrix import layer_matrix
 from spikeframe.errors import ShapeError, UnsupportedLayerError
 from spikeframe.kernels.synapses import Lists, Rows, Stencil, Synapses, lined, whole
 from spikeframe.neurons import SumPool2d
 
 Named = list[tuple[str, nn.Module]]
 Order = NDArray[np.int64]
-#: Sources probed at once where synapses are read off by sending unit inputs through the layers.
-_PROBE = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +72,7 @@ def connection(layers: Named, shape: tuple[int, ...], order: Order | None, grid:
     bias = _bias(layers, shape, weighted)
     own = _fast(layers, shape, order, grid, out_shape)
     if own is None:
-        link = Connection(_probed(layers, shape, order, grid, bias), None, out_shape, None)
+        link = Connection(_multiplied(layers, shape, order, grid), None, out_shape, None)
     else:
         channels_last = isinstance(own, Stencil)
         link = Connection(own, None, out_shape, _channels_last(out_shape) if channels_last else None)
@@ -194,26 +193,26 @@ def _fast(
     )
 
 
-def _probed(
-    layers: Named, shape: tuple[int, ...], order: Order | None, grid: float, bias: NDArray[np.float32] | None
-) -> Lists:
-    """Read the synapses off the layers themselves, by sending a unit through each source."""
-    sources = prod(shape)
-    size = prod(_out_shape(layers, shape, ""))
-    offset = np.zeros(size, np.float32) if bias is None else bias
-    at_once = max(1, _PROBE // max(sources, size, 1))
-    starts, targets, weights = [np.zeros(1, np.int64)], [], []
-    flat = np.arange(sources) if order is None else order
-    for begin in range(0, sources, at_once):
-        chosen = flat[begin : begin + at_once]
-        units = torch.zeros(chosen.size, sources)
-        units[torch.arange(chosen.size), torch.from_numpy(chosen)] = 1.0
-        answer = _run(layers, units.reshape(-1, *shape)).reshape(chosen.size, -1).numpy() - offset
-        rows, columns = np.nonzero(answer)
-        starts.append(np.bincount(rows, minlength=chosen.size).astype(np.int64))
-        targets.append(columns.astype(np.int32))
-        weights.append(answer[rows, columns].astype(np.float32))
-    start = np.cumsum(np.concatenate(starts))
-    weight = np.concatenate([np.zeros(0, np.float32), *weights])
-    target = np.concatenate([np.zeros(0, np.int32), *targets])
-    return Lists(start, target, whole(weight, grid), size, np.float32(grid))
+def _multiplied(layers: Named, shape: tuple[int, ...], order: Order | None, grid: float) -> Lists:
+    """Return the synapses of any chain of linear layers: the product of their sparse matrices, by source.
+
+    Every weight is a multiple of the grid below 2^24 of it, so that products and sums in float64 are exact.
+    """
+    from scipy import sparse
+
+    matrix = sparse.identity(prod(shape), format="csr")
+    for path, layer in layers:
+        after = _out_shape([(path, layer)], shape, "")
+        matrix = layer_matrix(layer, shape, after) @ matrix
+        shape = after
+    by_source = matrix.tocsc()
+    by_source = by_source if order is None else by_source[:, order]
+    by_source.eliminate_zeros()
+    by_source.sort_indices()
+    return Lists(
+        by_source.indptr.astype(np.int64),
+        by_source.indices.astype(np.int32),
+        whole(by_source.data.astype(np.float32), grid),
+        prod(shape),
+        np.float32(grid),
+    )

@@ -14,7 +14,8 @@ class                     g(u), u = v - v_th                                    
 ========================  =====================================================  ==============================
 
 Each is written in traced operations, so the same expression is compiled into the fused backward kernels. All are
-finite for every finite u: none evaluates an exponential of a positive number.
+finite for every finite u: none evaluates an exponential of a positive number, and parameters so extreme that float32
+cannot hold what is made of them (a steepness of 1e39) are refused.
 """
 
 from __future__ import annotations
@@ -22,8 +23,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+import numpy as np
+
 from spikeframe.errors import ParameterError, unknown_name
-from spikeframe.kernels.trace import FLOAT, Value, exp, maximum, where
+from spikeframe.kernels.reference.steps import interpret
+from spikeframe.kernels.trace import FLOAT, Value, exp, maximum, trace, where
+
+# Distances to threshold at which a derivative must be finite in float32: at 0, near it, and as far as there is.
+_PROBES = np.array([s * u for u in (0.0, 1e-45, 1e-30, 1e-6, 1.0, 1e6, 1e30, 3.4e38) for s in (1, -1)], np.float32)
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,13 @@ class Surrogate:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
                 name = f"{type(self).__name__}({item.name}={value!r})"
                 raise ParameterError(f"{name}: {item.name} must be a finite number above 0.")
+        program = trace(lambda u, s, c: (self.derivative(u), {}), ["u"], {}, {})
+        found = np.broadcast_to(interpret(program, {"u": _PROBES}, np.dtype(np.float32))["out"], _PROBES.shape)
+        for u, g in zip(_PROBES.tolist(), found.tolist(), strict=True):
+            if not math.isfinite(g):
+                raise ParameterError(
+                    f"{self!r}: the gradient at u = {u:g} would be {g} in float32; take less extreme parameters."
+                )
 
     def derivative(self, u: Value) -> Value:
         """Return g(u).

@@ -10,7 +10,17 @@ import torch
 from scipy.stats import norm
 
 from spikeframe.errors import ParameterError, UnknownNameError
-from spikeframe.learning_rules.surrogates import SURROGATES, Boxcar, FastSigmoid, Sigmoid, surrogate
+from spikeframe.learning_rules.surrogates import (
+    SURROGATES,
+    ATan,
+    Boxcar,
+    FastSigmoid,
+    Gaussian,
+    MultiGaussian,
+    Sigmoid,
+    Triangle,
+    surrogate,
+)
 from spikeframe.neurons import IF
 
 
@@ -79,3 +89,31 @@ def test_bad_steepness_is_refused(value):
 def test_unknown_names_get_a_suggestion():
     with pytest.raises(UnknownNameError, match="Did you mean 'triangle'"):
         surrogate("triangel")
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: FastSigmoid(1e39),
+        lambda: ATan(3e38),
+        lambda: Sigmoid(1e39),
+        lambda: Triangle(w=1e-46),
+        lambda: Triangle(gamma=1e39),
+        lambda: Gaussian(1e-39),
+        lambda: MultiGaussian(s=1e-39),
+        lambda: MultiGaussian(c=1e30, s=1e-30),
+        lambda: Boxcar(1e-39),
+    ],
+)
+def test_parameters_that_float32_cannot_hold_are_refused(build):
+    with pytest.raises(ParameterError, match="in float32; take less extreme"):
+        build()
+
+
+@pytest.mark.parametrize(
+    "steep", [FastSigmoid(1e38), ATan(1e37), Sigmoid(1e37), Triangle(w=1e-37), Gaussian(1e-37), Boxcar(1e-37)]
+)
+def test_steep_surrogates_that_are_taken_give_finite_gradients(steep):
+    u = torch.tensor([0.0, 1e-7, -1e-7, 1.0, -1.0, 1e6, -1e6])
+    assert torch.isfinite(gradient(steep, u)).all()
