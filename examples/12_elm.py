@@ -133,8 +133,8 @@ def draw(found: dict[int, list[tuple[float, float]]], model: BranchELM, data: tu
     right.plot(v, color="#0072b2", linewidth=1, label="ELM: soma")
     right.plot(torch.sigmoid(logit), color="#009e73", linewidth=1, label="ELM: spike probability")
     right.plot(spikes[:, 0].nonzero().flatten(), np.full(int(spikes.sum()), top), "|", color="#24292f")
-    right.set(xlabel="time (ms)", ylabel="potential (threshold 1)", xlim=(WARM, STEPS), ylim=(-0.3, 1.45 * top))
-    right.legend(frameon=False, fontsize=8, ncols=3, loc="upper left")
+    right.set(xlabel="time (ms)", ylabel="potential (threshold 1)", xlim=(WARM, STEPS), ylim=(-0.3, 1.4 * top))
+    right.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
     for ax in (left, right):
         ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, dpi=120)
