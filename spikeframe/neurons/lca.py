@@ -22,7 +22,8 @@ dt          dt      ms    1        time step (> 0)
 
 State: ``u``; ``v`` (what has been integrated towards the next spike) if spiking. The exponential step holds a: it is
 stable where ``(1 - e^{-dt/τ}) μ |Φ|² < 2``, which is checked. Cost of an update: 2 d m multiply-accumulates, or with
-the matrix ΦᵀΦ one row of m for every output that changed (rates) or spiked (accumulates): `operations` counts those.
+the matrix ΦᵀΦ one row of m for every output that changed (rates, `LCA.event_driven`) or spiked (accumulates):
+`operations` counts those.
 """
 
 from __future__ import annotations
@@ -172,6 +173,38 @@ class LCA(Temporal):
             codes.append(a)
         return torch.stack(codes) if codes else x.new_zeros(0, *u.shape), LCAState(u, a)
 
+    @torch.no_grad()
+    def event_driven(self, x: Tensor) -> tuple[Tensor, dict[str, int]]:
+        """Run from the start, sending an output to the other neurons only where it changed.
+
+        Every neuron holds what the others' outputs sum up to, in float64: a change of a times a row of the matrix of
+        inner products is added to it.
+
+        Args:
+            x: ``[T, B, d]`` signals.
+
+        Returns:
+            Output ``[T, B, m]``, that of the clocked run up to rounding, and the operations of `operations`.
+
+        Raises:
+            ShapeError, DTypeError, NonFiniteError: the input is not usable.
+        """
+        x = self._signals(x)
+        phi = self.dictionary.double()
+        gram, drive = phi.T @ phi, x.double() @ phi
+        u, a, held = (torch.zeros(x.shape[1], phi.shape[1], dtype=torch.float64) for _ in range(3))
+        codes, macs = [], 0
+        for arriving in drive.unbind(0):
+            u = u + self.gain * (a + self.mu * (arriving - held) - u)
+            before, a = a, self.threshold(u, self.mu)
+            sample, neuron = (a != before).nonzero(as_tuple=True)
+            change = (a - before)[sample, neuron]
+            held.index_add_(0, sample, change[:, None] * gram[neuron])
+            macs += neuron.numel() * phi.shape[1]
+            codes.append(a.to(x))
+        out = torch.stack(codes) if codes else x.new_zeros(0, *a.shape)
+        return out, {"syn_mac": macs}
+
     def encode(self, x: Tensor, tolerance: float = 1e-5, most: int = 5000) -> Tensor:
         """Return the codes of constant signals, once a step of length tau changes them by less than a share.
 
@@ -240,6 +273,37 @@ class SpikingLCA(LCA):
     def __init__(self, dictionary: Tensor, threshold: Threshold, *, rate: float = 1.0, **options: Any) -> None:
         super().__init__(dictionary, threshold, **options)
         self.rate = _positive("SpikingLCA(rate)", rate)
+
+    @torch.no_grad()
+    def event_driven(self, x: Tensor) -> tuple[Tensor, dict[str, int]]:
+        """Run from the start, adding a row of inner products for every spike.
+
+        Args:
+            x: ``[T, B, d]`` signals.
+
+        Returns:
+            Spikes ``[T, B, m]``, those of the clocked run unless a neuron is within rounding of its threshold, and the
+            operations of `operations`.
+
+        Raises:
+            ShapeError, DTypeError, NonFiniteError: the input is not usable.
+        """
+        x = self._signals(x)
+        phi = self.dictionary.double()
+        gram, drive, area = phi.T @ phi, x.double() @ phi, self.rate * self.dt
+        u, v, z = (torch.zeros(x.shape[1], phi.shape[1], dtype=torch.float64) for _ in range(3))
+        spikes, added = [], 0
+        for arriving in drive.unbind(0):
+            sample, neuron = z.nonzero(as_tuple=True)
+            felt = torch.zeros_like(u).index_add_(0, sample, z[sample, neuron][:, None] * gram[neuron])
+            u = u + self.gain * (z / area + self.mu * (arriving - felt / area) - u)
+            v = v + area * self.threshold(u, self.mu)
+            z = (v >= 1).to(v) - (v <= -1).to(v)
+            v = v - z
+            added += int(z.count_nonzero()) * phi.shape[1]
+            spikes.append(z.to(x))
+        out = torch.stack(spikes) if spikes else x.new_zeros(0, *u.shape)
+        return out, {"syn_ac": added}
 
     @torch.no_grad()
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:

@@ -161,6 +161,34 @@ def test_spikes_are_signed_whole_and_accounted_for():
     assert rates.operations(a) == {"syn_mac": sent * 15}
 
 
+@pytest.mark.parametrize("threshold", [Soft(0.1), Hard(0.05), CEL0(0.05)], ids=str)
+def test_sending_changes_only_gives_the_clocked_run(threshold):
+    """Rates up to rounding, over a signal that changes; silence costs nothing."""
+    phi = dictionary(12, 20)
+    x, _ = sparse_signals(phi, 6)
+    changing = torch.cat([x[:3].expand(40, 3, 12), x[3:].expand(40, 3, 12)])
+    lca = LCA(phi, threshold, mu=0.3)
+    clocked, _ = lca(changing)
+    found, operations = lca.event_driven(changing)
+    torch.testing.assert_close(found, clocked, rtol=1e-11, atol=1e-12)
+    assert operations == lca.operations(clocked)
+    assert 0 < operations["syn_mac"] < 80 * 3 * 20 * 20
+    assert lca.event_driven(torch.zeros(50, 2, 12, dtype=F64))[1] == {"syn_mac": 0}
+    assert lca.event_driven(changing[:0])[0].shape == (0, 3, 20)
+
+
+@pytest.mark.exact
+def test_a_spiking_run_by_rows_gives_the_clocked_spikes():
+    phi = dictionary(12, 20)
+    x, _ = sparse_signals(phi, 5)
+    lca = SpikingLCA(phi, Soft(0.1), rate=0.3)
+    clocked, _ = lca(x.expand(300, 5, 12))
+    found, operations = lca.event_driven(x.expand(300, 5, 12))
+    assert int(clocked.abs().sum()) > 100
+    assert torch.equal(found, clocked)
+    assert operations == lca.operations(clocked)
+
+
 @pytest.mark.exact
 @pytest.mark.parametrize("kind", [LCA, SpikingLCA])
 def test_a_run_in_pieces_equals_a_run_at_once(kind):
