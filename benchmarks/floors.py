@@ -19,11 +19,9 @@ def _update(v: Any, i: Any, decay: Any, fall: Any, drive: Any, leak: Any, thresh
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _updates(
-    steps: int, v: Any, i: Any, decay: Any, fall: Any, drive: Any, leak: Any, threshold: Any, reset: Any
-) -> None:
+def _updates(steps: int, v: Any, i: Any, constants: Any) -> None:
     for _ in range(steps):
-        _update(v, i, decay, fall, drive, leak, threshold, reset)
+        _update(v, i, *constants)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -22,7 +22,7 @@ def test_nearly_all_steps_are_run_the_faster_way():
     for faster, slower in ((1, 4), (4, 1)):
         by = _ran(Crew(), lambda n, best=faster: 1.0 if n == best else 30.0, 200_000)
         assert by[faster] > 0.99 * 200_000
-        assert by[slower] > 128  # it was tried again
+        assert by[slower] > 64  # it was tried again
 
 
 def test_a_machine_that_becomes_busy_and_idle_again_is_noticed():
@@ -44,4 +44,4 @@ def test_stretches_end_at_the_same_steps_whatever_is_faster():
             found.append(length)
         ends.append(found)
     assert ends[0] == ends[1] == ends[2]
-    assert 128 in ends[0][2:]
+    assert 64 in ends[0][2:]

@@ -93,7 +93,7 @@ def _values(lo, hi, start, kind, parameters, unit, least, stream, k0, k1, values
     for i in range(lo, hi):
         for first in range(start[i], start[i + 1], BATCH):
             place, n = first - start[i], min(BATCH, start[i + 1] - first)
-            words(n, 0, place, i, stream, 1, 0, k0, k1, random)
+            words(n, 0, place, i, stream, k0, k1, random)
             draws(n, kind, parameters, place, i, stream, k0, k1, random, x)
             own = values[first : first + n]
             for j in range(n):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 #: Steps of a trial: few, as the slower way can be very slow. What a stretch of fewer takes tells nothing.
-_TRIAL = 128
+_TRIAL = 64
 #: Stretches between two trials of the way that was slower.
 _EVERY = 64
 

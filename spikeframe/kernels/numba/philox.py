@@ -36,24 +36,46 @@ def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def words(n, c0, c1, c2, c3, s1, s2, k0, k1, out):  # type: ignore[no-untyped-def]
-    """Write `philox` of the counters (c0, c1 + s1 j, c2 + s2 j, c3) to ``out[:, j]``, j < n; 64-bit lanes vectorise."""
-    wide()
-    a, b, c, d = out[0], out[1], out[2], out[3]
+def _keys(k0, k1):  # type: ignore[no-untyped-def]
+    """The key of every round, in lanes of 64 bits."""
     keys = np.empty((2, _ROUNDS), np.uint64)
     for r in range(_ROUNDS):
         keys[0, r] = (np.uint64(k0) + np.uint64(r) * np.uint64(_W0)) & _LOW
         keys[1, r] = (np.uint64(k1) + np.uint64(r) * np.uint64(_W1)) & _LOW
-    x1, x2 = np.uint64(c1), np.uint64(c2)
+    return keys
+
+
+@njit(inline="always", error_model="numpy")
+def _rounds(c0, c1, c2, c3, keys):  # type: ignore[no-untyped-def]
+    """`philox` in lanes of 64 bits, which vectorise; LLVM would not inline it."""
+    a, b, c, d = c0, c1, c2, c3
+    for r in range(_ROUNDS):
+        first, second = _M0 * a, _M1 * c
+        a, c = (second >> _HALF) ^ b ^ keys[0, r], (first >> _HALF) ^ d ^ keys[1, r]
+        b, d = second & _LOW, first & _LOW
+    return np.uint32(a), np.uint32(b), np.uint32(c), np.uint32(d)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def words(n, c0, c1, c2, c3, k0, k1, out):  # type: ignore[no-untyped-def]
+    """Write `philox` of the counters (c0, c1 + j, c2, c3), j < n, to ``out[:, j]``."""
+    wide()
+    keys = _keys(k0, k1)
+    a, b, c, d = out[0], out[1], out[2], out[3]
     for j in range(n):
-        y0, y3 = np.uint64(c0), np.uint64(c3)
-        y1 = (x1 + np.uint64(j) * np.uint64(s1)) & _LOW
-        y2 = (x2 + np.uint64(j) * np.uint64(s2)) & _LOW
-        for r in range(_ROUNDS):
-            p0, p1 = _M0 * y0, _M1 * y2
-            y0, y2 = (p1 >> _HALF) ^ y1 ^ keys[0, r], (p0 >> _HALF) ^ y3 ^ keys[1, r]
-            y1, y3 = p1 & _LOW, p0 & _LOW
-        a[j], b[j], c[j], d[j] = np.uint32(y0), np.uint32(y1), np.uint32(y2), np.uint32(y3)
+        own = (np.uint64(c1) + np.uint64(j)) & _LOW
+        a[j], b[j], c[j], d[j] = _rounds(np.uint64(c0), own, np.uint64(c2), np.uint64(c3), keys)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def words_by_four(n, c0, c1, c2, c3, k0, k1, out):  # type: ignore[no-untyped-def]
+    """Write `philox` of the counters (c0, c1, c2 + j, c3), j < n, to ``out[4 j]`` and the three behind it."""
+    wide()
+    keys = _keys(k0, k1)
+    for j in range(n):
+        own = (np.uint64(c2) + np.uint64(j)) & _LOW
+        a, b, c, d = _rounds(np.uint64(c0), np.uint64(c1), own, np.uint64(c3), keys)
+        out[4 * j], out[4 * j + 1], out[4 * j + 2], out[4 * j + 3] = a, b, c, d
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

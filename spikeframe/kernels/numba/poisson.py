@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from scipy.stats import poisson
 
-from spikeframe.kernels.numba.philox import BATCH, philox, words
+from spikeframe.kernels.numba.lean import wide
+from spikeframe.kernels.numba.philox import BATCH, philox, words_by_four
 from spikeframe.kernels.reference.poisson import guide, thresholds
 
 #: Bits of a word that a look into the guide takes: so many that what follows is seldom a guess.
 _GUIDE = 12
 _REST = np.uint32(32 - _GUIDE)
+#: A word is compared with the first thresholds, whatever it is, if so few hold all but so rare counts.
+_FEW, _RARE = 12, 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,10 +25,11 @@ class PoissonTable:
     """The law of one rate, as the kernel wants it.
 
     Attributes:
-        arrays: thresholds in 2^-32 and 2^-64, and where to begin for each value of the highest bits.
+        arrays: thresholds in 2^-32 and 2^-64, where to begin for each value of the highest bits, and with how many
+            thresholds every word is compared (0: none).
     """
 
-    arrays: tuple[Any, Any, Any]
+    arrays: tuple[Any, Any, Any, int]
 
 
 def poisson_table(rate: float) -> PoissonTable:
@@ -34,36 +39,62 @@ def poisson_table(rate: float) -> PoissonTable:
         rate: at least 0.
     """
     high, low = thresholds(rate)
-    return PoissonTable((high, low, guide(high, _GUIDE)))
+    few = 1 + int(poisson.isf(_RARE, rate))
+    return PoissonTable((high, low, guide(high, _GUIDE), few if few <= _FEW else 0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _compared(random, high, few, count):  # type: ignore[no-untyped-def]
+    """Count the thresholds below every word; returns whether there is a word for which that is not all."""
+    wide()
+    count[:] = 0
+    close = np.int32(0)
+    for threshold in high[:few]:
+        for j in range(random.size):
+            count[j] += np.int32(random[j] > threshold)
+            close = np.int32(close | np.int32(random[j] == threshold))
+    last = high[few]
+    for j in range(random.size):
+        close = np.int32(close | np.int32(random[j] >= last))
+    return close != 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _added(row, weight, count):  # type: ignore[no-untyped-def]
+    """Add weight times the counts to a row; returns the sum of the counts."""
+    wide()
+    total = 0
+    for j in range(row.size):
+        row[j] += weight * count[j]
+        total += count[j]
+    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def poisson_add(acc, lo, hi, weight, step, table, stream, k0, k1, offset):  # type: ignore[no-untyped-def]
     """Add weight times a count to ``acc[n - offset]`` for the neurons lo..hi; returns the number of arrivals."""
-    high, low, begin = table
-    random = np.empty((4, BATCH), np.uint32)
+    high, low, begin, few = table
+    random, counts = np.empty(4 * BATCH, np.uint32), np.empty(4 * BATCH, np.int32)
     c0 = np.uint32((np.uint64(step) >> np.uint64(32)) << np.uint64(1))
     total = 0
     for block in range(lo >> 2, (hi + 3) >> 2, BATCH):
         n = min(BATCH, ((hi + 3) >> 2) - block)
-        words(n, c0, np.uint32(step), block, np.uint32(stream), 0, 1, k0, k1, random)
-        for lane in range(4):
-            # Neurons block * 4 + lane + 4 j; at either end some are not in lo..hi.
-            first = block * 4 + lane
-            j0, j1 = max(0, (lo - first + 3) >> 2), min(n, (hi - first + 3) >> 2)
-            row, own = acc[first - offset + 4 * j0 :], random[lane, j0:j1]
+        words_by_four(n, c0, np.uint32(step), block, np.uint32(stream), k0, k1, random)
+        first, end = max(lo, 4 * block), min(hi, 4 * (block + n))
+        own, count, row = random[first - 4 * block : end - 4 * block], counts[: end - first], acc[first - offset :]
+        if few == 0 or _compared(own, high, few, count):
             for j in range(own.size):
                 w = own[j]
                 k = np.int64(begin[w >> _REST])
                 while w > high[k]:
                     k += 1
                 if w == high[k]:
-                    neuron = np.uint32(first + 4 * (j0 + j))
+                    neuron = np.uint32(first + j)
                     more = philox(c0 + np.uint32(1), np.uint32(step), neuron, np.uint32(stream), k0, k1)
                     if more[0] >= low[k]:
                         k += 1
-                row[4 * j] += weight * k
-                total += k
+                count[j] = k
+        total += _added(row[: count.size], weight, count)
     return total
 
 

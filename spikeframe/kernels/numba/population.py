@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from llvmlite.binding import get_host_cpu_features
+from llvmlite.binding import get_host_cpu_features  # type: ignore[import-untyped]
 
 from spikeframe.kernels import source
 from spikeframe.kernels.emit import identifier, result

@@ -70,7 +70,7 @@ def _below(n, redraw, place, entity, stream, k0, k1):  # type: ignore[no-untyped
 @njit(cache=True, nogil=True, error_model="numpy")
 def _all_below(many, n, redraw, place, entity, stream, k0, k1, random, out):  # type: ignore[no-untyped-def]
     """`_below` for up to BATCH places from `place` on."""
-    words(many, redraw, place, entity, stream, 1, 0, k0, k1, random)
+    words(many, redraw, place, entity, stream, k0, k1, random)
     first, limit, divisor = random[0], _limit(n), np.uint32(n)
     for j in range(many):
         out[j] = np.int64(np.uint32(first[j] % divisor))
