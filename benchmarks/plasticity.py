@@ -129,7 +129,7 @@ def main() -> None:
             request = {"threads": threads, "dtype": dtype, "seed": turn + 1, "scale": scale, "duration": duration}
             runs.setdefault(name, []).append(run(simulator, python, request))
             print(f"{name}: {runs[name][-1]['seconds_per_second']:.3f} s per second", file=sys.stderr)
-    keys = ["seconds_per_second", "build_s", "rate_hz", "w_mean_pA", "w_sd_pA"]
+    keys = ["seconds_per_second", "cpu_s_per_second", "build_s", "rate_hz", "w_mean_pA", "w_sd_pA"]
     summary = {name: {k: statistics.median(r[k] for r in found) for k in keys} for name, found in runs.items()}
     print(f"Pair STDP, {scale:.0%} of 10,000 neurons; load of the machine {os.getloadavg()[0]:.1f}\n")
     print(table([[name, *(s[k] for k in keys)] for name, s in summary.items()], ["simulator", *keys]))

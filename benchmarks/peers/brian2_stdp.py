@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -71,14 +72,15 @@ def main() -> None:
         network.run(100.0 * b.ms)
         network.run(n["duration"] * b.ms)
         b.device.build(directory=folder, compile=True, run=False)
-        ready = time.perf_counter()
+        ready, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         b.device.run(folder, with_output=False, run_args=[])
-        done = time.perf_counter()
+        done, cpu = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - used
         weight = np.asarray(plastic.w / b.pA)
         spikes = int((np.asarray(monitor.t / b.ms) >= 100.0).sum())
     seconds = n["duration"] * 1e-3
     print(json.dumps({
         "build_s": ready - started, "seconds_per_second": (done - ready) / (seconds + 0.1),
+        "cpu_s_per_second": cpu / (seconds + 0.1),
         "rate_hz": spikes / ((excs + inhs) * seconds), "w_mean_pA": float(weight.mean()), "w_sd_pA": float(weight.std()),
         "version": b.__version__,
     }))  # fmt: skip

@@ -48,16 +48,16 @@ def main() -> None:
     nest.Prepare()
     ready = time.perf_counter()
     nest.Run(100.0)
-    before, begun = recorder.n_events, time.perf_counter()
+    before, begun, used = recorder.n_events, time.perf_counter(), time.process_time()
     nest.Run(request["duration"])
-    done = time.perf_counter()
+    done, cpu = time.perf_counter(), time.process_time() - used
     spikes = recorder.n_events - before
     nest.Cleanup()
     weight = np.asarray(nest.GetConnections(exc, exc).weight)
     seconds = request["duration"] * 1e-3
     print(json.dumps({
         "build_s": ready - started, "seconds_per_second": (done - begun) / seconds,
-        "rate_hz": spikes / (len(everybody) * seconds), "w_mean_pA": float(weight.mean()),
+        "cpu_s_per_second": cpu / seconds, "rate_hz": spikes / (len(everybody) * seconds), "w_mean_pA": float(weight.mean()),
         "w_sd_pA": float(weight.std()), "version": nest.__version__,
     }))  # fmt: skip
 
