@@ -18,15 +18,15 @@ PROMISED = {
     "06_microcircuit.py": "picture: ",
     "07_synfire_chain.py": "picture: ",
     "08_brunel.py": "picture: ",
-    "09_conductances.py": "picture: ",
+    "09_plasticity.py": "picture: ",
     "10_firing_patterns.py": "picture: ",
     "11_larva_brain.py": "larval connectome",
-    "09_plasticity.py": "picture: ",
     "12_elm.py": "picture: ",
     "13_active_dendrites.py": "picture: ",
     "14_motion_delays.py": "picture: ",
     "15_ultralif.py": "picture: ",
     "16_train_a_circuit.py": "picture: ",
+    "16_conductances.py": "picture: ",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeE
 from spikeframe.kernels.plasticity import Plasticity
 from spikeframe.neurons import Neuron
 from spikeframe.neurons.conductances import Conductance
+from spikeframe.neurons.parameters import Parametric
 
 if TYPE_CHECKING:
     from torch import nn
@@ -504,7 +505,8 @@ def _check_sign(population: Population, receptor: str, weight: Any) -> None:
 
 def _check_sizes(name: str, neuron: Neuron, size: int) -> None:
     """Refuse parameters, the receptors' among them, that are neither one value nor one per neuron."""
-    owners = {"": neuron} | {f"receptors[{key!r}].": receptor for key, receptor in neuron.receptors.items()}
+    owners: dict[str, Parametric] = {"": neuron}
+    owners |= {f"receptors[{key!r}].": cast("Parametric", receptor) for key, receptor in neuron.receptors.items()}
     for prefix, owner in owners.items():
         for key in owner.PARAMETERS:
             shape = tuple(owner.value(key).shape)

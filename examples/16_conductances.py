@@ -3,7 +3,7 @@
 4,000 neurons, of which one pair in fifty is connected, rest at -60 mV until 50 of them are driven for 50 ms; then they
 keep each other firing irregularly, through synapses that open some twenty times the conductance of the leak.
 Benchmark 1 of Brette et al. (2007), doi:10.1007/s10827-007-0038-6. Prints rate and irregularity beside those of
-NEST and Brian2. Run: python examples/09_conductances.py [--quick] [--out FILE]. Ends in a picture.
+NEST and Brian2. Run: python examples/16_conductances.py [--quick] [--out FILE]. Ends in a picture.
 """
 
 from __future__ import annotations
