@@ -25,7 +25,7 @@ PROMISED = {
     "13_active_dendrites.py": "picture: ",
     "14_motion_delays.py": "picture: ",
     "15_ultralif.py": "picture: ",
-    "16_train_a_circuit.py": "picture: ",
+    "17_train_a_circuit.py": "picture: ",
     "16_conductances.py": "picture: ",
 }
 

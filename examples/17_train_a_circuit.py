@@ -4,7 +4,7 @@ Excitatory and inhibitory neurons with delays of 4 to 12 ms, driven by Poisson s
 learn to draw a wave with the spikes of 24 output neurons. `net.to_module()` is the circuit as a torch module, whose
 weights (one for each synapse) follow the gradient of the distance of van Rossum (2001, doi:10.1162/089976601300014321)
 between spikes and target; `module.to_network()` is a network for the simulator again.
-Run: python examples/16_train_a_circuit.py [--quick] [--out FILE]. Ends in a picture.
+Run: python examples/17_train_a_circuit.py [--quick] [--out FILE]. Ends in a picture.
 """
 
 from __future__ import annotations
