@@ -60,7 +60,7 @@ def smooth(spikes: torch.Tensor) -> torch.Tensor:
 
 def train(module: Any, target: torch.Tensor, rounds: int) -> list[float]:
     """Follow the gradient; return the distance in every round."""
-    optimiser = torch.optim.Adam(module.parameters(), lr=0.01)
+    optimiser = torch.optim.Adam(module.parameters(), lr=0.015)
     slower = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, rounds)
     wanted, distances = smooth(target), []
     for _ in range(rounds):
@@ -87,7 +87,7 @@ def main(quick: bool = False, out: str = "trained_circuit.png") -> Path:
     net, target = describe(), wave()
     before = sf.Simulator(net, dt=DT).run(DURATION)
     module = net.to_module(DT)
-    distances = train(module, target, 3 if quick else 150)
+    distances = train(module, target, 3 if quick else 100)
     print(f"distance from the target: {distances[0]:.1f} before, {distances[-1]:.1f} after {len(distances)} rounds")
 
     trained = module.to_network()

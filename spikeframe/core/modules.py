@@ -70,6 +70,8 @@ class CircuitModule(nn.Module):
         SpikeframeError: what building the network raises.
     """
 
+    _like: Tensor
+
     def __init__(
         self, network: Network, dt: float, outputs: Iterable[str] | None = None, dtype: str = "float32"
     ) -> None:
@@ -241,7 +243,9 @@ class CircuitModule(nn.Module):
         self, inputs: dict[str, Tensor], state: CircuitState | None, steps: int | None, seeds: Any
     ) -> tuple[int, int]:
         """Return T and B, which everything given must agree on."""
-        shapes = {f"input {n!r}": (v.shape[0], v.shape[1]) for n, v in inputs.items()}
+        shapes: dict[str, tuple[int | None, int | None]] = {
+            f"input {n!r}": (v.shape[0], v.shape[1]) for n, v in inputs.items()
+        }
         if steps is not None:
             if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
                 raise ParameterError(f"steps={steps!r}: must be a whole number from 0.")
@@ -294,7 +298,7 @@ class CircuitModule(nn.Module):
             own = inputs.get(f"{p.name}/{name}")
             if own is not None:
                 found[name] = own + found[name] if name in found else own
-        return {n: v.expand(-1, batch, -1).split(span) for n, v in found.items()}
+        return {n: torch.split(v.expand(-1, batch, -1), span) for n, v in found.items()}
 
     def _drawn(
         self, p: Population, inputs: dict[str, Tensor], keys: list[int], first: int, length: int
