@@ -72,7 +72,7 @@ def floats(link: Projection, seed: int, stream: int, dt: float, threads: int) ->
         low, high = link.weight.bounds()
         unit = 2.0 ** (frexp(max(abs(low), abs(high)))[1] - 30)
         law = connect.Drawn(*link.weight.code(), unit, -(2**31), np.int32)
-        weight = connect.drawn(law, built.start, seed, stream + _WEIGHT, threads) * unit
+        weight = connect.drawn(law, built.start, seed, stream + WEIGHT, threads) * unit
     return replace(built, weight=weight)
 
 
