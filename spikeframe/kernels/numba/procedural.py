@@ -135,7 +135,7 @@ def room(link: Regenerated) -> int:
     Args:
         link: the projection.
     """
-    return max(1, link.targets, link.law.number)
+    return max(1, link.targets, int(link.law.number))
 
 
 def _rest(link: Regenerated, seed: int) -> tuple[Any, ...]:
