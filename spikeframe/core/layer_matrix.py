@@ -13,7 +13,7 @@ from spikeframe.neurons import SumPool2d
 
 Pair = tuple[int, int]
 #: torch's names of what lies around the plane, as NumPy's pad calls them.
-_BORDERS = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+_BORDERS: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 def layer_matrix(layer: Any, shape: tuple[int, ...], out_shape: tuple[int, ...]) -> Any:
@@ -63,7 +63,7 @@ def _windows(
     return sparse.csr_matrix(entries, shape=(outputs * taps.shape[1], prod(shape)))
 
 
-def _taps(plane: Pair, kernel: Pair, layer: Any, border: str, out: Pair) -> NDArray[np.int64]:
+def _taps(plane: Pair, kernel: Pair, layer: Any, border: Any, out: Pair) -> NDArray[np.int64]:
     """Place on the plane that each tap of each window reads, ``[taps, windows]``; -1 where there is nothing."""
     stride, dilation = _pair(layer.stride), _pair(getattr(layer, "dilation", 1))
     before, after = _padding(layer, kernel, dilation)

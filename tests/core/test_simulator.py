@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from spikeframe.errors import (
     TimeGridError,
     UnsupportedLayerError,
 )
-from spikeframe.neurons import ALIF, IF, LI, LIF, Alpha, Exp, Sequential, SumPool2d
+from spikeframe.neurons import ALIF, IF, LI, LIF, Alpha, Exp, Neuron, Sequential, State, SumPool2d
 
 
 def frames(steps, batch, shape, density=0.1, largest=3, seed=0):
@@ -438,3 +439,32 @@ def test_a_forked_child_can_simulate_after_its_parent_did():
         warnings.simplefilter("ignore", DeprecationWarning)
         with context.Pool(1) as pool:
             assert pool.apply_async(_run_in_a_child, (network, x)).get(timeout=60) == expected
+
+
+class Unbounded(Neuron):
+    """A readout whose output is not finite where its membrane is 0, while its state is."""
+
+    STATES: ClassVar = {"v": State()}
+
+    def coefficients(self, dt):
+        return {}
+
+    def step(self, x, s, c):
+        v = s.v + x
+        return 1.0 / v, {"v": v}
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("backend", ["reference", "numba"])
+def test_outputs_and_states_that_are_not_finite_are_named(backend):
+    network = Network.from_module(Sequential(nn.Linear(2, 3, bias=False), Unbounded(dt=1.0)), (2,))
+    network.module[0].weight.data.fill_(1.0)
+    network = Network.from_module(network.module, (2,))
+    x = torch.ones(4, 2, 2)
+    assert np.isfinite(Simulator(network, backend=backend).run(x).outputs).all()
+    x[0, 1] = 0
+    with pytest.raises(NonFiniteError, match=r"1: output of neuron 0 is inf in sample 1, step 0"):
+        Simulator(network, backend=backend).run(x)
+    state = {"1": {"v": np.array([[1, 1, 1], [1, np.inf, 1]], np.float32)}}
+    with pytest.raises(NonFiniteError, match=r"1: state 'v' of neuron 1 is inf in sample 1"):
+        Simulator(network, backend=backend).run(x, state)

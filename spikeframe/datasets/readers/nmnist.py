@@ -81,7 +81,7 @@ def read_nmnist_many(paths: Iterable[PathLike], sensor_size: SensorSize | None =
     """
     width, height, marker = _bounds(sensor_size)
     raw = buffers.empty((_BATCH,), np.uint8)
-    view = memoryview(raw)
+    view = raw.data
     batch: list[PathLike] = []
     ends = [0]
     for path in paths:

@@ -24,7 +24,7 @@ def rows(source, count, a, b, table, row, together, acc, touched):  # type: igno
             end += 1
         if end > e:
             for column in range(0, table.shape[1], LINE // table.itemsize):
-                add_rows(table, row, source, e, end, column, acc)
+                add_rows(table, row, source, e, end, column, acc)  # type: ignore[call-arg]
             touched[0] = 1
             e = end
             continue

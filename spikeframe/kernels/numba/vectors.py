@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from spikeframe.kernels.synapses import LINE
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def add_rows(typing: Any, table: Any, row: Any, source: Any, begin: Any, end: Any, column: Any, acc: Any) -> Any:
     """``acc[j] += sum of table[row[source[e]], j] over begin <= e < end``, for one `LINE` of bytes from `column` on.
 
@@ -29,9 +29,9 @@ def add_rows(typing: Any, table: Any, row: Any, source: Any, begin: Any, end: An
         begin, end, column = arguments[3:6]
         bits = signature.args[0].dtype.bitwidth
         narrow, wide = (ir.VectorType(ir.IntType(width), 8 * LINE // bits) for width in (bits, 32))
-        pitch = cgutils.unpack_tuple(builder, array(0).shape)[1]
+        pitch = builder.extract_value(array(0).shape, 1)
         # LLVM keeps this variable in registers.
-        total = cgutils.alloca_once_value(builder, ir.Constant(narrow, None))
+        total = cgutils.alloca_once(builder, narrow)  # type: ignore[no-untyped-call]
         builder.store(ir.Constant(narrow, None), total)
         with cgutils.for_range_slice(builder, begin, end, ir.Constant(end.type, 1)) as (e, _):
             at = builder.add(builder.mul(element(1, element(2, e)), pitch), column)
