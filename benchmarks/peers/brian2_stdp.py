@@ -1,4 +1,4 @@
-"""The network of benchmarks/plasticity.py in Brian2 (C++ standalone): JSON request on standard input, one JSON line out.
+"""The network of benchmarks/plasticity.py in Brian2 (C++ standalone): JSON on standard input, one JSON line out.
 
 STDP in Brian2's usual form: the delay is axonal, traces per synapse, event-driven.
 """
@@ -81,8 +81,8 @@ def main() -> None:
     print(json.dumps({
         "build_s": ready - started, "seconds_per_second": (done - ready) / (seconds + 0.1),
         "cpu_s_per_second": cpu / (seconds + 0.1),
-        "rate_hz": spikes / ((excs + inhs) * seconds), "w_mean_pA": float(weight.mean()), "w_sd_pA": float(weight.std()),
-        "version": b.__version__,
+        "rate_hz": spikes / ((excs + inhs) * seconds), "w_mean_pA": float(weight.mean()),
+        "w_sd_pA": float(weight.std()), "version": b.__version__,
     }))  # fmt: skip
     sys.stdout.flush()
     os._exit(0)

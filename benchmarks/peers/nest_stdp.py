@@ -57,8 +57,8 @@ def main() -> None:
     seconds = request["duration"] * 1e-3
     print(json.dumps({
         "build_s": ready - started, "seconds_per_second": (done - begun) / seconds,
-        "cpu_s_per_second": cpu / seconds, "rate_hz": spikes / (len(everybody) * seconds), "w_mean_pA": float(weight.mean()),
-        "w_sd_pA": float(weight.std()), "version": nest.__version__,
+        "cpu_s_per_second": cpu / seconds, "rate_hz": spikes / (len(everybody) * seconds),
+        "w_mean_pA": float(weight.mean()), "w_sd_pA": float(weight.std()), "version": nest.__version__,
     }))  # fmt: skip
 
 

@@ -199,7 +199,7 @@ def _parametric(value: Parametric, arrays: list[Any]) -> dict[str, Any]:
     return found
 
 
-def _rule(rule: Plasticity, arrays: list[Any]) -> dict[str, Any]:
+def _rule(rule: Any, arrays: list[Any]) -> dict[str, Any]:
     """Describe a rule of plastic synapses by its module and class."""
     home, kind = type(rule).__module__, type(rule).__name__
     if not (is_dataclass(rule) and home.startswith(RULES)):
@@ -212,7 +212,7 @@ def _rule(rule: Plasticity, arrays: list[Any]) -> dict[str, Any]:
 def _rule_from(plain: dict[str, Any], arrays: list[Any]) -> Plasticity:
     """Return what `_rule` described; nothing but modules of rules is imported."""
     home = str(plain["rule"])
-    kind = None
+    kind: Any = None
     if home.startswith(RULES) and all(part.isidentifier() for part in home.split(".")):
         with contextlib.suppress(ModuleNotFoundError):
             kind = getattr(importlib.import_module(home), plain["type"], None)

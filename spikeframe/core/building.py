@@ -71,7 +71,8 @@ def floats(link: Projection, seed: int, stream: int, dt: float, threads: int) ->
     else:
         low, high = link.weight.bounds()
         unit = 2.0 ** (frexp(max(abs(low), abs(high)))[1] - 30)
-        law = connect.Drawn(*link.weight.code(), unit, -(2**31), np.int32)
+        kind, parameters = link.weight.code()
+        law = connect.Drawn(kind, parameters, unit, -(2**31), np.int32)
         weight = connect.drawn(law, built.start, seed, stream + WEIGHT, threads) * unit
     return replace(built, weight=weight)
 

@@ -55,7 +55,7 @@ def numbered(link: Projection, seed: int, stream: int, dt: float, threads: int) 
     """
     built = floats(link, seed, stream, dt, threads)
     weight = np.asarray(built.weight, np.float64)
-    limits = link.synapse.bounds()
+    limits = None if link.synapse is None else link.synapse.bounds()
     if limits is not None:  # a drawn weight is rounded, and may end beyond its bound
         weight = np.clip(weight, *limits)
     kind = np.int32 if weight.size < 2**31 else np.int64
@@ -79,6 +79,8 @@ def plastic(
     Raises:
         ParameterError: the rule needs spikes of targets that have none.
     """
+    if link.synapse is None:
+        raise SpikeframeError(f"{link.name}: its synapses are static.")
     rule, (g, receptor) = traced(link.synapse, dt), slot
     by_source = bundle.delay is not None
     start, place, source = np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int32)

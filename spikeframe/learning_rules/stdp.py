@@ -26,7 +26,8 @@ Conventions. A delay is axonal: the presynaptic spike of time t counts at ``t + 
 postsynaptic one at once (Brian2's usual form; NEST's delay is dendritic: there the *postsynaptic* spike counts later,
 so its pairs are those of presynaptic spikes later by twice the delay). Spikes of both sides in one step are no pair, as
 in NEST; the depression of that step comes before its potentiation (NEST: after). An arriving spike carries the weight
-after its own depression, as in NEST. Weights are always up to date (NEST applies potentiation only when the source spikes next).
+after its own depression, as in NEST. Weights are always up to date (NEST applies potentiation only when the source
+spikes next).
 
 With exponents 0: Song, Miller and Abbott 2000, doi:10.1038/78829; in between: Gütig et al. 2003,
 doi:10.1523/JNEUROSCI.23-09-03697.2003; pairings: Morrison, Diesmann and Gerstner 2008, doi:10.1007/s00422-008-0233-1.
