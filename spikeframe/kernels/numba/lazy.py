@@ -36,7 +36,7 @@ REST = 1 << 62
 #: A group is updated densely for a while after a stretch in which more than this fraction of all updates was done; at
 #: all of them, looking at every block and marking what is reached cost some 25 %.
 _BUSY = 0.7
-#: Stretches after which a busy group is looked at again, at the most; doubled each time, from 1.
+#: Stretches' lengths after which a busy group is looked at again, at the most; doubled each time, from 1.
 _PATIENCE = 64
 #: Steps of catching up between two looks whether anything still changes.
 _LOOK = 16
@@ -296,8 +296,8 @@ class Skipping:
     """Decides stretch by stretch which groups are run lazily, and remembers which blocks are at rest.
 
     A group is run lazily if it `can_wait`, unless stimuli drive most of its blocks. After a stretch in which it did
-    most of its updates all the same (catching up among them), it is updated densely for 1, 2, 4, ..., 64 stretches
-    before the next look. As what is reached has to be marked at every delivery, at least half of all neurons must be in
+    most of its updates all the same (catching up among them), it is updated densely for 1, 2, 4, ..., 64 times as
+    many steps before the next look. As what is reached has to be marked at every delivery, at least half of all neurons must be in
     groups that are run lazily.
 
     Args:
@@ -328,8 +328,8 @@ class Skipping:
             driven = _driven(plan, g, state.step, state.step + steps)
             if driven.mean() > _BUSY:
                 continue
-            if self._left.get(g, 0):
-                self._left[g] -= 1
+            if self._left.get(g, 0) > 0:
+                self._left[g] -= steps
                 continue
             many = driven.size
             rest = self._rest.get(g, np.zeros(many, bool))
@@ -351,7 +351,7 @@ class Skipping:
         for g, b in found.items():
             busy = b.updates.sum() > _BUSY * b.updates.size * steps
             self._pause[g] = min(_PATIENCE, 2 * self._pause.get(g, 0) or 1) if busy else 0
-            self._left[g] = self._pause[g]
+            self._left[g] = self._pause[g] * steps
 
 
 def _driven(plan: Plan, g: int, first: int, stop: int) -> NDArray[np.uint8]:
