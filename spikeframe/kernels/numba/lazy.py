@@ -297,8 +297,8 @@ class Skipping:
 
     A group is run lazily if it `can_wait`, unless stimuli drive most of its blocks. After a stretch in which it did
     most of its updates all the same (catching up among them), it is updated densely for 1, 2, 4, ..., 64 times as
-    many steps before the next look. As what is reached has to be marked at every delivery, at least half of all neurons must be in
-    groups that are run lazily.
+    many steps before the next look. As what is reached has to be marked at every delivery, at least half of all neurons
+    must be in groups that are run lazily.
 
     Args:
         on: False: never.
