@@ -5,9 +5,9 @@ Values are named ``n<i>`` for nodes and by their own names for leaves; every rou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from spikeframe.kernels.trace import FLOAT, INT, Program
+from spikeframe.kernels.trace import BOOL, FLOAT, INT, Program
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
           "ne": "!=", "and": "&", "or": "|"}  # fmt: skip
@@ -17,12 +17,13 @@ _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=",
 class Dialect:
     """How one language spells what is not an infix operator; ``{0}``, ``{1}`` stand for the arguments.
 
-    `whole` wraps arithmetic on counters, which are 32 bits wide everywhere.
+    `whole` wraps arithmetic on counters, which are 32 bits wide everywhere; `assignment` names a value of each type.
     """
 
     spelling: dict[str, str]
     constant: dict[str, str]
     whole: str = "{0}"
+    assignment: dict[str, str] = field(default_factory=lambda: dict.fromkeys((FLOAT, INT, BOOL), "{0} = {1}"))
 
 
 NUMBA = Dialect(
@@ -52,6 +53,20 @@ TORCH = Dialect(
     constant={FLOAT: "like({0})", INT: "like_int({0})"},
 )
 
+CUDA = Dialect(
+    spelling={
+        "neg": "-{0}",
+        "where": "{0} ? {1} : {2}",
+        "minimum": "({0} < {1}) | ({0} != {0}) ? {0} : {1}",
+        "maximum": "({0} > {1}) | ({0} != {0}) ? {0} : {1}",
+        "exp": "shared_exp({0})",
+        "spike": "{0} >= F(0) ? F(1) : F(0)",
+        "detach": "{0}",
+    },
+    constant={FLOAT: "F({0})", INT: "I({0})"},
+    assignment={FLOAT: "const F {0} = {1};", INT: "const I {0} = {1};", BOOL: "const bool {0} = {1};"},
+)
+
 
 def identifier(name: str) -> str:
     """Return a leaf's name as a Python identifier that no node or loop variable can have."""
@@ -76,7 +91,7 @@ def statements(program: Program, dialect: Dialect) -> list[str]:
             text = dialect.whole.format(text) if node.dtype == INT else text
         else:
             text = dialect.spelling[node.op].format(*arguments)
-        lines.append(f"n{i} = {text}")
+        lines.append(dialect.assignment[node.dtype].format(f"n{i}", text))
     return lines
 
 

@@ -112,5 +112,5 @@ def provider(backend: str) -> Provider:
 
         return ReferenceSteps()
     if backend == "cuda":
-        raise BackendError("backend 'cuda' is not available in this version; use 'auto', 'numba' or 'reference'.")
+        raise BackendError("backend 'cuda' runs on tensors of a GPU; for arrays use 'auto', 'numba' or 'reference'.")
     raise unknown_name("backend", backend, ("auto", "reference", "numba", "cuda"))

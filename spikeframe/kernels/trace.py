@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NoReturn
 
 from spikeframe.errors import TraceError, unknown_name
@@ -67,6 +68,14 @@ class Program:
     nodes: tuple[Node, ...]
     outputs: tuple[tuple[str, int], ...]
     derivative: Derivative | None = field(default=None, compare=False, repr=False)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Hash the nodes once: programs are looked up at every call of a layer."""
+        return hash((self.leaves, self.nodes, self.outputs))
 
     def names(self, kind: str) -> tuple[str, ...]:
         """Return the names of the leaves of one kind: ``"input"``, ``"state"``, ``"coefficient"``, ``"gradient"``."""

@@ -33,7 +33,6 @@ import torch
 from torch import Tensor
 
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError, unknown_name
-from spikeframe.kernels.steps import provider
 from spikeframe.kernels.trace import FLOAT, INT, Leaf, Names, Program, Recorder, Value, trace
 from spikeframe.learning_rules.surrogates import Surrogate
 from spikeframe.learning_rules.surrogates import surrogate as as_surrogate
@@ -42,6 +41,7 @@ from spikeframe.neurons.conductances import Conductance
 from spikeframe.neurons.parameters import Parametric, State
 from spikeframe.neurons.receptors import Delta, Receptor, as_receptors
 
+HALF = (torch.float16, torch.bfloat16)
 BACKENDS = ("auto", "torch", "reference", "numba", "cuda")
 
 
@@ -97,6 +97,7 @@ class Neuron(Parametric):
         self.surrogate = as_surrogate(surrogate)
         self.backend = backend
         self._programs: dict[bool, tuple[Program, Program | None]] = {}
+        self._coefficients: dict[Any, tuple[tuple[Tensor, ...], dict[str, Tensor]]] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check dt and backend; anything that may change the step makes it be traced again."""
@@ -111,6 +112,7 @@ class Neuron(Parametric):
         super().__setattr__(name, value)
         if name in self.TRACED and "_programs" in self.__dict__:
             self._programs.clear()
+            self._coefficients.clear()
 
     def _check_receptors(self, receptors: torch.nn.ModuleDict) -> None:
         """Refuse a conductance on a membrane that is not integrated numerically."""
@@ -126,6 +128,7 @@ class Neuron(Parametric):
         """Load, and trace again: which terms a step has depends on the values."""
         super()._load_from_state_dict(*arguments, **options)
         self._programs.clear()
+        self._coefficients.clear()
 
     # What a model defines.
 
@@ -306,9 +309,22 @@ class Neuron(Parametric):
 
         Raises:
             ShapeError: a per-neuron parameter does not fit the layer.
-            NonFiniteError: a coefficient is not finite.
+            NonFiniteError: a coefficient is not finite (one that follows a learnable parameter on a GPU is not looked
+                at here: the state it makes is).
             TimeGridError: a time is not on the grid of dt.
         """
+        if any(True for _ in self.parameters()):
+            return self._cast(dt, dtype, shape)
+        sources = tuple(self.buffers())
+        key = (dt, dtype, shape, *(None if b.is_inference() else b._version for b in sources))
+        kept = self._coefficients.get(key)
+        if kept is None or any(a is not b for a, b in zip(kept[0], sources, strict=True)) or None in key:
+            self._coefficients.clear()  # of one shape and time step: a layer is rarely called with several in turn
+            kept = self._coefficients[key] = sources, self._cast(dt, dtype, shape)
+        return dict(kept[1])
+
+    def _cast(self, dt: float, dtype: torch.dtype, shape: tuple[int, ...]) -> dict[str, Tensor]:
+        """Compute and cast the coefficients."""
         self.check(dt)
         values = self.values(dt)
         found = {}
@@ -323,7 +339,7 @@ class Neuron(Parametric):
                         f"{shape}; give a number, or one value per neuron."
                     ) from None
             cast = value.to(dtype) if value.is_floating_point() else value.to(torch.int32)
-            if not bool(torch.isfinite(cast).all()):
+            if not (cast.is_cuda and cast.requires_grad) and not bool(torch.isfinite(cast).all()):
                 raise NonFiniteError(
                     f"{type(self).__name__}: coefficient {name} is not finite in {dtype} at dt={dt:g} ms."
                 )
@@ -341,13 +357,12 @@ class Neuron(Parametric):
         rows = self.all_states()
         tensors = []
         for row in rows.values():
-            start = (
-                getattr(self, row.initial)
-                if isinstance(row.initial, str)
-                else torch.tensor(row.initial, dtype=torch.float64)
-            )
             kind = dtype if row.dtype == FLOAT else torch.int32
-            tensors.append(start.to(device=device, dtype=kind).expand(batch).contiguous())
+            if isinstance(row.initial, str):
+                start = getattr(self, row.initial)
+                tensors.append(start.to(device=device, dtype=kind).expand(batch).contiguous())
+            else:
+                tensors.append(torch.full(batch, row.initial, dtype=kind, device=device))
         return _state_type(type(self).__name__, tuple(rows))(*tensors)
 
     def forward(
@@ -369,10 +384,15 @@ class Neuron(Parametric):
             start: steps done before this call, which such a neuron needs when it goes on from a state.
             stream: number of its first random stream; neurons of one network need different ones.
 
+        On a GPU the run is one kernel on torch's current stream and nothing waits for it: an input or state that is
+        not finite is reported by the layer's next call, or by `check_finite`. There x may also be float16 or bfloat16:
+        the output has its type, states and arithmetic are float32.
+
         Returns:
             Output ``[T, B, ...]`` and the final state.
 
         Raises:
+            BackendError: the backend does not run where x is, or a tensor is on another device or not contiguous.
             ParameterError: a neuron with random numbers goes on from a state without being told where it is.
             ShapeError, DTypeError, NonFiniteError, TimeGridError: the input, state or dt is not usable.
         """
@@ -389,19 +409,26 @@ class Neuron(Parametric):
             inputs += [randoms.uniform(first, seed, start or 0, stream + k) for k in range(len(self.RANDOM))]
         if self.dt is None:
             raise TimeGridError(f"{type(self).__name__} has no time step; make it with dt=... (ms).")
+        kept = torch.float32 if first.dtype in HALF else first.dtype
         if state is None:
-            state = self.initial_state(tuple(first.shape[1:]), first.dtype, first.device)
-        states = self._checked_state(state, first)
-        coefficients = self.cast(self.dt, first.dtype, tuple(first.shape[2:]))
+            state = self.initial_state(tuple(first.shape[1:]), kept, first.device)
+        states = self._checked_state(state, first, kept)
+        coefficients = self.cast(self.dt, kept, tuple(first.shape[2:]))
         kind = type(state)
         if self._stepwise(first):
             self._refuse_bad(inputs, _first_bad(inputs))
             out, final = torch_form.run(self.program(), inputs, states, coefficients)
         else:
+            watch = None
+            if first.is_cuda:
+                watch = fused.watch_of(self)
+                self._refuse_found(watch)
+                watch.columns = first[0].numel()
             flat = {name: c.reshape(-1) if c.ndim else c for name, c in coefficients.items()}
-            backend = "auto" if self.backend == "torch" else self.backend
-            job = fused.Job(self.program(), provider(backend), torch.get_num_threads(), [])
+            job = fused.Job(self.program(), fused.provider_for(first, self.backend, watch), torch.get_num_threads(), [])
             out, final = fused.run(job, inputs, states, flat)
+            if watch is not None:
+                return out, kind(**final)
             self._refuse_bad(inputs, job.bad[0] if job.bad else None)
         for name, value in final.items():
             if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
@@ -410,7 +437,32 @@ class Neuron(Parametric):
 
     def _stepwise(self, x: Tensor) -> bool:
         """Whether this call runs step by step in torch."""
-        return self.backend == "torch" or x.numel() == 0 or x.device.type != "cpu"
+        if self.backend == "torch" or x.numel() == 0:
+            return True
+        if x.device.type == "cpu":
+            return False
+        return self.backend == "auto" and not (x.is_cuda and fused.gpu_ready())
+
+    def check_finite(self) -> None:
+        """Wait for the kernels on the GPU and refuse an input or a state that was not finite in a call so far.
+
+        Raises:
+            NonFiniteError: there was one.
+        """
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            self._refuse_found(fused.watch_of(self))
+
+    def _refuse_found(self, watch: fused.Watch) -> None:
+        """Raise if a kernel met a number that was not finite."""
+        found = watch.found()
+        if found is not None:
+            step, column = found
+            what = "a state at the end of the run" if step is None else f"the input at step {step}"
+            raise NonFiniteError(
+                f"{type(self).__name__}: in an earlier call on the GPU {what} was not finite, in column {column} (batch "
+                "x neurons). Call check_finite() after a call to have it reported at once."
+            )
 
     def _inputs(self, x: Any) -> list[Tensor]:
         names = list(self.receptors)
@@ -427,9 +479,12 @@ class Neuron(Parametric):
         else:
             raise ShapeError(f"{kind} has receptors {names}: give a dict with one [T, B, ...] tensor for each.")
         for name, value in zip(names, inputs, strict=True):
-            if not isinstance(value, Tensor) or value.dtype not in (torch.float32, torch.float64):
+            if not isinstance(value, Tensor) or not self._takes(value):
                 got = value.dtype if isinstance(value, Tensor) else type(value).__name__
-                raise DTypeError(f"{kind}: input {name!r} is {got}; it must be a float32 or float64 tensor.")
+                raise DTypeError(
+                    f"{kind}: input {name!r} is {got}; it must be a float32 or float64 tensor (float16 and bfloat16 are "
+                    "for a GPU with CuPy)."
+                )
             if value.ndim < 3 or value.shape != inputs[0].shape:
                 raise ShapeError(
                     f"{kind}: input {name!r} has shape {tuple(value.shape)}; it must be [T, B, ...neurons], alike for "
@@ -437,7 +492,11 @@ class Neuron(Parametric):
                 )
         return inputs
 
-    def _checked_state(self, state: Any, x: Tensor) -> dict[str, Tensor]:
+    def _takes(self, x: Tensor) -> bool:
+        """Whether the type of a tensor is one that its device's kernels take."""
+        return x.dtype in (torch.float32, torch.float64) or (x.dtype in HALF and x.is_cuda and not self._stepwise(x))
+
+    def _checked_state(self, state: Any, x: Tensor, kept: torch.dtype) -> dict[str, Tensor]:
         rows = self.all_states()
         if not isinstance(state, tuple) or getattr(state, "_fields", None) != tuple(rows):
             got = getattr(state, "_fields", type(state).__name__)
@@ -448,7 +507,7 @@ class Neuron(Parametric):
                     f"{type(self).__name__}: state {name!r} has shape {tuple(value.shape)}, the input [T, B, ...] asks "
                     f"for {tuple(x.shape[1:])}."
                 )
-            wanted = x.dtype if rows[name].dtype == FLOAT else torch.int32
+            wanted = kept if rows[name].dtype == FLOAT else torch.int32
             if value.dtype != wanted:
                 raise DTypeError(f"{type(self).__name__}: state {name!r} is {value.dtype}, expected {wanted}.")
         return dict(zip(rows, state, strict=True))

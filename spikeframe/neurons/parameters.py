@@ -107,6 +107,7 @@ class Parametric(nn.Module):
 
     def __init__(self, values: dict[str, Any], learnable: Iterable[str] = ()) -> None:
         super().__init__()
+        self._fetched: dict[str, tuple[torch.Tensor, int, torch.Tensor]] = {}
         kind = type(self).__name__
         names = [learnable] if isinstance(learnable, str) or not isinstance(learnable, Iterable) else list(learnable)
         if any(not isinstance(name, str) for name in names):
@@ -147,6 +148,20 @@ class Parametric(nn.Module):
             return fixed
         stored = getattr(self, self._stored(name)).double()
         return torch.exp(stored) if self.PARAMETERS[name].above == 0.0 else stored
+
+    def on_host(self, name: str) -> torch.Tensor:
+        """Return a parameter's value on the CPU; a fixed one is fetched from a GPU once.
+
+        Args:
+            name: the parameter's name.
+        """
+        value = self.value(name)
+        if name in self.learnable or value.device.type == "cpu":
+            return value.detach().cpu()
+        kept = self._fetched.get(name)
+        if kept is None or kept[0] is not value or kept[1] != value._version:
+            kept = self._fetched[name] = value, value._version, value.cpu()
+        return kept[2]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in type(self).PARAMETERS and "_fixed" in self.__dict__:

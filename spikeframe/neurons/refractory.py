@@ -31,7 +31,7 @@ class Refractory(Neuron):
     @property
     def _refractory(self) -> bool:
         """Whether any neuron has a refractory period."""
-        return bool((self.t_ref > 0).any())
+        return bool((self.on_host("t_ref") > 0).any())
 
     def state_variables(self) -> dict[str, State]:
         """Return the states, ``ref`` among them only if there is a refractory period."""
@@ -43,7 +43,7 @@ class Refractory(Neuron):
 
     def check(self, dt: float) -> None:
         """Refuse a refractory period off the time grid."""
-        steps = self.t_ref / dt
+        steps = self.on_host("t_ref") / dt
         off = torch.abs(steps - torch.round(steps)) > 1e-9 + 1e-9 * steps
         if bool(off.any()) or bool((steps >= 2**31).any()):
             raise TimeGridError(

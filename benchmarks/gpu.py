@@ -1,0 +1,188 @@
+"""Every test and every timing on a GPU: fused training against its peers, simulations against the CPU's spikes.
+
+    python benchmarks/gpu.py [--only tests training simulation] [--json benchmarks/results/gpu.json]
+
+Training: one LIF layer, forward and backward, against SpikingJelly (CuPy kernels), norse and snnTorch (driven over
+``x.unbind(0)``) where they are installed, medians of CUDA events in turns, beside the bytes that the scheme must move
+(read x, write spikes; read x and the arriving gradient, write the gradient) at the copy bandwidth of the same run.
+Simulation: see `benchmarks/gpu_simulation.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import table, write_json
+from training import LAYERS, Layer, torch_loop
+
+ROOT = Path(__file__).parents[1]
+#: Steps, batch x neurons.
+SIZES = [(16, 1 << 22), (128, 1 << 19), (16, 1 << 16)]
+KINDS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def milliseconds(works: dict[str, Callable[[], object]], rounds: int = 15) -> dict[str, float]:
+    """Return median times of pieces of work that take turns, from CUDA events around one call each."""
+    for work in works.values():
+        for _ in range(3):
+            work()
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            torch.cuda.synchronize()
+            begin.record()
+            work()
+            end.record()
+            end.synchronize()
+            found[name].append(begin.elapsed_time(end))
+    return {name: statistics.median(times) for name, times in found.items()}
+
+
+def copy_bandwidth(size: int = 1 << 30) -> float:
+    """Return the bytes a second of a device-to-device copy, reads plus writes."""
+    source, target = (torch.ones(size, dtype=torch.uint8, device="cuda") for _ in range(2))
+    return 2 * size / milliseconds({"copy": lambda: target.copy_(source)})["copy"] * 1e3
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """Return the most memory that one call holds beyond what was held before."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    work()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def spikingjelly_layer() -> Layer:
+    """Return SpikingJelly's layer on its CuPy kernels."""
+    from spikingjelly.activation_based import functional, neuron, surrogate
+
+    lif = neuron.LIFNode(
+        tau=20.0, decay_input=False, v_reset=None, surrogate_function=surrogate.ATan(), step_mode="m", backend="cupy"
+    ).cuda()
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        functional.reset_net(lif)
+        out: torch.Tensor = lif(x)
+        return out
+
+    return run
+
+
+def spikeframe_layer() -> Layer:
+    """Return the layer on the fused kernels."""
+    from spikeframe.neurons import LIF
+
+    lif = LIF(dt=1.0, tau_m=19.4957257462237, backend="cuda").cuda()
+    return lambda x: lif(x)[0]
+
+
+def layers() -> dict[str, Layer]:
+    """Return the layers whose library is installed and runs here."""
+    makers = {**LAYERS, "spikeframe": spikeframe_layer, "SpikingJelly": spikingjelly_layer}
+    found = {}
+    for name, make in makers.items():
+        try:
+            layer = make()
+            x = torch.rand(4, 1, 8, device="cuda", requires_grad=True)
+            layer(x).sum().backward()
+            found[name] = layer
+        except Exception as error:  # noqa: BLE001  a peer may fail in any way; it is then left out
+            print(f"{name} is left out: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
+    return found
+
+
+def check_training() -> None:
+    """Refuse to time anything unless spikes and gradients agree with the torch loop."""
+    x = (torch.rand(37, 3, 129, device="cuda") * 0.3).requires_grad_()
+    g = torch.randn_like(x)
+    expected = torch_loop()(x)
+    (gradient,) = torch.autograd.grad(expected, x, g)
+    out = spikeframe_layer()(x)
+    (found,) = torch.autograd.grad(out, x, g)
+    if not torch.equal(out, expected) or not torch.allclose(found, gradient, rtol=1e-4, atol=1e-5):
+        raise SystemExit("spikeframe and the torch loop disagree: nothing is timed")
+
+
+def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
+    """Time one layer forward and backward."""
+    check_training()
+    found, bandwidth = layers(), copy_bandwidth()
+    results, rows = [], []
+    for kind, dtype in KINDS.items():
+        for steps, columns in sizes:
+            generator = torch.Generator("cuda").manual_seed(0)
+            x = (torch.rand(steps, 1, columns, device="cuda", generator=generator) * 0.3).to(dtype).requires_grad_()
+            g = torch.randn(steps, 1, columns, device="cuda", generator=generator).to(dtype)
+
+            def work(layer: Layer, x: torch.Tensor = x, g: torch.Tensor = g) -> None:
+                torch.autograd.grad(layer(x), x, g)
+
+            usable = {}
+            for name, layer in found.items():
+                try:
+                    work(layer)
+                    usable[name] = layer
+                except Exception as error:  # noqa: BLE001  a peer without this type
+                    print(f"{name} {kind}: {type(error).__name__}: {str(error)[:120]}", file=sys.stderr)
+            one = {name: (lambda layer=layer: work(layer)) for name, layer in usable.items()}
+            slow = {n: w for n, w in one.items() if n not in ("spikeframe", "SpikingJelly")}
+            times = milliseconds({n: w for n, w in one.items() if n not in slow}) | milliseconds(slow, rounds=3)
+            memory = {name: peak_bytes(w) for name, w in one.items()}
+            updates, size = steps * columns, x.element_size()
+            floor = updates * 5 * size / bandwidth * 1e3
+            results.append({
+                "steps": steps, "columns": columns, "dtype": kind, "milliseconds": times,
+                "billion_neuron_steps_per_second": {n: updates / t / 1e6 for n, t in times.items()},
+                "share_of_copy_bandwidth": floor / times["spikeframe"],
+                "times_spikingjelly": times.get("SpikingJelly", float("nan")) / times["spikeframe"],
+                "peak_bytes": memory,
+            })  # fmt: skip
+            rows.append([kind, steps, columns, *(times.get(n, float("nan")) for n in found),
+                         floor / times["spikeframe"], memory["spikeframe"] / 2**20,
+                         memory.get("SpikingJelly", float("nan")) / 2**20])  # fmt: skip
+    print(f"LIF forward + backward, ms; copy {bandwidth / 1e12:.2f} TB/s")
+    print(table(rows, ["type", "T", "N", *found, "of copy", "MiB", "SJ MiB"]))
+    return {"copy_terabytes_per_second": bandwidth / 1e12, "lif": results}
+
+
+def device() -> dict[str, Any]:
+    """Describe the GPU and the versions."""
+    import cupy
+
+    asked = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    return {
+        "gpu": subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip(),
+        "cuda": torch.version.cuda,
+        "cupy": cupy.__version__,
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def main() -> None:
+    """Test, measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=["tests", "training", "simulation"])
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    results: dict[str, Any] = {"device": device()}
+    if "tests" in options.only:
+        done = subprocess.run([sys.executable, "-m", "pytest", "-q", "tests/gpu"], cwd=ROOT, check=False)
+        results["tests_passed"] = done.returncode == 0
+    if "training" in options.only:
+        results["training"] = training(SIZES)
+    write_json(options.json, results)
+
+
+if __name__ == "__main__":
+    main()

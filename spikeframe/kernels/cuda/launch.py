@@ -1,0 +1,78 @@
+"""Compile CUDA C and launch it through CuPy, on a stream that somebody else owns."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+from typing import Any
+
+from spikeframe.errors import BackendError
+from spikeframe.kernels.cuda.source import THREADS
+from spikeframe.kernels.source import compiling
+
+#: Every rounding of a step is its own; division and square root are correctly rounded by default.
+OPTIONS = ("--fmad=false",)
+_EXTRAS = "pip install 'spikeframe[cuda13]' for a driver of CUDA 13, 'spikeframe[cuda12]' for one of CUDA 12"
+
+
+@lru_cache(maxsize=1)
+def cupy() -> Any:
+    """Return the CuPy module.
+
+    Raises:
+        BackendError: there is no CuPy, no driver, no GPU, or CuPy is for a newer CUDA than the driver.
+    """
+    try:
+        import cupy as module
+    except ImportError as error:
+        raise BackendError(f"backend 'cuda' needs CuPy ({error}): {_EXTRAS}.") from error
+    runtime = module.cuda.runtime
+    built, driver = runtime.runtimeGetVersion() // 1000, runtime.driverGetVersion() // 1000
+    if driver == 0:
+        raise BackendError("backend 'cuda' needs an NVIDIA GPU and its driver, and no driver was found.")
+    if driver < built:
+        raise BackendError(f"backend 'cuda': CuPy is for CUDA {built}, the driver for CUDA {driver}: {_EXTRAS}.")
+    try:
+        runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        raise BackendError(f"backend 'cuda' needs an NVIDIA GPU, and none is usable ({error}).") from error
+    return module
+
+
+@lru_cache(maxsize=512)
+def _function(text: str, kernel: str, device: int) -> int:
+    """Compile a module for a device and return the handle of one of its kernels."""
+    module = cupy()
+    try:
+        with module.cuda.Device(device), compiling(f"the CUDA {kernel} kernel"):
+            _loaded.append(module.RawModule(code=text, options=OPTIONS).get_function(kernel))
+            handle: int = _loaded[-1].kernel.ptr
+            return handle
+    except (ImportError, OSError, RuntimeError) as error:
+        raise BackendError(f"backend 'cuda': CuPy cannot compile here ({error}): {_EXTRAS}.") from error
+
+
+#: Kernels whose handles are given out; a handle lives as long as its kernel.
+_loaded: list[Any] = []
+
+
+def launch(text: str, kernel: str, columns: int, arguments: list[int], device: int, stream: int) -> None:
+    """Launch one kernel of a module, a thread a column; compile it first if this process has not.
+
+    Args:
+        text: the module's source.
+        kernel: name of the kernel.
+        columns: threads that are needed.
+        arguments: whole numbers and addresses on the device, 64 bits each.
+        device: number of the GPU, which must be the current one.
+        stream: handle of the CUDA stream; nothing here waits for it.
+
+    Raises:
+        BackendError: CuPy or the GPU is not usable.
+    """
+    handle = _function(text, kernel, device)
+    values = (ctypes.c_int64 * len(arguments))(*arguments)
+    base = ctypes.addressof(values)
+    places = (ctypes.c_void_p * len(arguments))(*range(base, base + 8 * len(arguments), 8))
+    blocks = -(-columns // THREADS)
+    cupy().cuda.driver.launchKernel(handle, blocks, 1, 1, THREADS, 1, 1, 0, stream, ctypes.addressof(places), 0)

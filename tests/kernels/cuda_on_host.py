@@ -1,0 +1,119 @@
+"""CUDA C of a module compiled for the host, so that its logic is run without a GPU: one call a thread."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+GXX, NVCC = shutil.which("g++"), shutil.which("nvcc")
+
+#: What CUDA brings and C++ lacks; threads run one after the other.
+SHIM = """
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#define __global__
+#define __device__
+#define __host__
+#define __launch_bounds__(n)
+#define __restrict__ __restrict
+struct Index { unsigned x; };
+extern "C" { Index blockIdx, threadIdx, blockDim, gridDim; }
+template <class A, class B> static A bits_of(const B b) { A a; std::memcpy(&a, &b, sizeof a); return a; }
+static float __int_as_float(const int x) { return bits_of<float>(x); }
+static int __float_as_int(const float x) { return bits_of<int>(x); }
+static double __longlong_as_double(const long long x) { return bits_of<double>(x); }
+static long long __double_as_longlong(const double x) { return bits_of<long long>(x); }
+static unsigned __umulhi(const unsigned a, const unsigned b) { return (unsigned)(((unsigned long long)a * b) >> 32); }
+template <class A> static A atomicAdd(A* p, const A v) { const A old = *p; *p += v; return old; }
+static float half_to_float(const unsigned short h) {
+    const int exponent = h >> 10 & 31, fraction = h & 1023;
+    const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                     : exponent ? std::ldexp(1024.0f + fraction, exponent - 25) : std::ldexp((float)fraction, -24);
+    return h >> 15 ? -size : size;
+}
+static unsigned short float_to_half(const float x) {
+    const unsigned short sign = std::signbit(x) ? 0x8000 : 0;
+    const float a = std::fabs(x);
+    if (a != a) return 0x7FFF;
+    if (a == 0) return sign;
+    if (a >= 65520.0f) return sign | 0x7C00;
+    int exponent;
+    std::frexp(a, &exponent);
+    const int place = exponent - 11 < -24 ? -24 : exponent - 11;
+    const int whole = (int)std::nearbyint(std::ldexp(a, -place));
+    return sign | (unsigned short)(whole + (place > -24 ? (place + 24) << 10 : 0));
+}
+"""
+
+
+def built(text: str, folder: Path) -> ctypes.CDLL:
+    """Compile a module for the host; no contraction of products and sums, as on the GPU."""
+    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    library = folder / f"{name}.so"
+    if not library.exists():
+        source = folder / f"{name}.cpp"
+        source.write_text(SHIM + text, encoding="utf-8")
+        command = [str(GXX), "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-shared", "-fPIC", "-w", "-o"]
+        subprocess.run([*command, str(library), str(source)], check=True)
+    return ctypes.CDLL(str(library))
+
+
+def launch(library: ctypes.CDLL, kernel: str, blocks: int, threads: int, arguments: list[int]) -> None:
+    """Run a kernel's threads one after the other; arguments are 64 bits wide."""
+    function = getattr(library, kernel)
+    function.argtypes, function.restype = [ctypes.c_int64] * len(arguments), None
+    index = {n: ctypes.c_uint.in_dll(library, n) for n in ("blockIdx", "threadIdx", "blockDim", "gridDim")}
+    index["blockDim"].value, index["gridDim"].value = threads, blocks
+    for block in range(blocks):
+        index["blockIdx"].value = block
+        for thread in range(threads):
+            index["threadIdx"].value = thread
+            function(*arguments)
+
+
+class Host:
+    """NumPy arrays for `spikeframe.kernels.cuda.steps.CudaSteps`; nothing it makes is initialised to a number."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self.folder, self.threads = folder, threads
+        self.word = np.full(1, -1, np.int64)
+        self.watch = self.word.ctypes.data
+        self.storage_names = {"uint16": "bfloat16"}
+
+    def storage(self, array: np.ndarray) -> str:
+        """Return the name of the storage type; bits of 16 stand for what the test says."""
+        return self.storage_names.get(array.dtype.name, array.dtype.name)
+
+    def empty(self, shape: tuple[int, ...], like: np.ndarray) -> np.ndarray:
+        """Return an array of NaN, or of a number no counter has."""
+        return np.full(shape, np.nan if like.dtype.kind == "f" else -12345 if like.dtype.kind == "i" else 0x7FFF,
+                       like.dtype)  # fmt: skip
+
+    def address(self, array: np.ndarray) -> int:
+        """Return where an array begins."""
+        assert array.flags.c_contiguous
+        return array.ctypes.data
+
+    def total(self, per_column: np.ndarray, coefficient: np.ndarray) -> np.ndarray:
+        """Reduce one partial sum per column to a coefficient's shape."""
+        return np.asarray(per_column.reshape(-1, *coefficient.shape).sum(0, dtype=np.float64).astype(coefficient.dtype))
+
+    def launch(self, text: str, kernel: str, columns: int, arguments: list[int]) -> None:
+        """Run a kernel at once."""
+        launch(built(text, self.folder), kernel, -(-columns // self.threads), self.threads, arguments)
+
+
+def compiled_by_nvcc(text: str, folder: Path) -> str:
+    """Compile a module for Hopper; return what the compiler says of registers and spills."""
+    source = folder / "module.cu"
+    source.write_text(text, encoding="utf-8")
+    command = [str(NVCC), "-arch=sm_90", "--fmad=false", "-Xptxas", "-v", "-cubin", "-o", str(folder / "module.cubin")]
+    done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr

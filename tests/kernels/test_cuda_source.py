@@ -1,0 +1,175 @@
+"""The CUDA C of steps over time: it compiles, and the same text run on the host gives the reference's bits."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from spikeframe.errors import BackendError, DTypeError
+from spikeframe.kernels.cuda.source import THREADS, backward_kernel, forward_kernel, header
+from spikeframe.kernels.cuda.steps import CudaSteps
+from spikeframe.kernels.differentiate import differentiate
+from spikeframe.kernels.steps import provider
+from spikeframe.neurons import ALIF, LIF, AdEx, Exp
+from tests.kernels.cuda_on_host import GXX, NVCC, Host, compiled_by_nvcc
+from tests.kernels.test_steps import NEURONS
+
+needs_gxx = pytest.mark.skipif(GXX is None, reason="needs g++")
+needs_nvcc = pytest.mark.skipif(NVCC is None, reason="needs nvcc")
+MODELS = {**NEURONS, "adex": lambda **o: AdEx(receptors={"exc": Exp(tau=2.0), "inh": Exp(tau=5.0)}, **o)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cuda")
+
+
+def case(name, dtype, shape, per_neuron=False):
+    """Return everything a run over time takes, random and of awkward size."""
+    steps, batch, neurons = shape
+    options = {"tau_m": np.linspace(5.0, 30.0, neurons)} if per_neuron else {}
+    layer = MODELS[name](dt=1.0 if name != "adex" else 0.1, **options)
+    random = np.random.Generator(np.random.Philox(7))
+    program = layer.program()
+    scale = 3000.0 if name == "adex" else 2.0
+    inputs = [
+        random.uniform(-0.1 * scale, scale, (steps, batch * neurons)).astype(dtype) for _ in program.names("input")
+    ]
+    kind = torch.float32 if dtype == np.float32 else torch.float64
+    cast = layer.cast(layer.dt, kind, (neurons,))
+    coefficients = {n: cast[n].detach().contiguous().numpy() for n in program.names("coefficient")}
+    start = layer.initial_state((batch * neurons,), kind)
+    states = {n: s.numpy().copy() for n, s in zip(start._fields, start, strict=True)}
+    return program, inputs, states, coefficients
+
+
+def both(name, dtype, shape, every, folder, per_neuron=False):
+    """Run forward and backward on the reference and on the host; return both results and the gradients asked for."""
+    program, inputs, states, coefficients = case(name, dtype, shape, per_neuron)
+    random = np.random.Generator(np.random.Philox(9))
+    g_out = random.normal(size=inputs[0].shape).astype(dtype)
+    smooth = [n for n, s in states.items() if s.dtype.kind == "f"]
+    g_states = {n: random.normal(size=states[n].shape).astype(dtype) for n in smooth}
+    wanted = tuple(n for n in program.names("coefficient") if coefficients[n].dtype.kind == "f")[:3]
+    found = []
+    for steps in (provider("reference"), CudaSteps(Host(folder, 32))):
+        done = steps.forward(program, inputs, states, coefficients, every, 1)
+        back = steps.backward(
+            program, inputs, done.checkpoints, coefficients, every, g_out, g_states, wanted, 1
+        )
+        found.append((done, back))
+    return found
+
+
+@needs_gxx
+@pytest.mark.exact
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_generated_text_run_on_the_host_gives_the_reference_s_bits(name, dtype, folder):
+    (a, a_back), (b, b_back) = both(name, dtype, (23, 2, 19), 5, folder)
+    assert np.array_equal(a.out, b.out)
+    if name != "li":
+        assert 0 < a.out.sum()
+    for state in a.states:
+        assert np.array_equal(a.states[state], b.states[state])
+        assert np.array_equal(a.checkpoints[state], b.checkpoints[state])
+    for x, y in zip(a_back.inputs, b_back.inputs, strict=True):
+        assert np.array_equal(x, y)
+    for state in a_back.states:
+        assert np.array_equal(a_back.states[state], b_back.states[state])
+    for coefficient in a_back.coefficients:
+        assert np.array_equal(a_back.coefficients[coefficient], b_back.coefficients[coefficient])
+
+
+@needs_gxx
+@pytest.mark.exact
+def test_coefficients_per_neuron_reach_the_right_columns(folder):
+    (a, a_back), (b, b_back) = both("lif", np.float32, (9, 3, 13), 16, folder, per_neuron=True)
+    assert np.array_equal(a.out, b.out)
+    assert a_back.coefficients["decay"].shape == (13,)
+    assert np.array_equal(a_back.coefficients["decay"], b_back.coefficients["decay"])
+
+
+@needs_gxx
+@pytest.mark.parametrize("storage", ["bfloat16", "float16"])
+def test_half_inputs_are_worked_on_in_float32_and_rounded_once(storage, folder):
+    kind = getattr(torch, storage)
+    program, inputs, states, coefficients = case("lif", np.float32, (17, 2, 21))
+    x = torch.from_numpy(inputs[0]).to(kind)
+    g = torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).to(kind)
+    host = Host(folder, 32)
+    host.storage_names["uint16"] = storage
+    steps, reference = CudaSteps(host), provider("reference")
+    zero = {"v": np.zeros_like(states["v"])}
+    done = steps.forward(program, [x.view(torch.uint16).numpy()], states, coefficients, 8, 1)
+    back = steps.backward(
+        program, [x.view(torch.uint16).numpy()], done.checkpoints, coefficients, 8, g.view(torch.uint16).numpy(), zero,
+        (), 1,
+    )  # fmt: skip
+    exact = reference.forward(program, [x.float().numpy()], states, coefficients, 8, 1)
+    exact_back = reference.backward(
+        program, [x.float().numpy()], exact.checkpoints, coefficients, 8, g.float().numpy(), zero, (), 1
+    )
+    out = torch.from_numpy(done.out).view(kind).float().numpy()
+    assert 0 < exact.out.sum()
+    assert np.array_equal(out, exact.out)
+    assert np.array_equal(done.states["v"], exact.states["v"])
+    rounded = torch.from_numpy(exact_back.inputs[0]).to(kind)
+    assert torch.equal(torch.from_numpy(back.inputs[0]).view(kind), rounded)
+
+
+@needs_gxx
+def test_a_number_that_is_not_finite_reaches_the_watch(folder):
+    program, inputs, states, coefficients = case("lif", np.float32, (11, 1, 7))
+    host = Host(folder, 32)
+    steps = CudaSteps(host)
+    steps.forward(program, inputs, states, coefficients, 4, 1)
+    assert host.word[0] == -1
+    inputs[0][6, 2] = np.inf
+    inputs[0][8, 2] = np.nan
+    steps.forward(program, inputs, states, coefficients, 4, 1)
+    assert host.word[0] == 6 * 7 + 2
+    host.word[0] = -1
+    inputs[0][6, 2] = inputs[0][8, 2] = 0
+    steps.forward(program, inputs, {"v": np.array([0, 0, 0, 0, 0, np.nan, 0], np.float32)}, coefficients, 4, 1)
+    assert host.word[0] == -2 - 5
+
+
+@needs_gxx
+def test_no_gradient_of_a_final_state_counts_as_zero(folder):
+    program, inputs, states, coefficients = case("lif", np.float32, (11, 1, 7))
+    steps = CudaSteps(Host(folder, 32))
+    done = steps.forward(program, inputs, states, coefficients, 4, 1)
+    g = np.ones_like(inputs[0])
+    rest = (program, inputs, done.checkpoints, coefficients, 4, g)
+    none = steps.backward(*rest, {"v": None}, (), 1)
+    zero = steps.backward(*rest, {"v": np.zeros(7, np.float32)}, (), 1)
+    assert np.array_equal(none.inputs[0], zero.inputs[0])
+
+
+@needs_nvcc
+@pytest.mark.parametrize("storage", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["lif", "user", "adex"])
+def test_the_generated_text_compiles_for_the_gpu_and_stays_in_registers(name, storage, tmp_path):
+    program = MODELS[name](dt=1.0).program()
+    wanted = program.names("coefficient")[:1]
+    text = header(storage, 8) + forward_kernel(program, frozenset())
+    text += backward_kernel(program, differentiate(program, wanted), frozenset(), wanted)
+    said = compiled_by_nvcc(text, tmp_path)
+    spilled = [int(n) for n in re.findall(r"(\d+) bytes spill stores", said)]
+    assert len(spilled) == 2, said
+    assert max(spilled) <= 32, said
+    assert THREADS % 32 == 0
+
+
+@pytest.mark.fault
+def test_what_the_gpu_needs_is_named_where_it_is_missing():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(BackendError, match="cuda13"):
+        LIF(dt=1.0, backend="cuda")(torch.zeros(3, 1, 4))
+    with pytest.raises(DTypeError, match="bfloat16"):
+        ALIF(dt=1.0)(torch.zeros(3, 1, 4, dtype=torch.bfloat16))
