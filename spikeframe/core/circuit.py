@@ -96,7 +96,8 @@ class Circuit:
         self.bins = rate_bins(network, dt)
         sampled = copy.copy(network)  # rates are counted here, not sampled by the kernels
         sampled.recorders = [r for r in network.recorders if r.variable != "rate"]
-        self.laid: Laid = lay_out(sampled, dt, threads, np.dtype(dtype))
+        parts = self._provider.parts(sum(p.size for p in network.populations.values()), threads)
+        self.laid: Laid = lay_out(sampled, dt, parts, np.dtype(dtype))
         plan = self.laid.plan
         if plan.horizon > LONGEST:
             raise TimeGridError(

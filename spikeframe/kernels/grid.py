@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeframe.errors import BackendError, unknown_name
+from spikeframe.errors import unknown_name
 from spikeframe.kernels.gap_junctions import Gaps
 from spikeframe.kernels.plasticity import Plastic
 from spikeframe.kernels.procedural import Regenerated
@@ -314,7 +314,10 @@ def dense_updates(group: Group, steps: int) -> Longs:
 
 
 class GridProvider(Protocol):
-    """The function a provider of grid runs has."""
+    """The functions a provider of grid runs has."""
+
+    def parts(self, neurons: int, threads: int) -> int:
+        """Return the least number of parts that a plan of so many neurons should have."""
 
     def run(self, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None], threads: int) -> Chunk:
         """Run up to `steps` steps (at least one); `given` holds the spikes of groups without a program.
@@ -342,7 +345,9 @@ def provider(backend: str) -> GridProvider:
 
         return ReferenceGrid()
     if backend == "cuda":
-        raise BackendError("backend 'cuda' is not available in this version; use 'auto', 'numba' or 'reference'.")
+        from spikeframe.kernels.cuda.grid import gpu_grid
+
+        return gpu_grid()
     raise unknown_name("backend", backend, ("auto", "reference", "numba", "cuda"))
 
 

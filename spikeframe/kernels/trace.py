@@ -79,7 +79,12 @@ class Program:
 
     def names(self, kind: str) -> tuple[str, ...]:
         """Return the names of the leaves of one kind: ``"input"``, ``"state"``, ``"coefficient"``, ``"gradient"``."""
-        return tuple(leaf.name for leaf in self.leaves if leaf.kind == kind)
+        return self._names.get(kind, ())
+
+    @cached_property
+    def _names(self) -> dict[str, tuple[str, ...]]:
+        """The names of the leaves by kind."""
+        return {kind: tuple(a.name for a in self.leaves if a.kind == kind) for kind in {a.kind for a in self.leaves}}
 
     @property
     def spikes(self) -> bool:

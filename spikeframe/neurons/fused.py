@@ -95,8 +95,12 @@ class _Gpu:
     def launch(self, text: str, kernel: str, columns: int, arguments: list[int]) -> None:
         """Launch a kernel on the current stream."""
         index = self.device.index
-        with torch.cuda.device(index):
-            launch(text, kernel, columns, arguments, index, torch.cuda.current_stream(index).cuda_stream)
+        stream = torch.cuda.current_stream(index).cuda_stream
+        if torch.cuda.current_device() == index:
+            launch(text, kernel, columns, arguments, index, stream)
+        else:
+            with torch.cuda.device(index):
+                launch(text, kernel, columns, arguments, index, stream)
 
 
 _watches: weakref.WeakKeyDictionary[torch.nn.Module, Watch] = weakref.WeakKeyDictionary()
@@ -161,8 +165,9 @@ def _spacing(program: Program, x: Tensor) -> int:
 
 def _array(tensor: Tensor) -> Any:
     """Return what a provider takes: NumPy's array on the CPU, the tensor itself on a GPU."""
-    plain = tensor.detach().contiguous()
-    return plain.numpy() if plain.device.type == "cpu" else plain
+    if tensor.is_cuda:
+        return tensor.contiguous()
+    return tensor.detach().contiguous().numpy()
 
 
 def _tensor(array: Any) -> Tensor:

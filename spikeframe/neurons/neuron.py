@@ -97,7 +97,8 @@ class Neuron(Parametric):
         self.surrogate = as_surrogate(surrogate)
         self.backend = backend
         self._programs: dict[bool, tuple[Program, Program | None]] = {}
-        self._coefficients: dict[Any, tuple[tuple[Tensor, ...], dict[str, Tensor]]] = {}
+        self._coefficients: dict[Any, tuple[list[tuple[Tensor, int]], dict[str, Tensor]]] = {}
+        self._rows: dict[str, State] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check dt and backend; anything that may change the step makes it be traced again."""
@@ -111,8 +112,13 @@ class Neuron(Parametric):
             self._check_receptors(value)
         super().__setattr__(name, value)
         if name in self.TRACED and "_programs" in self.__dict__:
-            self._programs.clear()
-            self._coefficients.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was made from the options and values."""
+        self._programs.clear()
+        self._coefficients.clear()
+        self._rows = {}
 
     def _check_receptors(self, receptors: torch.nn.ModuleDict) -> None:
         """Refuse a conductance on a membrane that is not integrated numerically."""
@@ -127,8 +133,13 @@ class Neuron(Parametric):
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
         """Load, and trace again: which terms a step has depends on the values."""
         super()._load_from_state_dict(*arguments, **options)
-        self._programs.clear()
+        self._forget()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Move, and compute the coefficients again."""
+        super()._apply(fn, recurse)
         self._coefficients.clear()
+        return self
 
     # What a model defines.
 
@@ -196,6 +207,8 @@ class Neuron(Parametric):
 
     def all_states(self) -> dict[str, State]:
         """Return the state variables of the neuron and of its receptors, by name."""
+        if self._rows:
+            return self._rows
         states = dict(self.state_variables())
         for name, receptor in self._named_receptors():
             for key, row in receptor.STATES.items():
@@ -204,6 +217,7 @@ class Neuron(Parametric):
                         f"state {key!r} of receptor {name!r} collides; give the receptor another name."
                     )
                 states[self._prefix(name) + key] = row
+        self._rows = states
         return states
 
     def values(self, dt: float) -> dict[str, Tensor]:
@@ -313,15 +327,16 @@ class Neuron(Parametric):
                 at here: the state it makes is).
             TimeGridError: a time is not on the grid of dt.
         """
-        if any(True for _ in self.parameters()):
-            return self._cast(dt, dtype, shape)
-        sources = tuple(self.buffers())
-        key = (dt, dtype, shape, *(None if b.is_inference() else b._version for b in sources))
+        key = dt, dtype, shape
         kept = self._coefficients.get(key)
-        if kept is None or any(a is not b for a, b in zip(kept[0], sources, strict=True)) or None in key:
-            self._coefficients.clear()  # of one shape and time step: a layer is rarely called with several in turn
-            kept = self._coefficients[key] = sources, self._cast(dt, dtype, shape)
-        return dict(kept[1])
+        if kept is None or any(b._version != version for b, version in kept[0]):
+            found = self._cast(dt, dtype, shape)
+            if any(True for _ in self.parameters()):
+                return found
+            kept = [(b, b._version) for b in self.buffers() if not b.is_inference()], found
+            self._coefficients.clear()  # a layer is rarely called with several shapes in turn
+            self._coefficients[key] = kept
+        return kept[1]
 
     def _cast(self, dt: float, dtype: torch.dtype, shape: tuple[int, ...]) -> dict[str, Tensor]:
         """Compute and cast the coefficients."""
@@ -396,6 +411,15 @@ class Neuron(Parametric):
             ParameterError: a neuron with random numbers goes on from a state without being told where it is.
             ShapeError, DTypeError, NonFiniteError, TimeGridError: the input, state or dt is not usable.
         """
+        if torch.compiler.is_compiling():
+            found: tuple[Tensor, Any] = _untraced()(self, x, state, seed, start, stream)
+            return found
+        return self._forward(x, state, seed, start, stream)
+
+    def _forward(
+        self, x: Tensor | Mapping[str, Tensor], state: Any, seed: int | None, start: int | None, stream: int
+    ) -> tuple[Tensor, Any]:
+        """Run over time."""
         inputs = self._inputs(x)
         first = inputs[0]
         if self.RANDOM:
@@ -522,6 +546,12 @@ class Neuron(Parametric):
         raise NonFiniteError(
             f"{type(self).__name__}: input [{where}] (time, batch, neuron) is not finite; first at step {step}."
         )
+
+
+@lru_cache(maxsize=1)
+def _untraced() -> Any:
+    """Return a neuron's run as `torch.compile` takes it: one call, whose kernels are generated already."""
+    return torch.compiler.disable(Neuron._forward)
 
 
 def _time_step(kind: str, dt: Any) -> float:

@@ -80,6 +80,7 @@ def test_half_precision_is_float32_inside_and_rounded_once(kind):
     assert torch.equal(gradients[0], exact[0].to(kind))
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_nothing_waits_for_the_gpu():
     layer = LIF(dt=1.0, t_ref=2.0).cuda()
     learnt = LIF(dt=1.0, learnable=["tau_m", "v_th"]).cuda()
@@ -160,7 +161,7 @@ def test_tensors_that_cannot_be_used_are_refused_by_name():
     x = torch.rand(5, 4, 6, device="cuda")
     with pytest.raises(BackendError, match="'input' on cuda:0 is not contiguous"):
         layer(x.transpose(1, 2).contiguous().transpose(1, 2))
-    with pytest.raises(BackendError, match="coefficient 'decay' is on cpu"):
+    with pytest.raises(BackendError, match="coefficient .* is on cpu"):
         LIF(dt=1.0)(x)
     with pytest.raises(BackendError, match="state 'v' is on cpu"):
         layer(x, layer.initial_state((4, 6)))

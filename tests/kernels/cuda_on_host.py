@@ -1,4 +1,8 @@
-"""CUDA C of a module compiled for the host, so that its logic is run without a GPU: one call a thread."""
+"""CUDA C of a module compiled for the host, so that its logic is run without a GPU.
+
+Kernels whose threads know nothing of each other run one call a thread; a grid run has a host thread for each of its
+few threads, barriers for ``__syncthreads`` and true atomics.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import hashlib
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,20 +22,45 @@ SHIM = """
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <pthread.h>
+#include <sched.h>
+#include <thread>
+#include <vector>
 #define __global__
 #define __device__
 #define __host__
-#define __launch_bounds__(n)
+#define __launch_bounds__(...)
 #define __restrict__ __restrict
 struct Index { unsigned x; };
-extern "C" { Index blockIdx, threadIdx, blockDim, gridDim; }
+static thread_local Index blockIdx, threadIdx, blockDim, gridDim;
+static std::vector<pthread_barrier_t> barriers;
+static std::vector<std::vector<long long>> pools;
+static void __syncthreads() { pthread_barrier_wait(&barriers[blockIdx.x]); }
+static void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+template <class A> static A __ldcg(const A* p) { return *(const volatile A*)p; }
+#define LANES 4
+#define SPIN sched_yield()
+#define POOL pools[blockIdx.x].data()
+extern "C" void place(const unsigned block, const unsigned thread, const unsigned threads, const unsigned blocks) {
+    blockIdx.x = block; threadIdx.x = thread; blockDim.x = threads; gridDim.x = blocks;
+}
+extern "C" void together(void (*kernel)(const long long*), const long long* table, const unsigned blocks,
+                         const unsigned threads, const unsigned shared) {
+    barriers.resize(blocks);
+    for (auto& barrier : barriers) pthread_barrier_init(&barrier, nullptr, threads);
+    pools.assign(blocks, std::vector<long long>(shared / 8 + 1, 0x5555555555555555LL));
+    std::vector<std::thread> all;
+    for (unsigned b = 0; b < blocks; ++b) for (unsigned t = 0; t < threads; ++t)
+        all.emplace_back([=] { place(b, t, threads, blocks); kernel(table); });
+    for (auto& thread : all) thread.join();
+}
 template <class A, class B> static A bits_of(const B b) { A a; std::memcpy(&a, &b, sizeof a); return a; }
 static float __int_as_float(const int x) { return bits_of<float>(x); }
 static int __float_as_int(const float x) { return bits_of<int>(x); }
 static double __longlong_as_double(const long long x) { return bits_of<double>(x); }
 static long long __double_as_longlong(const double x) { return bits_of<long long>(x); }
 static unsigned __umulhi(const unsigned a, const unsigned b) { return (unsigned)(((unsigned long long)a * b) >> 32); }
-template <class A> static A atomicAdd(A* p, const A v) { const A old = *p; *p += v; return old; }
+template <class A> static A atomicAdd(A* p, const A v) { return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST); }
 static float half_to_float(const unsigned short h) {
     const int exponent = h >> 10 & 31, fraction = h & 1023;
     const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
@@ -59,7 +89,7 @@ def built(text: str, folder: Path) -> ctypes.CDLL:
     if not library.exists():
         source = folder / f"{name}.cpp"
         source.write_text(SHIM + text, encoding="utf-8")
-        command = [str(GXX), "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-shared", "-fPIC", "-w", "-o"]
+        command = [str(GXX), "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-shared", "-fPIC", "-pthread", "-w", "-o"]
         subprocess.run([*command, str(library), str(source)], check=True)
     return ctypes.CDLL(str(library))
 
@@ -68,13 +98,50 @@ def launch(library: ctypes.CDLL, kernel: str, blocks: int, threads: int, argumen
     """Run a kernel's threads one after the other; arguments are 64 bits wide."""
     function = getattr(library, kernel)
     function.argtypes, function.restype = [ctypes.c_int64] * len(arguments), None
-    index = {n: ctypes.c_uint.in_dll(library, n) for n in ("blockIdx", "threadIdx", "blockDim", "gridDim")}
-    index["blockDim"].value, index["gridDim"].value = threads, blocks
     for block in range(blocks):
-        index["blockIdx"].value = block
         for thread in range(threads):
-            index["threadIdx"].value = thread
+            library.place(block, thread, threads, blocks)
             function(*arguments)
+
+
+class HostGrid:
+    """NumPy arrays for `spikeframe.kernels.cuda.grid.CudaGrid`."""
+
+    def __init__(self, folder: Path, blocks: int = 3, threads: int = 8, shared: int = 1 << 20) -> None:
+        self.folder, self.blocks, self.threads, self.shared = folder, blocks, threads, shared
+
+    def put(self, array: np.ndarray) -> np.ndarray:
+        """Return a copy."""
+        return np.array(array, order="C")
+
+    def empty(self, size: int, dtype: Any) -> np.ndarray:
+        """Return an array of what nobody wrote."""
+        return np.full(size, 77, dtype)
+
+    def zeros(self, size: int, dtype: Any) -> np.ndarray:
+        """Return zeros."""
+        return np.zeros(size, dtype)
+
+    def get(self, array: np.ndarray) -> np.ndarray:
+        """Return a copy."""
+        return array.copy()
+
+    def in_order(self, array: np.ndarray) -> np.ndarray:
+        """Return the elements in ascending order."""
+        return np.sort(array)
+
+    def address(self, array: np.ndarray) -> int:
+        """Return where an array begins."""
+        return array.ctypes.data
+
+    def room(self) -> int:
+        """Return the bytes that are free."""
+        return 1 << 30
+
+    def launch(self, text: str, blocks: int, threads: int, shared: int, table: np.ndarray) -> None:
+        """Run all threads at once."""
+        library = built(text, self.folder)
+        library.together(library.drive, ctypes.c_void_p(table.ctypes.data), blocks, threads, shared)
 
 
 class Host:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+from array import array
 from functools import lru_cache
 from typing import Any
 
@@ -40,13 +40,16 @@ def cupy() -> Any:
 
 
 @lru_cache(maxsize=512)
-def _function(text: str, kernel: str, device: int) -> int:
+def _function(text: str, kernel: str, device: int, shared: int = 0) -> int:
     """Compile a module for a device and return the handle of one of its kernels."""
     module = cupy()
     try:
         with module.cuda.Device(device), compiling(f"the CUDA {kernel} kernel"):
-            _loaded.append(module.RawModule(code=text, options=OPTIONS).get_function(kernel))
-            handle: int = _loaded[-1].kernel.ptr
+            function = module.RawModule(code=text, options=OPTIONS).get_function(kernel)
+            if shared:
+                function.max_dynamic_shared_size_bytes = shared
+            _loaded.append(function)
+            handle: int = function.kernel.ptr
             return handle
     except (ImportError, OSError, RuntimeError) as error:
         raise BackendError(f"backend 'cuda': CuPy cannot compile here ({error}): {_EXTRAS}.") from error
@@ -71,8 +74,35 @@ def launch(text: str, kernel: str, columns: int, arguments: list[int], device: i
         BackendError: CuPy or the GPU is not usable.
     """
     handle = _function(text, kernel, device)
-    values = (ctypes.c_int64 * len(arguments))(*arguments)
-    base = ctypes.addressof(values)
-    places = (ctypes.c_void_p * len(arguments))(*range(base, base + 8 * len(arguments), 8))
+    values = array("q", arguments)
+    base = values.buffer_info()[0]
+    places = array("Q", range(base, base + 8 * len(arguments), 8))
     blocks = -(-columns // THREADS)
-    cupy().cuda.driver.launchKernel(handle, blocks, 1, 1, THREADS, 1, 1, 0, stream, ctypes.addressof(places), 0)
+    cupy().cuda.driver.launchKernel(handle, blocks, 1, 1, THREADS, 1, 1, 0, stream, places.buffer_info()[0], 0)
+
+
+def cooperative(text: str, blocks: int, threads: int, shared: int, table: int, stream: int) -> None:
+    """Launch a module's kernel ``drive`` on the current GPU with all its blocks running at once.
+
+    Args:
+        text: the module's source.
+        blocks: of the grid.
+        threads: of a block.
+        shared: bytes of dynamic shared memory of a block.
+        table: address on the device of the kernel's argument table.
+        stream: handle of the CUDA stream.
+
+    Raises:
+        BackendError: CuPy or the GPU is not usable, or the blocks do not fit the GPU at once.
+    """
+    module = cupy()
+    handle = _function(text, "drive", module.cuda.Device().id, shared)
+    values = array("q", [table])
+    places = array("Q", [values.buffer_info()[0]])
+    driver = module.cuda.driver
+    try:
+        driver.launchCooperativeKernel(
+            handle, blocks, 1, 1, threads, 1, 1, shared, stream, places.buffer_info()[0]
+        )  # fmt: skip
+    except driver.CUDADriverError as error:
+        raise BackendError(f"backend 'cuda': {blocks} blocks of {threads} threads do not run here ({error}).") from error

@@ -519,6 +519,10 @@ class NumbaGrid:
         self._skipping = lazy.Skipping(skipping)
         self._crew = Crew()
 
+    def parts(self, neurons: int, threads: int) -> int:
+        """Return a part a thread."""
+        return threads
+
     def run(self, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None], threads: int) -> Chunk:
         """Run up to `steps` steps."""
         most = min(threads, plan.parts)

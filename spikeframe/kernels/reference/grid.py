@@ -31,6 +31,10 @@ def _row(bundle: Bundle, part: int, source: int) -> list[tuple[int, int, int]]:
 class ReferenceGrid:
     """Every synapse of every kept spike is looked at in every step."""
 
+    def parts(self, neurons: int, threads: int) -> int:
+        """Return a part a thread."""
+        return threads
+
     def run(self, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None], threads: int) -> Chunk:
         """Run the steps (see `spikeframe.kernels.grid.GridProvider`)."""
         spikes = [[[] for _ in range(steps)] for _ in plan.groups]  # type: list[list[list[int]]]

@@ -1,0 +1,328 @@
+"""Runs of a recurrent network on the grid clock on a GPU (see `spikeframe.kernels.grid` and `grid_source`).
+
+A plan's synapses are copied to the GPU once. A stretch of steps is one launch; states and the spikes that are still
+under way come from the host and go back to it, so that any provider can go on from there.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from spikeframe.errors import BackendError
+from spikeframe.kernels.cuda import grid_source
+from spikeframe.kernels.emit import identifier
+from spikeframe.kernels.grid import Chunk, Ints, Longs, Plan, State, kept_spikes
+from spikeframe.kernels.reference.poisson import guide, thresholds
+from spikeframe.kernels.steps import Array
+
+#: Spikes that a stretch may have before it is cut.
+_CAPACITY = 1 << 22
+#: A block owns at least so many neurons, so that a small network does not wait for idle blocks.
+_LEAST = 64
+#: Most nodes of a step for which a block has 1024 threads: a thread then has 64 registers.
+_SHORT = 100
+
+
+class GridDevice(Protocol):
+    """Arrays on a device, and the kernel that runs on them.
+
+    Attributes:
+        blocks: blocks that run at once.
+        shared: bytes of shared memory that a block may have.
+        threads: threads of a block, or None for the provider's own choice.
+    """
+
+    blocks: int
+    shared: int
+    threads: int | None
+
+    def put(self, array: Array) -> Any:
+        """Copy an array to the device."""
+
+    def empty(self, size: int, dtype: Any) -> Any:
+        """Return an uninitialised array of one axis."""
+
+    def zeros(self, size: int, dtype: Any) -> Any:
+        """Return an array of zeros of one axis."""
+
+    def get(self, array: Any) -> Array:
+        """Copy an array to the host, after all that was launched before."""
+
+    def in_order(self, array: Any) -> Any:
+        """Return an array's elements in ascending order."""
+
+    def address(self, array: Any) -> int:
+        """Return where an array begins."""
+
+    def room(self) -> int:
+        """Return the bytes that are free."""
+
+    def launch(self, text: str, blocks: int, threads: int, shared: int, table: Longs) -> None:
+        """Launch ``drive`` of a module with all its blocks at once."""
+
+
+@dataclass
+class _Resident:
+    """What stays on the device between stretches of one plan: arguments by name, and per sample its columns."""
+
+    arrays: dict[str, Any]
+    sources: dict[tuple[bool, ...], grid_source.Source]
+    delays: list[str]
+    columns: list[tuple[int, Longs]] = field(default_factory=list)
+
+
+class CudaGrid:
+    """Grid runs on a GPU (see `spikeframe.kernels.grid.GridProvider`).
+
+    Args:
+        device: where it runs.
+    """
+
+    def __init__(self, device: GridDevice) -> None:
+        self.device = device
+        self._resident: weakref.WeakKeyDictionary[Plan, _Resident] = weakref.WeakKeyDictionary()
+
+    def parts(self, neurons: int, threads: int) -> int:
+        """Return how many parts a plan should have, one a block.
+
+        Args:
+            neurons: of the network.
+            threads: ignored: they change nothing here.
+        """
+        return max(1, min(self.device.blocks, neurons // _LEAST))
+
+    def run(self, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None], threads: int) -> Chunk:
+        """Run up to `steps` steps.
+
+        Raises:
+            BackendError: the network has something that this provider does not run, or does not fit the GPU.
+        """
+        _check(plan, self.device.blocks)
+        resident = self._resident.get(plan)
+        if resident is None:
+            resident = self._resident[plan] = self._load(plan)
+        capacity = max(_CAPACITY, sum(g.size for g in plan.groups) * plan.interval)
+        while True:
+            done = _Stretch(self.device, plan, state, steps, given, resident, capacity)
+            done.launch()
+            if done.steps == steps:
+                return done.chunk()
+            steps = done.steps  # the log was full: run only what fits, from the same state
+
+    def _load(self, plan: Plan) -> _Resident:
+        """Copy what a plan's runs share to the device."""
+        delays: list[Array | None] = [None] * len(plan.bundles)
+        kinds = [""] * len(plan.bundles)
+        for b, bundle in enumerate(plan.bundles):
+            if bundle.delay is None:
+                small = np.uint8 if bundle.delays[1] < 256 else np.uint16 if bundle.delays[1] < 65536 else np.int32
+                delays[b] = np.repeat(bundle.segment_delay.astype(small), bundle.segment_size)
+                kinds[b] = grid_source.c_type(np.dtype(small))
+        needed = sum(
+            bundle.target.nbytes + bundle.weight.nbytes + bundle.start.nbytes // 2
+            + (0 if d is None else d.nbytes) for bundle, d in zip(plan.bundles, delays, strict=True)
+        )  # fmt: skip
+        synapses = max(1, sum(b.synapses for b in plan.bundles))
+        free = self.device.room()
+        if needed > free:
+            raise BackendError(
+                f"The network's {synapses:,} synapses need {needed / 2**20:,.0f} MiB on the GPU and {free / 2**20:,.0f} "
+                f"MiB are free: about {int(synapses * free / needed):,} synapses would fit."
+            )
+        put = self.device.put
+        arrays: dict[str, Any] = {"cuts": put(plan.cuts), "bases": put(plan.bases)}
+        for b, bundle in enumerate(plan.bundles):
+            offset = np.ascontiguousarray(bundle.start[:, 0])
+            arrays[f"b{b}_start"] = put((bundle.start - offset[:, np.newaxis]).astype(np.uint32))
+            arrays[f"b{b}_offset"] = put(offset)
+            arrays[f"b{b}_target"], arrays[f"b{b}_weight"] = put(bundle.target), put(bundle.weight)
+            if delays[b] is not None:
+                arrays[f"b{b}_delay"] = put(delays[b])
+        for g, group in enumerate(plan.groups):
+            if group.bias is not None:
+                arrays[f"g{g}_bias"] = put(np.asarray(group.bias, plan.dtype))
+            for name in group.program.names("coefficient") if group.program else ():
+                arrays[f"g{g}_{identifier(name)}"] = put(np.atleast_1d(group.coefficients[name]))
+        for i, drive in enumerate(plan.poisson):
+            high, low = thresholds(drive.rate)
+            arrays[f"high{i}"], arrays[f"low{i}"] = put(high), put(low)
+            arrays[f"guide{i}"] = put(guide(high).astype(np.int32))
+        columns = []
+        for i, sample in enumerate(plan.samples):
+            ids, back = np.unique(sample.ids, return_inverse=True)
+            where = np.full(plan.groups[sample.group].size, -1, np.int32)
+            where[ids] = np.arange(ids.size)
+            arrays[f"where{i}"] = put(where)
+            columns.append((int(ids.size), back.astype(np.int64)))
+        if grid_source.accumulator_bytes(plan) > self.device.shared:
+            kind = np.int32 if plan.dtype == np.float32 else np.int64
+            arrays["ring_memory"] = self.device.empty(plan.parts * grid_source.slots(plan) * plan.horizon, kind)
+        return _Resident(arrays, {}, kinds, columns)
+
+
+class _Stretch:
+    """One launch: its arguments, and what comes of it."""
+
+    def __init__(
+        self, device: GridDevice, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None],
+        resident: _Resident, capacity: int,
+    ) -> None:  # fmt: skip
+        self.device, self.plan, self.state, self.steps, self.given = device, plan, state, steps, given
+        self.resident = resident
+        put = device.put
+        meetings = -(-steps // plan.interval)
+        self.arrays: dict[str, Any] = {
+            **resident.arrays,
+            "first": state.step, "capacity": capacity, "steps": steps,
+            "k0_64": plan.seed & 0xFFFFFFFF, "k1_64": plan.seed >> 32,
+            "counter": device.zeros(1, np.uint32), "count": device.zeros(max(1, meetings), np.int32),
+            "log": device.empty(capacity, np.uint64), "finished": device.zeros(2, np.int64),
+            "delivered": device.zeros(max(1, len(plan.bundles)), np.uint64),
+            "came": device.zeros(max(1, len(plan.poisson)), np.uint64),
+        }  # fmt: skip
+        for g, group in enumerate(plan.groups):
+            for name in group.states:
+                self.arrays[f"g{g}_{identifier(name)}"] = put(state.values[g][name])
+            when = np.repeat(np.arange(-plan.horizon, 0, dtype=np.int64), np.diff(state.start[g]))
+            self.arrays[f"kept{g}"] = put((when << 32) | state.ids[g].astype(np.int64))
+            self.arrays[f"many_kept{g}"] = int(state.ids[g].size)
+            outside = given[g]
+            if outside is not None:
+                self.arrays[f"given_start{g}"] = put(np.ascontiguousarray(outside[0], np.int64))
+                self.arrays[f"given{g}"] = put(np.ascontiguousarray(outside[1], np.int32))
+        at = np.arange(state.step, state.step + steps, dtype=np.int64)
+        for d, drive in enumerate(plan.currents):
+            level = np.where((at >= drive.start) & (at < drive.stop), drive.amplitude(at), 0.0)
+            self.arrays[f"level{d}"] = put(level.astype(np.float64))
+        for i, sample in enumerate(plan.samples):
+            self.arrays[f"width{i}"] = resident.columns[i][0]
+            rows = _samples(state.step, steps, sample.every) * resident.columns[i][0]
+            self.arrays[f"rows{i}"] = device.empty(max(1, rows), plan.dtype)
+
+    def launch(self) -> None:
+        """Run; afterwards `steps` is how many were done and `spikes` how many there were."""
+        given = tuple(g is not None for g in self.given)
+        programs = [g.program for g in self.plan.groups if g.program is not None]
+        threads = self.device.threads or (1024 if all(len(p.nodes) <= _SHORT for p in programs) else 512)
+        source = self.resident.sources.get(given)
+        if source is None:
+            source = grid_source.write(self.plan, list(given), threads, self.device.shared, self.resident.delays)
+            self.resident.sources[given] = source
+        table = [a if isinstance(a, int) else self.device.address(a) for a in (self.arrays[n] for n in source.names)]
+        self.device.launch(source.text, self.plan.parts, threads, source.shared, np.array(table, np.int64))
+        self.steps, self.spikes = (int(n) for n in self.device.get(self.arrays["finished"]))
+
+    def chunk(self) -> Chunk:
+        """Return what the stretch gave, and bring the state to its end."""
+        plan, state, steps = self.plan, self.state, self.steps
+        keys = self.device.get(self.device.in_order(self.arrays["log"][: self.spikes]))
+        when, who = (keys >> np.uint64(32)).astype(np.int64), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        starts, ids = [], []
+        at = 0
+        for g, group in enumerate(plan.groups):
+            outside = self.given[g]
+            if outside is not None:
+                start, neuron = outside[0][: steps + 1] - outside[0][0], outside[1][outside[0][0] : outside[0][steps]]
+            else:
+                own = (who >= at) & (who < at + group.size)
+                start = np.searchsorted(when[own], np.arange(steps + 1)).astype(np.int64)
+                neuron = (who[own] - at).astype(np.int32)
+            at += group.size
+            kept_spikes(state, g, start, neuron.astype(np.int32), steps)
+            starts.append(start)
+            ids.append(neuron.astype(np.int32))
+            for name in group.states:
+                state.values[g][name][:] = self.device.get(self.arrays[f"g{g}_{identifier(name)}"])
+        samples = []
+        for i, sample in enumerate(plan.samples):
+            width, back = self.resident.columns[i]
+            rows = _samples(state.step, steps, sample.every)
+            found = self.device.get(self.arrays[f"rows{i}"])[: rows * width].reshape(rows, width)
+            samples.append(np.ascontiguousarray(found[:, back]))
+        state.step += steps
+        delivered = self.device.get(self.arrays["delivered"])[: len(plan.bundles)].astype(np.int64)
+        came = self.device.get(self.arrays["came"])[: len(plan.poisson)].astype(np.int64)
+        return Chunk(steps, starts, ids, samples, delivered, came)
+
+
+def _samples(first: int, steps: int, every: int) -> int:
+    """Return how many multiples of `every` lie in (first, first + steps]."""
+    return (first + steps) // every - first // every
+
+
+def _check(plan: Plan, blocks: int) -> None:
+    """Refuse what is not run here."""
+    if plan.parts > blocks:
+        raise BackendError(
+            f"backend 'cuda': the network has {plan.parts} parts and the GPU runs {blocks} blocks at once; networks of "
+            "more than one wave are not run yet: use backend='numba'."
+        )
+    if any(bundle.delays[0] < 1 for bundle in plan.bundles):
+        raise BackendError("backend 'cuda' does not run synapses without delay yet: use backend='numba'.")
+    for group in plan.groups:
+        known = {*group.receptors, *group.randoms, group.current}
+        if group.program is not None and not set(group.program.names("input")) <= known:
+            raise BackendError(f"backend 'cuda': {group.name} has inputs that are not run yet: use backend='numba'.")
+
+
+class _CupyGrid:
+    """CuPy arrays and cooperative launches on the current GPU."""
+
+    threads: int | None = None
+
+    def __init__(self) -> None:
+        from spikeframe.kernels.cuda.launch import cupy
+
+        self.cupy = cupy()
+        properties = self.cupy.cuda.runtime.getDeviceProperties(self.cupy.cuda.Device().id)
+        self.blocks = int(properties["multiProcessorCount"])
+        self.shared = int(properties["sharedMemPerBlockOptin"])
+
+    def put(self, array: Array) -> Any:
+        """Copy an array to the device."""
+        return self.cupy.asarray(np.ascontiguousarray(array))
+
+    def empty(self, size: int, dtype: Any) -> Any:
+        """Return an uninitialised array of one axis."""
+        return self.cupy.empty(size, dtype)
+
+    def zeros(self, size: int, dtype: Any) -> Any:
+        """Return an array of zeros of one axis."""
+        return self.cupy.zeros(size, dtype)
+
+    def get(self, array: Any) -> Array:
+        """Copy an array to the host."""
+        found: Array = self.cupy.asnumpy(array)
+        return found
+
+    def in_order(self, array: Any) -> Any:
+        """Return an array's elements in ascending order."""
+        return self.cupy.sort(array)
+
+    def address(self, array: Any) -> int:
+        """Return where an array begins."""
+        return int(array.data.ptr)
+
+    def room(self) -> int:
+        """Return the bytes that are free."""
+        return int(self.cupy.cuda.runtime.memGetInfo()[0]) + int(self.cupy.get_default_memory_pool().free_bytes())
+
+    def launch(self, text: str, blocks: int, threads: int, shared: int, table: Longs) -> None:
+        """Launch ``drive`` of a module with all its blocks at once."""
+        from spikeframe.kernels.cuda.launch import cooperative
+
+        held = self.put(table)
+        cooperative(text, blocks, threads, shared, self.address(held), self.cupy.cuda.get_current_stream().ptr)
+
+
+def gpu_grid() -> CudaGrid:
+    """Return the provider of grid runs on the current GPU.
+
+    Raises:
+        BackendError: there is no CuPy or no GPU.
+    """
+    return CudaGrid(_CupyGrid())
