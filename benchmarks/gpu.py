@@ -1,16 +1,22 @@
 """Every test and every timing on a GPU: fused training against its peers, simulations against the CPU's spikes.
 
-    python benchmarks/gpu.py [--only tests training simulation] [--json benchmarks/results/gpu.json]
+    python benchmarks/gpu.py [--only tests training networks microcircuit] [--json benchmarks/results/gpu.json]
+    python benchmarks/gpu.py --cpu-spikes    # on any machine: writes what the networks are held to
 
 Training: one LIF layer, forward and backward, against SpikingJelly (CuPy kernels), norse and snnTorch (driven over
 ``x.unbind(0)``) where they are installed, medians of CUDA events in turns, beside the bytes that the scheme must move
 (read x, write spikes; read x and the arriving gradient, write the gradient) at the copy bandwidth of the same run.
-Simulation: see `benchmarks/gpu_simulation.py`.
+Simulation: the spikes of networks equal those that the CPU's provider gave (`results/cpu_spikes.json`), to the bit.
+The microcircuit of Potjans and Diesmann at full scale is also run on both here; then its real-time factor is measured
+(wall time over 10 s of model time after 0.5 s, launches, copies and recording of all spikes included).
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+import os
 import statistics
 import subprocess
 import sys
@@ -19,8 +25,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from common import table, write_json
+from networks import NETWORKS, _example
 from training import LAYERS, Layer, torch_loop
 
 ROOT = Path(__file__).parents[1]
@@ -155,6 +163,128 @@ def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
     return {"copy_terabytes_per_second": bandwidth / 1e12, "lif": results}
 
 
+#: Networks whose spikes on the CPU are kept, with the milliseconds they run for.
+HELD: dict[str, tuple[Callable[[], Any], float]] = {
+    "cuba": (NETWORKS["cuba"], 200.0),
+    "coba": (NETWORKS["coba"], 200.0),
+    "brunel": (NETWORKS["brunel"], 100.0),
+    "microcircuit, 5 %": (lambda: NETWORKS["microcircuit"](scale=0.05), 100.0),
+    "balanced network": (lambda: _described("05_balanced_network.py"), 200.0),
+    "synfire chain": (lambda: _described("07_synfire_chain.py", [(100, 0.0), (50, 2.0)], [0.0, 1.0]), 100.0),
+    "conductances": (lambda: _described("09_conductances.py"), 100.0),
+    "firing patterns": (lambda: _described("10_firing_patterns.py"), 500.0),
+}
+KEPT = ROOT / "benchmarks" / "results" / "cpu_spikes.json"
+
+
+def _described(file: str, *arguments: Any) -> Any:
+    """Return the network of an example."""
+    import runpy
+
+    return runpy.run_path(str(ROOT / "examples" / file))["describe"](*arguments)
+
+
+def fingerprint(result: Any) -> dict[str, Any]:
+    """Return the number of recorded spikes, a hash of all of them, and the events they caused."""
+    digest, many = hashlib.sha256(), 0
+    for name in sorted(result.spikes):
+        spikes = result.spikes[name]
+        order = np.lexsort((spikes.ids, spikes.steps))
+        digest.update(np.asarray(spikes.steps, np.int64)[order].tobytes())
+        digest.update(np.asarray(spikes.ids, np.int64)[order].tobytes())
+        many += spikes.ids.size
+    return {"spikes": int(many), "sha256": digest.hexdigest(), "delivered": int(result.delivered)}
+
+
+def held(backend: str) -> dict[str, Any]:
+    """Run every held network on a backend."""
+    import spikeframe as sf
+
+    found = {}
+    for name, (describe, duration) in HELD.items():
+        started = time.perf_counter()
+        simulator = sf.Simulator(describe(), dt=0.1, backend=backend)
+        found[name] = {"ms": duration, **fingerprint(simulator.run(duration, progress=False))}
+        print(f"{name}: {found[name]['spikes']} spikes, {time.perf_counter() - started:.1f} s", flush=True)
+    return found
+
+
+def networks() -> dict[str, Any]:
+    """Hold every network's spikes on the GPU to those of the CPU."""
+    expected = json.loads(KEPT.read_text(encoding="utf-8"))["networks"]
+    found = held("cuda")
+    results = {name: {**found[name], "equal": found[name] == expected[name]} for name in expected if name in found}
+    print(table([[n, r["spikes"], r["equal"]] for n, r in results.items()], ["network", "spikes", "equal"]))
+    return results
+
+
+def power() -> subprocess.Popen[str]:
+    """Start reading the power (W) that the GPU draws."""
+    asked = ["nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits", "-lms", "50"]
+    return subprocess.Popen(asked, stdout=subprocess.PIPE, text=True)
+
+
+def watts(meter: subprocess.Popen[str]) -> float:
+    """Stop reading; return the median."""
+    meter.terminate()
+    found = [float(line) for line in meter.communicate()[0].split()]
+    return statistics.median(found) if found else float("nan")
+
+
+def microcircuit(scale: float, seconds: float, compare_ms: float) -> dict[str, Any]:
+    """Run the microcircuit: spikes of both providers compared, real-time factor, rates, energy."""
+    import spikeframe as sf
+
+    started = time.perf_counter()
+    simulator = sf.Simulator(NETWORKS["microcircuit"](scale=scale), dt=0.1, backend="cuda")
+    circuit = simulator.circuit
+    plan = circuit.laid.plan
+    built = time.perf_counter() - started
+    synapses = sum(b.synapses for b in plan.bundles)
+    print(f"{sum(g.size for g in plan.groups):,} neurons, {synapses:,} synapses, built in {built:.1f} s", flush=True)
+    results: dict[str, Any] = {"synapses": synapses, "build_seconds": built, "parts": plan.parts}
+    started = time.perf_counter()
+    first = simulator.run(compare_ms, progress=False)
+    print(f"first {compare_ms:g} ms with copying and compiling: {time.perf_counter() - started:.1f} s", flush=True)
+    if compare_ms < 500.0:
+        from spikeframe.core.circuit import Circuit
+        from spikeframe.kernels.numba.grid import NumbaGrid
+
+        other = Circuit.__new__(Circuit)
+        other.__dict__.update(circuit.__dict__)
+        other._provider, other.threads = NumbaGrid(), os.cpu_count() or 1
+        from spikeframe.core.layout import _grouped, _initial
+        from spikeframe.kernels.grid import State
+
+        members, neurons = _grouped(circuit.network, 0.1)
+        values = [_initial(circuit.network, m, n, plan.dtype) for m, n in zip(members, neurons, strict=True)]
+        empty = [np.zeros(plan.horizon + 1, np.int64) for _ in plan.groups]
+        other.state = State(0, values, empty, [np.zeros(0, np.int32) for _ in plan.groups])
+        started = time.perf_counter()
+        second = other.run(compare_ms, progress=False)
+        results["cpu_seconds"] = time.perf_counter() - started
+        results["equal"] = fingerprint(first) == fingerprint(second)
+        print(f"same {first.total_spikes} spikes as on the CPU: {results['equal']} ({results['cpu_seconds']:.1f} s)", flush=True)
+        simulator.run(500.0 - compare_ms, progress=False)
+    meter = power()
+    started = time.perf_counter()
+    result = simulator.run(seconds * 1e3, progress=False)
+    wall = time.perf_counter() - started
+    results["watts"] = watts(meter)
+    results["seconds"], results["real_time_factor"] = seconds, wall / seconds
+    results["joules_per_synaptic_event"] = results["watts"] * wall / result.delivered
+    provider, steps = circuit._provider, 10_000
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        provider.run(plan, circuit.state, steps, circuit._given(steps), 1)
+        times.append(time.perf_counter() - started)
+    results["microseconds_a_step"] = statistics.median(times) / steps * 1e6
+    results["rates"] = result.rates()
+    print(json.dumps(results, indent=1), flush=True)
+    return results
+
+
 def device() -> dict[str, Any]:
     """Describe the GPU and the versions."""
     import cupy
@@ -172,15 +302,27 @@ def device() -> dict[str, Any]:
 def main() -> None:
     """Test, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=["tests", "training", "simulation"])
+    parser.add_argument("--only", nargs="+", default=["tests", "training", "networks", "microcircuit"])
     parser.add_argument("--json")
+    parser.add_argument("--cpu-spikes", action="store_true", help="run the held networks on the CPU and keep hashes")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the microcircuit")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of model time that are measured")
     options = parser.parse_args()
+    if options.cpu_spikes:
+        write_json(str(KEPT), {"networks": held("numba")})
+        return
     results: dict[str, Any] = {"device": device()}
     if "tests" in options.only:
         done = subprocess.run([sys.executable, "-m", "pytest", "-q", "tests/gpu"], cwd=ROOT, check=False)
         results["tests_passed"] = done.returncode == 0
     if "training" in options.only:
         results["training"] = training(SIZES)
+        write_json(options.json, results)
+    if "networks" in options.only:
+        results["networks"] = networks()
+        write_json(options.json, results)
+    if "microcircuit" in options.only:
+        results["microcircuit"] = microcircuit(options.scale, options.seconds, 100.0)
     write_json(options.json, results)
 
 

@@ -148,7 +148,8 @@ class Circuit:
         synapses = sum(int(self.laid.fan_out[o.index].sum()) for o in links if not o.procedural)
         synapses += sum(self._learnt(o, np.zeros(o.source.size, np.int64)) for o in links if o.procedural)
         events = synapses * _RATE * self.dt * 1e-3
-        return int(min(max(WORK / max(updates + events, 1.0), _LEAST), _MOST))
+        work = WORK * self._provider.speed
+        return int(min(max(work / max(updates + events, 1.0), _LEAST), _MOST))
 
     def _advance(self, steps: int, recording: Recording) -> int:
         """Run and record one stretch, or go back to where it began; if a state blew up, find where."""

@@ -29,6 +29,7 @@ SHIM = """
 #define __global__
 #define __device__
 #define __host__
+#define __noinline__
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
 struct Index { unsigned x; };
@@ -121,6 +122,10 @@ class HostGrid:
     def zeros(self, size: int, dtype: Any) -> np.ndarray:
         """Return zeros."""
         return np.zeros(size, dtype)
+
+    def ones(self, size: int) -> np.ndarray:
+        """Return 64-bit words all of whose bits are set."""
+        return np.full(size, 2**64 - 1, np.uint64)
 
     def get(self, array: np.ndarray) -> np.ndarray:
         """Return a copy."""

@@ -20,6 +20,11 @@ needs_gxx = pytest.mark.skipif(GXX is None, reason="needs g++")
 needs_nvcc = pytest.mark.skipif(NVCC is None, reason="needs nvcc")
 
 
+@pytest.fixture(autouse=True)
+def small_log(monkeypatch):
+    monkeypatch.setattr(grid, "_CAPACITY", 1 << 14)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("cuda")

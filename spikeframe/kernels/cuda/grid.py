@@ -15,12 +15,14 @@ import numpy as np
 from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda import grid_source
 from spikeframe.kernels.emit import identifier
-from spikeframe.kernels.grid import Chunk, Ints, Longs, Plan, State, kept_spikes
+from spikeframe.kernels.grid import Chunk, Ints, Longs, Plan, State, dense_updates, kept_spikes
 from spikeframe.kernels.reference.poisson import guide, thresholds
 from spikeframe.kernels.steps import Array
 
 #: Spikes that a stretch may have before it is cut.
 _CAPACITY = 1 << 22
+#: Most steps of a stretch: exchanges are told apart by 20 bits.
+_STEPS = 1 << 19
 #: A block owns at least so many neurons, so that a small network does not wait for idle blocks.
 _LEAST = 64
 #: Most nodes of a step for which a block has 1024 threads: a thread then has 64 registers.
@@ -48,6 +50,9 @@ class GridDevice(Protocol):
 
     def zeros(self, size: int, dtype: Any) -> Any:
         """Return an array of zeros of one axis."""
+
+    def ones(self, size: int) -> Any:
+        """Return an array of 64-bit words all of whose bits are set."""
 
     def get(self, array: Any) -> Array:
         """Copy an array to the host, after all that was launched before."""
@@ -82,6 +87,8 @@ class CudaGrid:
         device: where it runs.
     """
 
+    speed = 100.0
+
     def __init__(self, device: GridDevice) -> None:
         self.device = device
         self._resident: weakref.WeakKeyDictionary[Plan, _Resident] = weakref.WeakKeyDictionary()
@@ -105,13 +112,14 @@ class CudaGrid:
         resident = self._resident.get(plan)
         if resident is None:
             resident = self._resident[plan] = self._load(plan)
-        capacity = max(_CAPACITY, sum(g.size for g in plan.groups) * plan.interval)
+        capacity = max(_CAPACITY // plan.parts, grid_source.most(plan))
+        steps = min(steps, _STEPS)
         while True:
             done = _Stretch(self.device, plan, state, steps, given, resident, capacity)
             done.launch()
             if done.steps == steps:
                 return done.chunk()
-            steps = done.steps  # the log was full: run only what fits, from the same state
+            steps = done.steps  # a log was full: run only what fits, from the same state
 
     def _load(self, plan: Plan) -> _Resident:
         """Copy what a plan's runs share to the device."""
@@ -147,10 +155,15 @@ class CudaGrid:
                 arrays[f"g{g}_bias"] = put(np.asarray(group.bias, plan.dtype))
             for name in group.program.names("coefficient") if group.program else ():
                 arrays[f"g{g}_{identifier(name)}"] = put(np.atleast_1d(group.coefficients[name]))
-        for i, drive in enumerate(plan.poisson):
-            high, low = thresholds(drive.rate)
-            arrays[f"high{i}"], arrays[f"low{i}"] = put(high), put(low)
-            arrays[f"guide{i}"] = put(guide(high).astype(np.int32))
+        if plan.poisson:
+            laws = [thresholds(drive.rate) for drive in plan.poisson]
+            begins = np.concatenate([[0], np.cumsum([high.size for high, _ in laws])])
+            arrays["high"], arrays["low"] = (put(np.concatenate([law[k] for law in laws])) for k in (0, 1))
+            arrays["guide"] = put(np.concatenate([guide(high) for high, _ in laws]).astype(np.int32))
+            arrays["drives"] = put(np.array([
+                [d.group, d.receptor, d.lo, d.hi, d.weight, d.stream, d.start, d.stop, begin]
+                for d, begin in zip(plan.poisson, begins[:-1], strict=True)
+            ], np.int64))  # fmt: skip
         columns = []
         for i, sample in enumerate(plan.samples):
             ids, back = np.unique(sample.ids, return_inverse=True)
@@ -158,7 +171,7 @@ class CudaGrid:
             where[ids] = np.arange(ids.size)
             arrays[f"where{i}"] = put(where)
             columns.append((int(ids.size), back.astype(np.int64)))
-        if grid_source.accumulator_bytes(plan) > self.device.shared:
+        if grid_source.pool_bytes(plan) + grid_source.accumulator_bytes(plan) > self.device.shared:
             kind = np.int32 if plan.dtype == np.float32 else np.int64
             arrays["ring_memory"] = self.device.empty(plan.parts * grid_source.slots(plan) * plan.horizon, kind)
         return _Resident(arrays, {}, kinds, columns)
@@ -174,13 +187,13 @@ class _Stretch:
         self.device, self.plan, self.state, self.steps, self.given = device, plan, state, steps, given
         self.resident = resident
         put = device.put
-        meetings = -(-steps // plan.interval)
+        most = grid_source.most(plan)
         self.arrays: dict[str, Any] = {
             **resident.arrays,
             "first": state.step, "capacity": capacity, "steps": steps,
             "k0_64": plan.seed & 0xFFFFFFFF, "k1_64": plan.seed >> 32,
-            "counter": device.zeros(1, np.uint32), "count": device.zeros(max(1, meetings), np.int32),
-            "log": device.empty(capacity, np.uint64), "finished": device.zeros(2, np.int64),
+            "words": device.zeros(8 * plan.parts, np.uint64), "others": device.zeros(2 * plan.parts * most, np.uint64),
+            "log": device.ones(capacity * plan.parts), "finished": device.zeros(2, np.uint64),
             "delivered": device.zeros(max(1, len(plan.bundles)), np.uint64),
             "came": device.zeros(max(1, len(plan.poisson)), np.uint64),
         }  # fmt: skip
@@ -219,7 +232,7 @@ class _Stretch:
     def chunk(self) -> Chunk:
         """Return what the stretch gave, and bring the state to its end."""
         plan, state, steps = self.plan, self.state, self.steps
-        keys = self.device.get(self.device.in_order(self.arrays["log"][: self.spikes]))
+        keys = self.device.get(self.device.in_order(self.arrays["log"])[: self.spikes])
         when, who = (keys >> np.uint64(32)).astype(np.int64), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
         starts, ids = [], []
         at = 0
@@ -246,7 +259,8 @@ class _Stretch:
         state.step += steps
         delivered = self.device.get(self.arrays["delivered"])[: len(plan.bundles)].astype(np.int64)
         came = self.device.get(self.arrays["came"])[: len(plan.poisson)].astype(np.int64)
-        return Chunk(steps, starts, ids, samples, delivered, came)
+        updates = [dense_updates(group, steps) for group in plan.groups]
+        return Chunk(steps, starts, ids, samples, delivered, came, updates)
 
 
 def _samples(first: int, steps: int, every: int) -> int:
@@ -293,6 +307,10 @@ class _CupyGrid:
     def zeros(self, size: int, dtype: Any) -> Any:
         """Return an array of zeros of one axis."""
         return self.cupy.zeros(size, dtype)
+
+    def ones(self, size: int) -> Any:
+        """Return an array of 64-bit words all of whose bits are set."""
+        return self.cupy.full(size, 2**64 - 1, np.uint64)
 
     def get(self, array: Any) -> Array:
         """Copy an array to the host."""

@@ -2,8 +2,13 @@
 
 A block owns a part of the plan: its neurons' state stays in registers, its accumulators are a ring of as many rows as
 the largest delay has steps, in shared memory if they fit. A spike is added to its targets' rows at once, so that a
-step finds its input summed up. Per smallest delay all blocks meet once: each writes its spikes, as step and neuron, to
-a log that is cut by these meetings and that all read; a warp takes a spike and adds its row of the part.
+step finds its input summed up.
+
+Per smallest delay all blocks exchange their spikes, and nothing else holds them together. A block publishes four words
+of 64 bits: how many spikes it has, and the first three; the rest goes to a list of its own. Every word carries the
+number of the exchange, so each is valid by itself and a reader just waits for it; a block can be at most one exchange
+ahead of another, so two sets of words suffice. While they travel, each block draws its random arrivals for the next
+steps. Then a warp takes a spike and adds its row of the part.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import numpy as np
 from spikeframe.kernels.cuda.random_source import randoms
 from spikeframe.kernels.cuda.source import header
 from spikeframe.kernels.emit import CUDA, identifier, result, statements
-from spikeframe.kernels.grid import Bundle, CurrentDrive, Group, Plan, PoissonDrive
+from spikeframe.kernels.grid import Bundle, CurrentDrive, Group, Plan
 from spikeframe.kernels.trace import FLOAT, Program
 
 _TYPES = {"u1": "unsigned char", "u2": "unsigned short", "i2": "short", "i4": "int", "i8": "L", "u4": "unsigned",
@@ -27,10 +32,13 @@ _TOP = """
 typedef {accumulator} A;
 typedef unsigned long long K;
 #define THREADS {threads}
+#define PARTS {parts}
 #define RING {ring}
 #define SLOTS {slots}
 #define INTERVAL {interval}
-#define NEURONS {neurons}
+#define MOST {most}
+#define TAGS 0xFFFFFu
+#define NONE 0xFFFFFFFFu
 #ifndef LANES
 #define LANES 32
 #define SPIN
@@ -40,57 +48,129 @@ extern __shared__ L dynamic_pool[];
 
 static __device__ inline void add(A* place, const A value) {{ atomicAdd(({unsigned}*)place, ({unsigned})value); }}
 
-// All blocks meet; `target` is how often all of them have arrived by then.
-static __device__ inline void meet(unsigned* counter, const unsigned target) {{
-    __syncthreads();
-    if (threadIdx.x == 0) {{
-        __threadfence();
-        atomicAdd(counter, 1u);
-        while (*(volatile unsigned*)counter < target) {{ SPIN; }}
-        __threadfence();
-    }}
-    __syncthreads();
+// Wait until a word carries the number of the exchange.
+static __device__ inline K seen(const K* place, const unsigned tag) {{
+    K word;
+    while (((unsigned)((word = *(volatile const K*)place) >> 32) & TAGS) != tag) {{ SPIN; }}
+    return word;
 }}
+
+// Words of the pool: the spikes that were read, the block's own first three, counts, the ring.
+struct Pool {{
+    K list[3 * PARTS];
+    K own[3];
+    int running[PARTS], over_block[PARTS], over_count[PARTS];
+    int fired, listed, overs, full;
+}};
 """
 
 _KERNEL = """
 extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restrict__ table) {{
     const int part = blockIdx.x, tid = threadIdx.x, lane = tid % LANES, warp = tid / LANES;
     {arguments}
+    Pool& pool = *(Pool*)POOL;
     A* ring = {ring};
     for (int i = tid; i < RING * SLOTS; i += THREADS) ring[i] = 0;
-    int now = 0;
+    for (int i = tid; i < PARTS; i += THREADS) pool.running[i] = 0;
+    if (tid == 0) pool.fired = pool.listed = pool.overs = pool.full = 0;
+    int now = 0, logged = 0;
     {prologue}
-    __syncthreads();
-    {kept}
-    L total = 0;
-    int done = 0;
-    for (int begin = 0, k = 0; begin < steps; begin += INTERVAL, ++k) {{
-        const int stop = begin + INTERVAL < steps ? begin + INTERVAL : steps;
-        if (total + (L)NEURONS * (stop - begin) > capacity) break;
-        for (int t = begin; t < stop; ++t) {{
+    const auto stimulate = [&](const int from, const int to) {{
+        for (int t = from; t < to; ++t) {{
             const L step = first + t;
             A* a = ring + t % RING * SLOTS;
             {stimuli}
-            {update}
-            if (stop - begin > 1) __syncthreads();
         }}
-        meet(counter, (unsigned)(k + 1) * gridDim.x);
+    }};
+    __syncthreads();
+    {kept}
+    stimulate(0, INTERVAL < steps ? INTERVAL : steps);
+    __syncthreads();
+    int done = 0;
+    for (int begin = 0, k = 0; begin < steps && !pool.full; begin += INTERVAL, ++k) {{
+        const int stop = begin + INTERVAL < steps ? begin + INTERVAL : steps;
+        const unsigned tag = k + 1;
+        for (int t = begin; t < stop; ++t) {{
+            const L step = first + t;
+            A* a = ring + t % RING * SLOTS;
+            {update}
+        }}
+        __syncthreads();
+        K* box = words + (k & 1) * 4 * PARTS;
+        if (tid < 4) {{
+            const K low = tid == 0 ? pool.fired : NONE;
+            *(volatile K*)(box + part * 4 + tid) = tid > 0 && tid <= pool.fired ? pool.own[tid - 1] : (K)tag << 32 | low;
+        }}
+        logged += pool.fired;
+        stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
+        for (int i = tid; i < 4 * PARTS; i += THREADS) {{
+            const K word = seen(box + i, tag);
+            const unsigned low = (unsigned)word;
+            if (i & 3) {{
+                if (low != NONE) pool.list[atomicAdd(&pool.listed, 1)] = word;
+            }} else {{
+                if (low > 3) {{
+                    const int o = atomicAdd(&pool.overs, 1);
+                    pool.over_block[o] = i >> 2;
+                    pool.over_count[o] = (int)low - 3;
+                }}
+                if ((L)(pool.running[i >> 2] += (int)low) + MOST > capacity) pool.full = 1;
+            }}
+        }}
         now = stop;
-        const int fired = __ldcg(count + k);
-        for (int e = warp; e < fired; e += THREADS / LANES) {{
-            const K key = __ldcg(log + total + e);
-            const int t = (int)(key >> 32), u = (int)key;
+        __syncthreads();
+        if (tid == 0) pool.fired = 0;
+        const auto send = [&](const K word) {{
+            const int t = begin + (int)(word >> 52), u = (int)word;
             {sent}
+        }};
+        const int listed = pool.listed, overs = pool.overs;
+        for (int e = warp; e < listed; e += THREADS / LANES) send(pool.list[e]);
+        for (int o = 0; o < overs; ++o) {{
+            const K* rest = others + ((L)(k & 1) * PARTS + pool.over_block[o]) * MOST;
+            for (int e = warp; e < pool.over_count[o]; e += THREADS / LANES) send(seen(rest + e, tag));
         }}
         {given}
-        total += fired;
         done = stop;
         __syncthreads();
+        if (tid == 0) pool.listed = pool.overs = 0;
     }}
     {epilogue}
-    if (part == 0 && tid == 0) {{ finished[0] = done; finished[1] = total; }}
+    if (tid == 0) {{
+        atomicAdd(finished + 1, (K)logged);
+        if (part == 0) finished[0] = done;
+    }}
 }}
+"""
+
+
+_FOUR = """
+// Four neurons that one call of the generator serves, and the drive they have it for.
+struct Four {
+    int drive, four, lo, hi, slot, law;
+    unsigned stream, came;
+    L weight, start, stop;
+};
+
+// The drives' columns: group, receptor, lo, hi, weight, stream, start, stop, where the thresholds begin.
+static __device__ Four four_of(int at, const int drives, const int part, const L* __restrict__ table,
+                               const L* __restrict__ cuts, const L* __restrict__ bases) {
+    Four f;
+    f.drive = -1;
+    f.came = 0;
+    for (int d = 0; d < drives; ++d, table += 9) {
+        const L* cut = cuts + table[0] * (PARTS + 1) + part;
+        const int lo = (int)(cut[0] > table[2] ? cut[0] : table[2]), hi = (int)(cut[1] < table[3] ? cut[1] : table[3]);
+        const int many = lo < hi ? ((hi + 3) >> 2) - (lo >> 2) : 0;
+        if (at >= 0 && at < many) {
+            f.drive = d; f.four = (lo >> 2) + at; f.lo = lo; f.hi = hi; f.law = (int)table[8];
+            f.slot = (int)(bases[table[0] * PARTS + part] + table[1] * (cut[1] - cut[0]) - cut[0]);
+            f.weight = table[4]; f.stream = (unsigned)table[5]; f.start = table[6]; f.stop = table[7];
+        }
+        at -= many;
+    }
+    return f;
+}
 """
 
 
@@ -127,6 +207,24 @@ def slots(plan: Plan) -> int:
     return max(1, int(np.diff(plan.offsets).max(initial=1)))
 
 
+def interval(plan: Plan) -> int:
+    """Return the steps between two exchanges of spikes.
+
+    Args:
+        plan: the network.
+    """
+    return min(plan.interval, 64)
+
+
+def most(plan: Plan) -> int:
+    """Return the most spikes that a part can have between two exchanges.
+
+    Args:
+        plan: the network.
+    """
+    return max(1, int(np.diff(plan.cuts, axis=1).sum(axis=0).max(initial=1))) * interval(plan)
+
+
 def accumulator_bytes(plan: Plan) -> int:
     """Return the bytes of the accumulators of one part, all rows.
 
@@ -134,6 +232,15 @@ def accumulator_bytes(plan: Plan) -> int:
         plan: the network.
     """
     return slots(plan) * plan.horizon * (4 if plan.dtype == np.float32 else 8)
+
+
+def pool_bytes(plan: Plan) -> int:
+    """Return the bytes of shared memory that a block needs beside its accumulators.
+
+    Args:
+        plan: the network.
+    """
+    return -(-(8 * 3 * (plan.parts + 1) + 4 * (3 * plan.parts + 4)) // 8) * 8
 
 
 class _Text:
@@ -147,10 +254,10 @@ class _Text:
             self.whole(name)
         self.arguments += ["const unsigned k0 = (unsigned)k0_64, k1 = (unsigned)k1_64;"]
         self.whole("steps", "int")
-        self.pointer("counter", "unsigned")
-        self.pointer("count", "int")
+        self.pointer("words", "K")
+        self.pointer("others", "K")
         self.pointer("log", "K")
-        self.pointer("finished", "L")
+        self.pointer("finished", "K")
         self.pointer("delivered", "K")
         self.pointer("came", "K")
         self.pointer("cuts", "L", True)
@@ -266,8 +373,11 @@ class _Text:
             at = sum(group.size for group in self.plan.groups[:g])
             lines += [
                 f"if ({result(program, 'out')} != F(0)) {{",
-                "    const int place = atomicAdd(count + k, 1);",
-                f"    log[total + place] = (K)t << 32 | (unsigned)({at} + j);",
+                "    const int place = atomicAdd(&pool.fired, 1);",
+                f"    const K who = (K)((unsigned)(t - begin) << 20 | tag) << 32 | (unsigned)({at} + j);",
+                "    if (place < 3) pool.own[place] = who;",
+                "    else *(volatile K*)(others + ((L)(k & 1) * PARTS + part) * MOST + place - 3) = who;",
+                f"    log[part * capacity + logged + place] = (K)t << 32 | (unsigned)({at} + j);",
                 "}",
             ]
         lines += [f"s{g}_{identifier(s)}[n] = {result(program, s)};" for s in program.names("state")]
@@ -283,32 +393,47 @@ class _Text:
                 )
         return lines
 
-    def poisson(self, i: int, drive: PoissonDrive) -> None:
-        """Random arrivals of a drive, four neurons a call of the generator."""
-        g = drive.group
+    def poisson(self) -> None:
+        """Random arrivals: a thread has some fours of neurons, one call of the generator each, of one drive each."""
+        plan, drives = self.plan, self.plan.poisson
+        if not drives:
+            return
+        self.pointer("drives", "L", True)
         for name, kind in (("high", "unsigned"), ("low", "unsigned"), ("guide", "int")):
-            self.pointer(f"{name}{i}", kind, True)
-        self.prologue.append(f"L came{i} = 0;")
-        self.epilogue.append(f"if (came{i}) atomicAdd(came + {i}, (K)came{i});")
-        law = f"high{i}, low{i}, guide{i}, c0, (unsigned)step, neuron, {drive.stream}u, k0, k1"
+            self.pointer(name, kind, True)
+        fours = np.zeros(plan.parts, np.int64)
+        for drive in drives:
+            lo = np.maximum(plan.cuts[drive.group, :-1], drive.lo)
+            hi = np.minimum(plan.cuts[drive.group, 1:], drive.hi)
+            fours += np.where(lo < hi, (hi + 3) // 4 - lo // 4, 0)
+        many = max(1, -(-int(fours.max()) // self.threads))
+        self.prologue += [
+            f"Four fours[{many}];",
+            "#pragma unroll" if many <= _UNROLLED else "#pragma unroll 1",
+            f"for (int n = 0; n < {many}; ++n) fours[n] = four_of(n * THREADS + tid, {len(drives)}, part, drives, cuts,"
+            " bases);",
+        ]
         self.stimuli += [
-            f"if (step >= {drive.start}LL && step < {drive.stop}LL) {{",
-            f"    const int lo = lo{g} > {drive.lo} ? lo{g} : {drive.lo}, hi = hi{g} < {drive.hi} ? hi{g} : {drive.hi};",
+            "#pragma unroll" if many <= _UNROLLED else "#pragma unroll 1",
+            f"for (int n = 0; n < {many}; ++n) {{",
+            "    Four& f = fours[n];",
+            "    if (f.drive < 0 || step < f.start || step >= f.stop) continue;",
             "    const unsigned c0 = (unsigned)(step >> 32) << 1;",
-            f"    A* q = a + base{g} + {drive.receptor} * (hi{g} - lo{g}) - lo{g};",
-            "    if (lo < hi) for (int four = (lo >> 2) + tid; four < (hi + 3) >> 2; four += THREADS) {",
-            f"        const Words w = philox(c0, (unsigned)step, four, {drive.stream}u, k0, k1);",
-            "        #pragma unroll",
-            "        for (int i = 0; i < 4; ++i) {",
-            "            const int neuron = four * 4 + i;",
-            "            if (neuron >= lo && neuron < hi) {",
-            f"                const int found = arrivals(w.w[i], {law});",
-            f"                if (found) add(q + neuron, (A){drive.weight}LL * found);",
-            f"                came{i} += found;",
-            "            }",
-            "        }",
+            "    const Words w = philox(c0, (unsigned)step, f.four, f.stream, k0, k1);",
+            "    #pragma unroll",
+            "    for (int i = 0; i < 4; ++i) {",
+            "        const int neuron = f.four * 4 + i;",
+            "        if (neuron < f.lo || neuron >= f.hi) continue;",
+            "        const int found = arrivals(w.w[i], high + f.law, low + f.law, guide + 256 * f.drive, c0,",
+            "                                   (unsigned)step, neuron, f.stream, k0, k1);",
+            "        if (found) add(a + f.slot + neuron, (A)f.weight * found);",
+            "        f.came += found;",
             "    }",
             "}",
+        ]
+        self.epilogue += [
+            f"for (int n = 0; n < {many}; ++n) if (fours[n].drive >= 0 && fours[n].came) "
+            "atomicAdd(came + fours[n].drive, (K)fours[n].came);"
         ]
 
     def bundle(self, b: int, bundle: Bundle) -> list[str]:
@@ -322,7 +447,7 @@ class _Text:
         rows = int(bundle.start.shape[1])
         self.prologue += [
             f"b{b}_start += (L)part * {rows}; b{b}_target += b{b}_offset[part];",
-            f"L hits{b} = 0;",
+            f"unsigned hits{b} = 0;",
             *([] if bundle.shared else [f"b{b}_weight += b{b}_offset[part];"]),
             *([f"b{b}_delay += b{b}_offset[part];"] if bundle.delay is None else []),
         ]
@@ -354,10 +479,7 @@ def write(plan: Plan, given: list[bool], threads: int, shared: int, delays: list
     text = _Text(plan, threads, delays)
     for g, group in enumerate(plan.groups):
         text.group(g, group)
-    for i, drive in enumerate(plan.poisson):
-        text.poisson(i, drive)
-    if text.stimuli:
-        text.stimuli.append("__syncthreads();")
+    text.poisson()
     rows = [text.bundle(b, bundle) for b, bundle in enumerate(plan.bundles)]
     kept, sent, outside = [], [], []
     for g, group in enumerate(plan.groups):
@@ -382,16 +504,16 @@ def write(plan: Plan, given: list[bool], threads: int, shared: int, delays: list
             ]
         else:
             sent.append(f"if (u >= {at} && u < {at + group.size}) send{g}(u - {at}, t);")
-    bytes_needed = accumulator_bytes(plan)
-    fits = bytes_needed <= shared
-    ring = "(A*)POOL"
+    pool = pool_bytes(plan)
+    fits = pool + accumulator_bytes(plan) <= shared
+    ring = "(A*)(&pool + 1)"
     if not fits:
         text.pointer("ring_memory", "A")
         ring = "ring_memory + (L)part * RING * SLOTS"
     single = plan.dtype == np.float32
     top = _TOP.format(
         accumulator="int" if single else "L", unsigned="unsigned" if single else "K", threads=threads,
-        ring=plan.horizon, slots=slots(plan), interval=plan.interval, neurons=sum(g.size for g in plan.groups),
+        parts=plan.parts, ring=plan.horizon, slots=slots(plan), interval=interval(plan), most=most(plan),
     )  # fmt: skip
     pieces = {"arguments": (text.arguments, 1), "prologue": (text.prologue, 1), "kept": (kept, 1),
               "stimuli": (text.stimuli, 3), "update": (text.update, 3), "sent": (sent, 3), "given": (outside, 2),
@@ -400,5 +522,5 @@ def write(plan: Plan, given: list[bool], threads: int, shared: int, delays: list
         ring=ring, **{name: ("\n" + "    " * depth).join(lines) for name, (lines, depth) in pieces.items()}
     )
     normal = any(drive.sd for drive in plan.currents)
-    module = header("float32" if single else "float64", 1) + top + randoms(normal) + body
-    return Source(text.names, module, bytes_needed if fits else 0)
+    module = header("float32" if single else "float64", 1) + top + randoms(normal) + (_FOUR if plan.poisson else "") + body
+    return Source(text.names, module, pool + accumulator_bytes(plan) if fits else pool)

@@ -19,13 +19,20 @@ static __device__ inline Words philox(unsigned a, unsigned b, unsigned c, unsign
 
 static __device__ inline float uniform32(const unsigned a) {{ return (float)(a >> 8) * 5.9604644775390625e-08f; }}
 
+// Whether a number whose high half equals a threshold's has reached it: rare, so kept out of the way.
+static __device__ __noinline__ bool reached(const unsigned low, const unsigned c0, const unsigned c1,
+                                            const unsigned neuron, const unsigned stream, const unsigned k0,
+                                            const unsigned k1) {{
+    return philox(c0 + 1, c1, neuron, stream, k0, k1).w[0] >= low;
+}}
+
 // Arrivals of one neuron: a 64-bit uniform number among the thresholds of a law, whose low half is drawn if it matters.
 static __device__ inline int arrivals(const unsigned w, const unsigned* high, const unsigned* low, const int* begin,
                                       const unsigned c0, const unsigned c1, const unsigned neuron,
                                       const unsigned stream, const unsigned k0, const unsigned k1) {{
     int k = begin[w >> 24];
     while (w > high[k]) ++k;
-    if (w == high[k] && philox(c0 + 1, c1, neuron, stream, k0, k1).w[0] >= low[k]) ++k;
+    if (w == high[k] && reached(low[k], c0, c1, neuron, stream, k0, k1)) ++k;
     return k;
 }}
 """

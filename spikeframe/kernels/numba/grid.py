@@ -519,6 +519,8 @@ class NumbaGrid:
         self._skipping = lazy.Skipping(skipping)
         self._crew = Crew()
 
+    speed = 1.0
+
     def parts(self, neurons: int, threads: int) -> int:
         """Return a part a thread."""
         return threads

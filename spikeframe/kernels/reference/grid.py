@@ -31,6 +31,8 @@ def _row(bundle: Bundle, part: int, source: int) -> list[tuple[int, int, int]]:
 class ReferenceGrid:
     """Every synapse of every kept spike is looked at in every step."""
 
+    speed = 1.0
+
     def parts(self, neurons: int, threads: int) -> int:
         """Return a part a thread."""
         return threads
