@@ -22,7 +22,7 @@ from spikeframe.kernels.steps import Provider, provider
 from spikeframe.kernels.trace import FLOAT, Program
 
 #: Bytes of registers that a thread on a GPU may use for one piece of steps.
-_REGISTERS = 192
+_REGISTERS = 96
 
 
 @dataclass(frozen=True)

@@ -323,22 +323,23 @@ class Neuron(Parametric):
 
         Raises:
             ShapeError: a per-neuron parameter does not fit the layer.
-            NonFiniteError: a coefficient is not finite (one that follows a learnable parameter on a GPU is not looked
-                at here: the state it makes is).
+            NonFiniteError: a coefficient is not finite (with learnable parameters on a GPU they are not looked at
+                here, that would mean waiting: the state they make is).
             TimeGridError: a time is not on the grid of dt.
         """
         key = dt, dtype, shape
         kept = self._coefficients.get(key)
         if kept is None or any(b._version != version for b, version in kept[0]):
-            found = self._cast(dt, dtype, shape)
-            if any(True for _ in self.parameters()):
+            learns = any(True for _ in self.parameters())
+            found = self._cast(dt, dtype, shape, learns)
+            if learns:
                 return found
             kept = [(b, b._version) for b in self.buffers() if not b.is_inference()], found
             self._coefficients.clear()  # a layer is rarely called with several shapes in turn
             self._coefficients[key] = kept
         return kept[1]
 
-    def _cast(self, dt: float, dtype: torch.dtype, shape: tuple[int, ...]) -> dict[str, Tensor]:
+    def _cast(self, dt: float, dtype: torch.dtype, shape: tuple[int, ...], learns: bool) -> dict[str, Tensor]:
         """Compute and cast the coefficients."""
         self.check(dt)
         values = self.values(dt)
@@ -354,7 +355,7 @@ class Neuron(Parametric):
                         f"{shape}; give a number, or one value per neuron."
                     ) from None
             cast = value.to(dtype) if value.is_floating_point() else value.to(torch.int32)
-            if not (cast.is_cuda and cast.requires_grad) and not bool(torch.isfinite(cast).all()):
+            if not (cast.is_cuda and learns) and not bool(torch.isfinite(cast).all()):
                 raise NonFiniteError(
                     f"{type(self).__name__}: coefficient {name} is not finite in {dtype} at dt={dt:g} ms."
                 )

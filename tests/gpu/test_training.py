@@ -140,6 +140,7 @@ def test_mixed_precision_training_has_finite_gradients():
 
 
 @pytest.mark.exact
+@pytest.mark.filterwarnings("ignore")
 def test_a_compiled_model_gives_the_same():
     class Net(torch.nn.Module):
         def __init__(self):
@@ -164,7 +165,7 @@ def test_tensors_that_cannot_be_used_are_refused_by_name():
     with pytest.raises(BackendError, match="coefficient .* is on cpu"):
         LIF(dt=1.0)(x)
     with pytest.raises(BackendError, match="state 'v' is on cpu"):
-        layer(x, layer.initial_state((4, 6)))
+        layer(x, layer.initial_state((4, 6), device="cpu"))
     with pytest.raises(BackendError, match="'numba' runs on the CPU"):
         LIF(dt=1.0, backend="numba").cuda()(x)
 

@@ -41,6 +41,7 @@ static void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 template <class A> static A __ldcg(const A* p) { return *(const volatile A*)p; }
 #define LANES 4
 #define SPIN sched_yield()
+#define FETCH(place)
 #define POOL pools[blockIdx.x].data()
 extern "C" void place(const unsigned block, const unsigned thread, const unsigned threads, const unsigned blocks) {
     blockIdx.x = block; threadIdx.x = thread; blockDim.x = threads; gridDim.x = blocks;
@@ -90,7 +91,17 @@ def built(text: str, folder: Path) -> ctypes.CDLL:
     if not library.exists():
         source = folder / f"{name}.cpp"
         source.write_text(SHIM + text, encoding="utf-8")
-        command = [str(GXX), "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-shared", "-fPIC", "-pthread", "-w", "-o"]
+        command = [
+            str(GXX),
+            "-O1",
+            "-ffp-contract=off",
+            "-fno-strict-aliasing",
+            "-shared",
+            "-fPIC",
+            "-pthread",
+            "-w",
+            "-o",
+        ]
         subprocess.run([*command, str(library), str(source)], check=True)
     return ctypes.CDLL(str(library))
 

@@ -57,9 +57,7 @@ def both(name, dtype, shape, every, folder, per_neuron=False):
     found = []
     for steps in (provider("reference"), CudaSteps(Host(folder, 32))):
         done = steps.forward(program, inputs, states, coefficients, every, 1)
-        back = steps.backward(
-            program, inputs, done.checkpoints, coefficients, every, g_out, g_states, wanted, 1
-        )
+        back = steps.backward(program, inputs, done.checkpoints, coefficients, every, g_out, g_states, wanted, 1)
         found.append((done, back))
     return found
 

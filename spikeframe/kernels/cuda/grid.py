@@ -220,7 +220,9 @@ class _Stretch:
         """Run; afterwards `steps` is how many were done and `spikes` how many there were."""
         given = tuple(g is not None for g in self.given)
         programs = [g.program for g in self.plan.groups if g.program is not None]
-        threads = self.device.threads or (1024 if all(len(p.nodes) <= _SHORT for p in programs) else 512)
+        widest = int(np.diff(self.plan.cuts, axis=1).max(initial=1))
+        largest = 1024 if all(len(p.nodes) <= _SHORT for p in programs) else 512
+        threads = self.device.threads or min(largest, max(512, -(-widest // 64) * 64))
         source = self.resident.sources.get(given)
         if source is None:
             source = grid_source.write(self.plan, list(given), threads, self.device.shared, self.resident.delays)

@@ -28,6 +28,9 @@ _TYPES = {"u1": "unsigned char", "u2": "unsigned short", "i2": "short", "i4": "i
 #: Most neurons of a group and thread whose state is kept in registers; more go to local memory.
 _UNROLLED = 4
 
+#: Synapses whose loads a lane has under way at once.
+_FLIGHT = 4
+
 _TOP = """
 typedef {accumulator} A;
 typedef unsigned long long K;
@@ -42,6 +45,7 @@ typedef unsigned long long K;
 #ifndef LANES
 #define LANES 32
 #define SPIN
+#define FETCH(place) asm volatile("prefetch.global.L1 [%0];" :: "l"(place))
 extern __shared__ L dynamic_pool[];
 #define POOL dynamic_pool
 #endif
@@ -107,7 +111,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
             const K word = seen(box + i, tag);
             const unsigned low = (unsigned)word;
             if (i & 3) {{
-                if (low != NONE) pool.list[atomicAdd(&pool.listed, 1)] = word;
+                if (low != NONE) {{
+                    pool.list[atomicAdd(&pool.listed, 1)] = word;
+                    const int u = (int)low;
+                    {fetched}
+                }}
             }} else {{
                 if (low > 3) {{
                     const int o = atomicAdd(&pool.overs, 1);
@@ -420,14 +428,17 @@ class _Text:
             "    if (f.drive < 0 || step < f.start || step >= f.stop) continue;",
             "    const unsigned c0 = (unsigned)(step >> 32) << 1;",
             "    const Words w = philox(c0, (unsigned)step, f.four, f.stream, k0, k1);",
+            "    int found[4];",
+            "    #pragma unroll",
+            "    for (int i = 0; i < 4; ++i) found[i] = guide[256 * f.drive + (w.w[i] >> 24)];",
             "    #pragma unroll",
             "    for (int i = 0; i < 4; ++i) {",
             "        const int neuron = f.four * 4 + i;",
             "        if (neuron < f.lo || neuron >= f.hi) continue;",
-            "        const int found = arrivals(w.w[i], high + f.law, low + f.law, guide + 256 * f.drive, c0,",
-            "                                   (unsigned)step, neuron, f.stream, k0, k1);",
-            "        if (found) add(a + f.slot + neuron, (A)f.weight * found);",
-            "        f.came += found;",
+            "        found[i] = arrivals(w.w[i], found[i], high + f.law, low + f.law, c0, (unsigned)step, neuron, f.stream,",
+            "                            k0, k1);",
+            "        if (found[i]) add(a + f.slot + neuron, (A)f.weight * found[i]);",
+            "        f.came += found[i];",
             "    }",
             "}",
         ]
@@ -453,15 +464,39 @@ class _Text:
         ]
         self.epilogue.append(f"if (hits{b}) atomicAdd(delivered + {b}, (K)hits{b});")
         delay = f"{bundle.delay}" if bundle.delay is not None else f"(int)b{b}_delay[i]"
+        weight = "source" if bundle.shared else "e"
         return [
             "{",
             f"    const unsigned from = b{b}_start[source], to = b{b}_start[source + 1];",
-            "    for (unsigned i = from + lane; i < to; i += LANES) {",
-            f"        const int at = t + {delay};",
-            f"        const A w = (A)b{b}_weight[{'source' if bundle.shared else 'i'}];",
-            f"        if (at >= now) add(ring + (unsigned)at % RING * SLOTS + b{b}_target[i], w);",
-            f"        hits{b} += at >= now && at < steps;",
+            f"    for (unsigned i = from + lane; i < to; i += {_FLIGHT} * LANES) {{",
+            f"        int at[{_FLIGHT}], slot[{_FLIGHT}];",
+            f"        A w[{_FLIGHT}];",
+            "        #pragma unroll",
+            f"        for (int q = 0; q < {_FLIGHT}; ++q) {{  // loads first, so that they are under way together",
+            "            const unsigned e = i + q * LANES < to ? i + q * LANES : i;",
+            f"            at[q] = t + {delay.replace('[i]', '[e]')};",
+            f"            slot[q] = b{b}_target[e];",
+            f"            w[q] = (A)b{b}_weight[{weight}];",
+            "        }",
+            "        #pragma unroll",
+            f"        for (int q = 0; q < {_FLIGHT}; ++q) {{",
+            "            if (i + q * LANES >= to) continue;",
+            "            if (at[q] >= now) add(ring + (unsigned)at[q] % RING * SLOTS + slot[q], w[q]);",
+            f"            hits{b} += at[q] >= now && at[q] < steps;",
+            "        }",
             "    }",
+            "}",
+        ]
+
+    def fetched(self, b: int, bundle: Bundle) -> list[str]:
+        """Ask for a row of the part before it is needed."""
+        ends = [f"b{b}_target + from", f"b{b}_target + to - 1"]
+        ends += [] if bundle.shared else [f"b{b}_weight + from", f"b{b}_weight + to - 1"]
+        ends += [f"b{b}_delay + from", f"b{b}_delay + to - 1"] if bundle.delay is None else []
+        return [
+            "{",
+            f"    const unsigned from = b{b}_start[source], to = b{b}_start[source + 1];",
+            f"    if (from < to) {{ {' '.join(f'FETCH({end});' for end in ends)} }}",
             "}",
         ]
 
@@ -481,12 +516,20 @@ def write(plan: Plan, given: list[bool], threads: int, shared: int, delays: list
         text.group(g, group)
     text.poisson()
     rows = [text.bundle(b, bundle) for b, bundle in enumerate(plan.bundles)]
-    kept, sent, outside = [], [], []
+    kept, sent, fetched, outside = [], [], [], []
     for g, group in enumerate(plan.groups):
         lines = [line for b, bundle in enumerate(plan.bundles) if bundle.source == g for line in rows[b]]
         if not lines:
             continue
-        text.prologue += [f"const auto send{g} = [&](const int source, const int t) {{", *("    " + x for x in lines), "};"]
+        text.prologue += [
+            f"const auto send{g} = [&](const int source, const int t) {{",
+            *("    " + x for x in lines),
+            "};",
+        ]
+        early = [
+            line for b, bundle in enumerate(plan.bundles) if bundle.source == g for line in text.fetched(b, bundle)
+        ]
+        text.prologue += [f"const auto fetch{g} = [&](const int source) {{", *("    " + x for x in early), "};"]
         text.pointer(f"kept{g}", "K", True)
         text.whole(f"many_kept{g}", "int")
         kept += [
@@ -504,6 +547,7 @@ def write(plan: Plan, given: list[bool], threads: int, shared: int, delays: list
             ]
         else:
             sent.append(f"if (u >= {at} && u < {at + group.size}) send{g}(u - {at}, t);")
+            fetched.append(f"if (u >= {at} && u < {at + group.size}) fetch{g}(u - {at});")
     pool = pool_bytes(plan)
     fits = pool + accumulator_bytes(plan) <= shared
     ring = "(A*)(&pool + 1)"
@@ -516,11 +560,13 @@ def write(plan: Plan, given: list[bool], threads: int, shared: int, delays: list
         parts=plan.parts, ring=plan.horizon, slots=slots(plan), interval=interval(plan), most=most(plan),
     )  # fmt: skip
     pieces = {"arguments": (text.arguments, 1), "prologue": (text.prologue, 1), "kept": (kept, 1),
-              "stimuli": (text.stimuli, 3), "update": (text.update, 3), "sent": (sent, 3), "given": (outside, 2),
+              "stimuli": (text.stimuli, 3), "update": (text.update, 3), "sent": (sent, 3), "fetched": (fetched, 5), "given": (outside, 2),
               "epilogue": (text.epilogue, 1)}  # fmt: skip
     body = _KERNEL.format(
         ring=ring, **{name: ("\n" + "    " * depth).join(lines) for name, (lines, depth) in pieces.items()}
     )
     normal = any(drive.sd for drive in plan.currents)
-    module = header("float32" if single else "float64", 1) + top + randoms(normal) + (_FOUR if plan.poisson else "") + body
+    module = (
+        header("float32" if single else "float64", 1) + top + randoms(normal) + (_FOUR if plan.poisson else "") + body
+    )
     return Source(text.names, module, pool + accumulator_bytes(plan) if fits else pool)

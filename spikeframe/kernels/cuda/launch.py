@@ -105,4 +105,6 @@ def cooperative(text: str, blocks: int, threads: int, shared: int, table: int, s
             handle, blocks, 1, 1, threads, 1, 1, shared, stream, places.buffer_info()[0]
         )  # fmt: skip
     except driver.CUDADriverError as error:
-        raise BackendError(f"backend 'cuda': {blocks} blocks of {threads} threads do not run here ({error}).") from error
+        raise BackendError(
+            f"backend 'cuda': {blocks} blocks of {threads} threads do not run here ({error})."
+        ) from error

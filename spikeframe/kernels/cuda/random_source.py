@@ -26,11 +26,11 @@ static __device__ __noinline__ bool reached(const unsigned low, const unsigned c
     return philox(c0 + 1, c1, neuron, stream, k0, k1).w[0] >= low;
 }}
 
-// Arrivals of one neuron: a 64-bit uniform number among the thresholds of a law, whose low half is drawn if it matters.
-static __device__ inline int arrivals(const unsigned w, const unsigned* high, const unsigned* low, const int* begin,
+// Arrivals of one neuron, at least k: a 64-bit uniform number among a law's thresholds; its low half is drawn if it
+// matters.
+static __device__ inline int arrivals(const unsigned w, int k, const unsigned* high, const unsigned* low,
                                       const unsigned c0, const unsigned c1, const unsigned neuron,
                                       const unsigned stream, const unsigned k0, const unsigned k1) {{
-    int k = begin[w >> 24];
     while (w > high[k]) ++k;
     if (w == high[k] && reached(low[k], c0, c1, neuron, stream, k0, k1)) ++k;
     return k;

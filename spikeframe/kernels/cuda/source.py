@@ -7,12 +7,16 @@ recomputes the states inside it into registers and runs back through them, so th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from spikeframe.kernels.emit import CUDA, identifier, result, statements
 from spikeframe.kernels.reference.exponential import FLOAT32, FLOAT64
 from spikeframe.kernels.trace import FLOAT, Leaf, Program
 
 #: Threads of a block.
 THREADS = 128
+#: Most nodes of a step whose kernels make do with 80 registers a thread.
+_SHORT = 16
 _TYPE = {"float": "F", "int": "I"}
 
 #: Storage types of inputs and outputs: (type, type of the arithmetic, how a stored value is read, how it is written).
@@ -116,18 +120,43 @@ def _indent(lines: list[str]) -> list[str]:
     return ["    " + line for line in lines]
 
 
-def _unrolled(body: list[str], backwards: bool = False) -> list[str]:
-    """Do something for every step ``start + k`` of a piece; unrolled, so that arrays over k become registers."""
+def _unrolled(body: list[str], whole: bool, backwards: bool = False) -> list[str]:
+    """Do something for every step ``start + k`` of a piece; unrolled, so that arrays over k become registers.
+
+    A piece that is whole needs no look at the end of the run.
+    """
     order = "int k = EVERY - 1; k >= 0; --k" if backwards else "int k = 0; k < EVERY; ++k"
+    if whole:
+        return ["#pragma unroll", f"for ({order}) {{", *_indent(body), "}"]
     return ["#pragma unroll", f"for ({order})", "    if (start + k < steps) {", *_indent(_indent(body)), "    }"]
 
 
-def _kernel(name: str, parameters: list[str], body: list[str]) -> str:
-    """Source of a kernel whose thread has column `j` of `columns`, neuron ``j % neurons``."""
+def _pieces(piece: Callable[[bool], list[str]]) -> list[str]:
+    """Do a piece from `start` on: `place` is where the column's first value is, `stride` leads to the next step's."""
+    return [
+        "const L place = start * columns + j;",
+        "if (start + EVERY <= steps) {",
+        *_indent(piece(True)),
+        "} else {",
+        *_indent(piece(False)),
+        "}",
+    ]
+
+
+def _kernel(name: str, program: Program, parameters: list[str], body: list[str]) -> str:
+    """Source of a kernel whose thread has column `j` of `columns`, neuron ``j % neurons``.
+
+    A multiprocessor holds several blocks, so that loads of some are under way while others compute; long steps need
+    more registers a thread.
+    """
+    blocks = 6 if len(program.nodes) <= _SHORT else 3
     listed = ",\n    ".join(["const L steps", "const L columns", "const L neurons", *parameters])
-    lines = ["const L j = (L)blockIdx.x * blockDim.x + threadIdx.x;", "if (j >= columns) return;", *body]
+    lines = ["const L j = (L)blockIdx.x * blockDim.x + threadIdx.x;", "if (j >= columns) return;"]
+    lines += ["const unsigned stride = (unsigned)columns;", *body]
     text = "\n".join(_indent(lines))
-    return f'\nextern "C" __global__ void __launch_bounds__({THREADS}) {name}(\n    {listed}) {{\n{text}\n}}\n'
+    return (
+        f'\nextern "C" __global__ void __launch_bounds__({THREADS}, {blocks}) {name}(\n    {listed}) {{\n{text}\n}}\n'
+    )
 
 
 def _coefficients(program: Program, per_neuron: frozenset[str]) -> list[str]:
@@ -140,11 +169,11 @@ def _coefficients(program: Program, per_neuron: frozenset[str]) -> list[str]:
     return lines
 
 
-def _rows(names: dict[str, str]) -> list[str]:
+def _rows(names: dict[str, str], whole: bool) -> list[str]:
     """Load one value a step of a piece, from each array `names` gives, into the array it is given for."""
     lines = [f"F {here}[EVERY];" for here in names]
-    loads = [f"{here}[k] = read({there}[(start + k) * columns + j]);" for here, there in names.items()]
-    return lines + _unrolled(loads)
+    lines += [f"const X* from_{here} = {there} + place;" for here, there in names.items()]
+    return lines + _unrolled([f"{here}[k] = read(from_{here}[k * stride]);" for here in names], whole)
 
 
 def _bound(leaves: list[Leaf], place: str) -> list[str]:
@@ -161,8 +190,8 @@ def _advance(program: Program) -> list[str]:
     return lines + [f"s_{identifier(s.name)} = {result(program, s.name)};" for s in states]
 
 
-def _inputs(program: Program) -> list[str]:
-    return _rows({f"x_{identifier(x)}": f"r_{identifier(x)}" for x in program.names("input")})
+def _inputs(program: Program, whole: bool) -> list[str]:
+    return _rows({f"x_{identifier(x)}": f"r_{identifier(x)}" for x in program.names("input")}, whole)
 
 
 def forward_kernel(program: Program, per_neuron: frozenset[str]) -> str:
@@ -182,16 +211,25 @@ def forward_kernel(program: Program, per_neuron: frozenset[str]) -> str:
     for s in states:
         parameters += [_given("first", s), _made("last", s), _made("kept", s)]
     names = [(identifier(s.name), _TYPE[s.dtype]) for s in states]
-    piece = _inputs(program)
-    piece += [f"if (keep) kept_{s}[start / EVERY * columns + j] = s_{s};" for s, _ in names]
-    look = [f"if (bad < 0 && !is_finite(x_{identifier(x)}[k])) bad = (start + k) * columns + j;"
-            for x in program.names("input")]  # fmt: skip
-    piece += _unrolled([*look, *_advance(program), f"out[(start + k) * columns + j] = written({result(program, 'out')});"])
+    inputs = [identifier(x) for x in program.names("input")]
+
+    def piece(whole: bool) -> list[str]:
+        lines = [*_inputs(program, whole), "X* to_out = out + place;"]
+        # Zero for a finite number, else NaN: the step is looked for afterwards.
+        look = [f"check += x_{x}[k] - x_{x}[k];" for x in inputs]
+        write = f"to_out[k * stride] = written({result(program, 'out')});"
+        return lines + _unrolled([*look, *_advance(program), write], whole)
+
     body = [*_coefficients(program, per_neuron), *(f"{kind} s_{s} = first_{s}[j];" for s, kind in names)]
-    body += ["L bad = -1;", "for (L start = 0; start < steps; start += EVERY) {", *_indent(piece), "}"]
+    body += ["F check = F(0);", "for (L start = 0; start < steps; start += EVERY) {"]
+    body += _indent([f"if (keep) kept_{s}[start / EVERY * columns + j] = s_{s};" for s, _ in names])
+    body += [*_indent(_pieces(piece)), "}"]
     body += [f"last_{s}[j] = s_{s};" for s, _ in names]
-    body += [f"if (bad == -1 && !is_finite(s_{identifier(s.name)})) bad = -2 - j;" for s in smooth_states(program)]
-    return _kernel("forward", parameters, [*body, "if (bad != -1) *watch = bad;"])
+    finite = " && ".join(f"is_finite(read(r_{x}[t * columns + j]))" for x in inputs)
+    body += ["if (!(check == F(0)))", "    for (L t = 0; t < steps; ++t)"]
+    body += [f"        if (!({finite})) {{ *watch = t * columns + j; return; }}"]
+    body += [f"if (!is_finite(s_{identifier(s.name)})) *watch = -2 - j;" for s in smooth_states(program)]
+    return _kernel("forward", program, parameters, body)
 
 
 def _pull(program: Program, derived: Program, wanted: tuple[str, ...]) -> list[str]:
@@ -201,7 +239,7 @@ def _pull(program: Program, derived: Program, wanted: tuple[str, ...]) -> list[s
     lines += [f"const F {identifier('g.' + s.name)} = g_{identifier(s.name)};" for s in smooth_states(program)]
     lines += statements(derived, CUDA)
     for x in program.names("input"):
-        lines.append(f"to_{identifier(x)}[(start + k) * columns + j] = written({result(derived, 'g.' + x)});")
+        lines.append(f"into_{identifier(x)}[k * stride] = written({result(derived, 'g.' + x)});")
     lines += [f"g_{identifier(s.name)} = {result(derived, 'g.' + s.name)};" for s in smooth_states(program)]
     return lines + [f"sum_{identifier(c)} += {result(derived, 'g.' + c)};" for c in wanted]
 
@@ -226,21 +264,27 @@ def backward_kernel(program: Program, derived: Program, per_neuron: frozenset[st
     for s in smooth:
         parameters += [_given("end", s), _made("start", s)]
     parameters += [*(_made("to", x) for x in inputs), *(_made("total", c) for c in sums)]
-    piece = ["const L start = piece * EVERY;", *_inputs(program), *_rows({"g_out": "r_g_out"})]
-    for s in states:
-        name, kind = identifier(s.name), _TYPE[s.dtype]
-        piece += [f"{kind} path_{name}[EVERY];", f"{kind} s_{name} = kept_{name}[piece * columns + j];"]
-    piece += _unrolled(
-        [*(f"path_{identifier(s.name)}[k] = s_{identifier(s.name)};" for s in states), *_advance(program)]
-    )
-    piece += _unrolled(_pull(program, derived, wanted), backwards=True)
+    x_names = [identifier(x.name) for x in inputs]
+
+    def piece(whole: bool) -> list[str]:
+        lines = [*_inputs(program, whole), *_rows({"g_out": "r_g_out"}, whole)]
+        lines += [f"X* into_{x} = to_{x} + place;" for x in x_names]
+        for s in states:
+            name, kind = identifier(s.name), _TYPE[s.dtype]
+            lines += [f"{kind} path_{name}[EVERY];", f"{kind} s_{name} = kept_{name}[piece * columns + j];"]
+        path = [f"path_{identifier(s.name)}[k] = s_{identifier(s.name)};" for s in states]
+        lines += _unrolled([*path, *_advance(program)], whole)
+        return lines + _unrolled(_pull(program, derived, wanted), whole, backwards=True)
+
     body = _coefficients(program, per_neuron)
-    body += [
-        f"F g_{n} = end_{n} ? end_{n}[j] : F(0);" for n in (identifier(s.name) for s in smooth)
-    ]
+    body += [f"F g_{n} = end_{n} ? end_{n}[j] : F(0);" for n in (identifier(s.name) for s in smooth)]
     body += [f"F sum_{identifier(c.name)} = F(0);" for c in sums]
-    body += ["for (L piece = (steps + EVERY - 1) / EVERY - 1; piece >= 0; --piece) {", *_indent(piece), "}"]
+    body += ["for (L piece = (steps + EVERY - 1) / EVERY - 1; piece >= 0; --piece) {"]
+    body += [*_indent(["const L start = piece * EVERY;", *_pieces(piece)]), "}"]
     body += [f"start_{identifier(s.name)}[j] = g_{identifier(s.name)};" for s in smooth]
     return _kernel(
-        "backward", parameters, body + [f"total_{identifier(c.name)}[j] = sum_{identifier(c.name)};" for c in sums]
+        "backward",
+        program,
+        parameters,
+        body + [f"total_{identifier(c.name)}[j] = sum_{identifier(c.name)};" for c in sums],
     )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
+from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda.source import backward_kernel, forward_kernel, header, smooth_states
 from spikeframe.kernels.differentiate import differentiate
 from spikeframe.kernels.steps import Array, Backward, Forward
@@ -72,6 +73,10 @@ class CudaSteps:
     def _launch(self, text: str, kernel: str, steps: int, columns: int, neurons: int, rest: list[Any]) -> None:
         """Launch over `columns`; whole numbers pass as they are, arrays by their address."""
         passed = [a if isinstance(a, int) else 0 if a is None else self.device.address(a) for a in rest]
+        if columns >= 1 << 28:
+            raise BackendError(
+                f"{columns:,} columns (batch x neurons) at once: the GPU's kernels take 2^28; split the batch."
+            )
         if columns:
             self.device.launch(text, kernel, columns, [steps, columns, neurons, *passed])
 
@@ -87,8 +92,11 @@ class CudaSteps:
         names = program.names("state")
         last = {name: self.device.empty((columns,), states[name]) for name in names}
         pieces = -(-steps // piece) if every else 0
-        kept = {name: self.device.empty((pieces, columns), states[name]) for name in names}
-        rest: list[Any] = [int(every > 0), self.device.watch, *inputs]
+        if pieces == 1:  # the state at the start is all there is to keep
+            kept = {name: states[name].reshape(1, columns) for name in names}
+        else:
+            kept = {name: self.device.empty((pieces, columns), states[name]) for name in names}
+        rest: list[Any] = [int(pieces > 1), self.device.watch, *inputs]
         rest += [*(coefficients[name] for name in program.names("coefficient")), out]
         for name in names:
             rest += [states[name], last[name], kept[name]]
