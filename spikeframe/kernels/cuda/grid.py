@@ -277,6 +277,13 @@ def _check(plan: Plan, blocks: int) -> None:
             f"backend 'cuda': the network has {plan.parts} parts and the GPU runs {blocks} blocks at once; networks of "
             "more than one wave are not run yet: use backend='numba'."
         )
+    others = {
+        "plastic synapses": any(bundle.plastic is not None for bundle in plan.bundles), "recorded weights": plan.weights,
+        "gap junctions": plan.gaps is not None, "projections drawn at every spike": plan.regenerated,
+    }  # fmt: skip
+    for name, there in others.items():
+        if there:
+            raise BackendError(f"backend 'cuda' does not run {name} yet: use backend='numba'.")
     if any(bundle.delays[0] < 1 for bundle in plan.bundles):
         raise BackendError("backend 'cuda' does not run synapses without delay yet: use backend='numba'.")
     for group in plan.groups:
