@@ -152,7 +152,7 @@ def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
             own = x.detach().clone().requires_grad_()
             for name in ("spikeframe", "SpikingJelly"):
                 try:
-                    alone[name] = replayed_milliseconds(lambda layer=usable[name]: work(layer, own))
+                    alone[name] = replayed_milliseconds(lambda layer=usable[name], own=own: work(layer, own))
                 except Exception as error:  # noqa: BLE001  a peer whose call cannot be captured
                     print(f"{name} {kind} in a CUDA graph: {type(error).__name__}: {str(error)[:120]}", file=sys.stderr)
             memory = {name: peak_bytes(w) for name, w in one.items()}

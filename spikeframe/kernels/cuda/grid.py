@@ -159,7 +159,7 @@ class CudaGrid:
             laws = [thresholds(drive.rate) for drive in plan.poisson]
             begins = np.concatenate([[0], np.cumsum([high.size for high, _ in laws])])
             arrays["high"], arrays["low"] = (put(np.concatenate([law[k] for law in laws])) for k in (0, 1))
-            arrays["guide"] = put(np.concatenate([guide(high) for high, _ in laws]).astype(np.int32))
+            arrays["guide"] = put(np.concatenate([guide(high, 8) for high, _ in laws]).astype(np.int32))
             arrays["drives"] = put(np.array([
                 [d.group, d.receptor, d.lo, d.hi, d.weight, d.stream, d.start, d.stop, begin]
                 for d, begin in zip(plan.poisson, begins[:-1], strict=True)
