@@ -1,11 +1,12 @@
 """Every test and every timing on a GPU: fused training against its peers, simulations against the CPU's spikes.
 
-    python benchmarks/gpu.py [--only tests training networks microcircuit] [--json benchmarks/results/gpu.json]
+    python benchmarks/gpu.py [--only tests training networks microcircuit] [--json FILE]
     python benchmarks/gpu.py --cpu-spikes    # on any machine: writes what the networks are held to
 
-Training: one LIF layer, forward and backward, against SpikingJelly (its own choice of kernels), norse and snnTorch (driven over
-``x.unbind(0)``) where they are installed, medians of CUDA events in turns, beside the bytes that the scheme must move
-(read x, write spikes; read x and the arriving gradient, write the gradient) at the copy bandwidth of the same run.
+Training: one LIF layer, forward and backward, against SpikingJelly (its own choice of kernels), norse and snnTorch
+(driven over ``x.unbind(0)``) where they are installed: medians of CUDA events around a call, in turns, and of replays of
+a captured graph, which leave out what the host does. Beside them the bytes that the scheme must move (read x, write
+spikes; read x and the arriving gradient, write the gradient) at the copy bandwidth of the same run.
 Simulation: the spikes of networks equal those that the CPU's provider gave (`results/cpu_spikes.json`), to the bit.
 The microcircuit of Potjans and Diesmann at full scale is also run on both here; then its real-time factor is measured
 (wall time over 10 s of model time after 0.5 s, launches, copies and recording of all spikes included).
@@ -107,7 +108,7 @@ def layers() -> dict[str, Layer]:
             x = torch.rand(4, 1, 8, device="cuda", requires_grad=True)
             layer(x).sum().backward()
             found[name] = layer
-        except Exception as error:  # noqa: BLE001  a peer may fail in any way; it is then left out
+        except Exception as error:  # a peer may fail in any way; it is then left out
             print(f"{name} is left out: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
     return found
 
@@ -143,7 +144,7 @@ def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
                 try:
                     work(layer)
                     usable[name] = layer
-                except Exception as error:  # noqa: BLE001  a peer without this type
+                except Exception as error:  # a peer without this type
                     print(f"{name} {kind}: {type(error).__name__}: {str(error)[:120]}", file=sys.stderr)
             one = {name: (lambda layer=layer: work(layer)) for name, layer in usable.items()}
             slow = {n: w for n, w in one.items() if n not in ("spikeframe", "SpikingJelly")}
@@ -153,13 +154,14 @@ def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
             for name in ("spikeframe", "SpikingJelly"):
                 try:
                     alone[name] = replayed_milliseconds(lambda layer=usable[name], own=own: work(layer, own))
-                except Exception as error:  # noqa: BLE001  a peer whose call cannot be captured
+                except Exception as error:  # a peer whose call cannot be captured
                     print(f"{name} {kind} in a CUDA graph: {type(error).__name__}: {str(error)[:120]}", file=sys.stderr)
             memory = {name: peak_bytes(w) for name, w in one.items()}
             updates, size = steps * columns, x.element_size()
             floor = updates * 5 * size / bandwidth * 1e3
             results.append({
-                "steps": steps, "columns": columns, "dtype": kind, "milliseconds": times, "milliseconds_in_a_graph": alone,
+                "steps": steps, "columns": columns, "dtype": kind, "milliseconds": times,
+                "milliseconds_in_a_graph": alone,
                 "billion_neuron_steps_per_second": {n: updates / t / 1e6 for n, t in times.items()},
                 "share_of_copy_bandwidth": floor / alone.get("spikeframe", float("nan")),
                 "times_spikingjelly": times.get("SpikingJelly", float("nan")) / times["spikeframe"],

@@ -485,8 +485,8 @@ class Neuron(Parametric):
             step, column = found
             what = "a state at the end of the run" if step is None else f"the input at step {step}"
             raise NonFiniteError(
-                f"{type(self).__name__}: in an earlier call on the GPU {what} was not finite, in column {column} (batch "
-                "x neurons). Call check_finite() after a call to have it reported at once."
+                f"{type(self).__name__}: in an earlier call on the GPU {what} was not finite, in column {column} "
+                "(batch x neurons). Call check_finite() after a call to have it reported at once."
             )
 
     def _inputs(self, x: Any) -> list[Tensor]:
@@ -507,8 +507,8 @@ class Neuron(Parametric):
             if not isinstance(value, Tensor) or not self._takes(value):
                 got = value.dtype if isinstance(value, Tensor) else type(value).__name__
                 raise DTypeError(
-                    f"{kind}: input {name!r} is {got}; it must be a float32 or float64 tensor (float16 and bfloat16 are "
-                    "for a GPU with CuPy)."
+                    f"{kind}: input {name!r} is {got}; it must be a float32 or float64 tensor (float16 and bfloat16 "
+                    "are for a GPU with CuPy)."
                 )
             if value.ndim < 3 or value.shape != inputs[0].shape:
                 raise ShapeError(

@@ -162,7 +162,7 @@ def test_tensors_that_cannot_be_used_are_refused_by_name():
     x = torch.rand(5, 4, 6, device="cuda")
     with pytest.raises(BackendError, match="'input' on cuda:0 is not contiguous"):
         layer(x.transpose(1, 2).contiguous().transpose(1, 2))
-    with pytest.raises(BackendError, match="coefficient .* is on cpu"):
+    with pytest.raises(BackendError, match=r"coefficient .* is on cpu"):
         LIF(dt=1.0)(x)
     with pytest.raises(BackendError, match="state 'v' is on cpu"):
         layer(x, layer.initial_state((4, 6), device="cpu"))

@@ -138,8 +138,8 @@ class CudaGrid:
         free = self.device.room()
         if needed > free:
             raise BackendError(
-                f"The network's {synapses:,} synapses need {needed / 2**20:,.0f} MiB on the GPU and {free / 2**20:,.0f} "
-                f"MiB are free: about {int(synapses * free / needed):,} synapses would fit."
+                f"The network's {synapses:,} synapses need {needed / 2**20:,.0f} MiB on the GPU and "
+                f"{free / 2**20:,.0f} MiB are free: about {int(synapses * free / needed):,} synapses would fit."
             )
         put = self.device.put
         arrays: dict[str, Any] = {"cuts": put(plan.cuts), "bases": put(plan.bases)}
@@ -278,8 +278,9 @@ def _check(plan: Plan, blocks: int) -> None:
             "more than one wave are not run yet: use backend='numba'."
         )
     others = {
-        "plastic synapses": any(bundle.plastic is not None for bundle in plan.bundles), "recorded weights": plan.weights,
-        "gap junctions": plan.gaps is not None, "projections drawn at every spike": plan.regenerated,
+        "plastic synapses": any(bundle.plastic is not None for bundle in plan.bundles),
+        "recorded weights": bool(plan.weights),
+        "gap junctions": plan.gaps is not None, "projections drawn at every spike": bool(plan.regenerated),
     }  # fmt: skip
     for name, there in others.items():
         if there:

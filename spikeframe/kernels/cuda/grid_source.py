@@ -103,7 +103,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         K* box = words + (k & 1) * 4 * PARTS;
         if (tid < 4) {{
             const K low = tid == 0 ? pool.fired : NONE;
-            *(volatile K*)(box + part * 4 + tid) = tid > 0 && tid <= pool.fired ? pool.own[tid - 1] : (K)tag << 32 | low;
+            const K word = tid > 0 && tid <= pool.fired ? pool.own[tid - 1] : (K)tag << 32 | low;
+            *(volatile K*)(box + part * 4 + tid) = word;
         }}
         logged += pool.fired;
         stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
@@ -435,8 +436,8 @@ class _Text:
             "    for (int i = 0; i < 4; ++i) {",
             "        const int neuron = f.four * 4 + i;",
             "        if (neuron < f.lo || neuron >= f.hi) continue;",
-            "        found[i] = arrivals(w.w[i], found[i], high + f.law, low + f.law, c0, (unsigned)step, neuron, f.stream,",
-            "                            k0, k1);",
+            "        found[i] = arrivals(w.w[i], found[i], high + f.law, low + f.law, c0, (unsigned)step, neuron,",
+            "                            f.stream, k0, k1);",
             "        if (found[i]) add(a + f.slot + neuron, (A)f.weight * found[i]);",
             "        f.came += found[i];",
             "    }",
@@ -560,7 +561,8 @@ def write(plan: Plan, given: list[bool], threads: int, shared: int, delays: list
         parts=plan.parts, ring=plan.horizon, slots=slots(plan), interval=interval(plan), most=most(plan),
     )  # fmt: skip
     pieces = {"arguments": (text.arguments, 1), "prologue": (text.prologue, 1), "kept": (kept, 1),
-              "stimuli": (text.stimuli, 3), "update": (text.update, 3), "sent": (sent, 3), "fetched": (fetched, 5), "given": (outside, 2),
+              "stimuli": (text.stimuli, 3), "update": (text.update, 3), "sent": (sent, 3), "fetched": (fetched, 5),
+              "given": (outside, 2),
               "epilogue": (text.epilogue, 1)}  # fmt: skip
     body = _KERNEL.format(
         ring=ring, **{name: ("\n" + "    " * depth).join(lines) for name, (lines, depth) in pieces.items()}

@@ -46,7 +46,7 @@ static __device__ inline unsigned short float_to_half(const float x) {
 #endif
 """
 
-_PASS = """
+_ACCESS = """
 static __device__ inline bool is_finite(const F x) {{ return x - x == F(0); }}
 static __device__ inline F read(const X x) {{ return {read}; }}
 static __device__ inline X written(const F x) {{ return {write}; }}
@@ -89,7 +89,7 @@ def header(storage: str, every: int) -> str:
         polynomial="\n    ".join(f"p = p * r + F({value!r});" for value in c.polynomial[1:]),
         bias=c.bias, mantissa=c.mantissa,
     )  # fmt: skip
-    return text + (_HALF if storage == "float16" else "") + _PASS.format(read=read, write=write)
+    return text + (_HALF if storage == "float16" else "") + _ACCESS.format(read=read, write=write)
 
 
 def smooth_states(program: Program) -> list[Leaf]:
