@@ -4,8 +4,8 @@
     python benchmarks/gpu.py --cpu-spikes    # on any machine: writes what the networks are held to
 
 Training: one LIF layer, forward and backward, against SpikingJelly (its own choice of kernels), norse and snnTorch
-(driven over ``x.unbind(0)``) where they are installed: medians of CUDA events around a call, in turns, and of replays of
-a captured graph, which leave out what the host does. Beside them the bytes that the scheme must move (read x, write
+(driven over ``x.unbind(0)``) where they are installed: medians of CUDA events around a call, in turns, and of replays
+of a captured graph, which leave out what the host does. Beside them the bytes that the scheme must move (read x, write
 spikes; read x and the arriving gradient, write the gradient) at the copy bandwidth of the same run.
 Simulation: the spikes of networks equal those that the CPU's provider gave (`results/cpu_spikes.json`), to the bit.
 The microcircuit of Potjans and Diesmann at full scale is also run on both here; then its real-time factor is measured
