@@ -24,14 +24,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from common import table, write_json
 from networks import NETWORKS
 from training import LAYERS, Layer, torch_loop
+
+if TYPE_CHECKING:
+    from spikeframe.core.circuit import Circuit
 
 ROOT = Path(__file__).parents[1]
 #: Steps, batch x neurons.
@@ -47,7 +51,7 @@ def milliseconds(works: dict[str, Callable[[], object]], rounds: int = 15) -> di
     found: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()
             begin.record()
             work()
@@ -59,7 +63,7 @@ def milliseconds(works: dict[str, Callable[[], object]], rounds: int = 15) -> di
 
 def replayed_milliseconds(work: Callable[[], object], rounds: int = 30) -> float:
     """Return the median time of one call on the GPU alone: replays of a captured CUDA graph, ten in a row."""
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     with torch.cuda.stream(side):
         for _ in range(3):
             work()
@@ -106,7 +110,7 @@ def layers() -> dict[str, Layer]:
         try:
             layer = make()
             x = torch.rand(4, 1, 8, device="cuda", requires_grad=True)
-            layer(x).sum().backward()
+            torch.autograd.grad(layer(x).sum(), x)
             found[name] = layer
         except Exception as error:  # a peer may fail in any way; it is then left out
             print(f"{name} is left out: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
@@ -146,14 +150,14 @@ def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
                     usable[name] = layer
                 except Exception as error:  # a peer without this type
                     print(f"{name} {kind}: {type(error).__name__}: {str(error)[:120]}", file=sys.stderr)
-            one = {name: (lambda layer=layer: work(layer)) for name, layer in usable.items()}
+            one: dict[str, Callable[[], object]] = {n: partial(work, layer) for n, layer in usable.items()}
             slow = {n: w for n, w in one.items() if n not in ("spikeframe", "SpikingJelly")}
             times = milliseconds({n: w for n, w in one.items() if n not in slow}) | milliseconds(slow, rounds=3)
             alone = {}
             own = x.detach().clone().requires_grad_()
             for name in ("spikeframe", "SpikingJelly"):
                 try:
-                    alone[name] = replayed_milliseconds(lambda layer=usable[name], own=own: work(layer, own))
+                    alone[name] = replayed_milliseconds(partial(work, usable[name], own))
                 except Exception as error:  # a peer whose call cannot be captured
                     print(f"{name} {kind} in a CUDA graph: {type(error).__name__}: {str(error)[:120]}", file=sys.stderr)
             memory = {name: peak_bytes(w) for name, w in one.items()}
@@ -264,7 +268,7 @@ def microcircuit(scale: float, seconds: float, compare_ms: float) -> dict[str, A
 
     started = time.perf_counter()
     simulator = sf.Simulator(NETWORKS["microcircuit"](scale=scale), dt=0.1, backend="cuda")
-    circuit = simulator.circuit
+    circuit = cast("Circuit", simulator.circuit)
     plan = circuit.laid.plan
     built = time.perf_counter() - started
     synapses = sum(b.synapses for b in plan.bundles)

@@ -552,7 +552,7 @@ class Neuron(Parametric):
 @lru_cache(maxsize=1)
 def _untraced() -> Any:
     """Return a neuron's run as `torch.compile` takes it: one call, whose kernels are generated already."""
-    return torch.compiler.disable(Neuron._forward)
+    return torch.compiler.disable(Neuron._forward)  # type: ignore[no-untyped-call]
 
 
 def _time_step(kind: str, dt: Any) -> float:

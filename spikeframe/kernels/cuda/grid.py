@@ -148,8 +148,9 @@ class CudaGrid:
             arrays[f"b{b}_start"] = put((bundle.start - offset[:, np.newaxis]).astype(np.uint32))
             arrays[f"b{b}_offset"] = put(offset)
             arrays[f"b{b}_target"], arrays[f"b{b}_weight"] = put(bundle.target), put(bundle.weight)
-            if delays[b] is not None:
-                arrays[f"b{b}_delay"] = put(delays[b])
+            delay = delays[b]
+            if delay is not None:
+                arrays[f"b{b}_delay"] = put(delay)
         for g, group in enumerate(plan.groups):
             if group.bias is not None:
                 arrays[f"g{g}_bias"] = put(np.asarray(group.bias, plan.dtype))
