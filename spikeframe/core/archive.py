@@ -311,7 +311,7 @@ def _network_from(plain: dict[str, Any], arrays: list[Any], path: str | Path) ->
     for c in plain["projections"]:
         ends, delay = (own[c["source"]], own[c["target"]], _value(c["rule"], arrays)), _value(c["delay"], arrays)
         options: dict[str, Any] = {"receptor": c["receptor"], "weight": _value(c["weight"], arrays)}
-        if delay == distributions.Constant(0.0):
+        if isinstance(delay, distributions.Constant) and delay.value == 0.0:
             network.same_step(*ends, **options)
         else:
             synapse = _value(c["synapse"], arrays)

@@ -154,7 +154,7 @@ RULES = {
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize("several_delays", [False, True])
+@pytest.mark.parametrize("several_delays", [pytest.param(False, marks=pytest.mark.campaign), True])
 @pytest.mark.parametrize("name", RULES)
 def test_weights_equal_the_sum_over_all_pairs_of_spikes(name, several_delays):
     """Simultaneous spikes, delays, multapses and weights at their bounds included; traces are renewed many times."""

@@ -219,7 +219,7 @@ WRONG = {
     "too short a time constant": (
         lambda net, n, s: net.population("x", 1, LIF(tau_m=1e-12, receptors=Exp())), ParameterError, "tau_m=1e-12 ms"),
     "parameters for another size": (
-        lambda net, n, s: net.population("x", 3, LIF(i_e=[1.0, 2.0], receptors=Exp())), ShapeError, "2 values for 3"),
+        lambda net, n, s: net.population("x", 3, LIF(i_e=[1.0, 2.0], receptors=Exp())), ShapeError, "for 3 neurons"),
     "delays drawn down to 0": (
         lambda net, n, s: net.connect(s, n, sf.AllToAll(), weight=1.0, delay=sf.Uniform(-1.0, 1.0)),
         TimeGridError, "lowest value"),

@@ -26,6 +26,7 @@ from spikeframe.errors import (
     TimeGridError,
     UnknownNameError,
 )
+from spikeframe.kernels.numba import crew
 
 
 def network(seed: int = 3, rates: bool = True) -> sf.Network:
@@ -58,6 +59,7 @@ def trains(*found: dict[str, Any]) -> dict[str, list[tuple[int, int]]]:
 def short(monkeypatch):
     """Stretches of 70 steps, so that short runs have several."""
     monkeypatch.setattr(circuits, "_MOST", 70)
+    monkeypatch.setattr(crew, "_TRIAL", 1000)
 
 
 @pytest.mark.exact
@@ -183,7 +185,8 @@ import json, os, signal, sys
 from tests.core.test_recording import network
 import spikeframe as sf
 from spikeframe.core import circuit, sonata
-circuit._MOST = 70
+from spikeframe.kernels.numba import crew
+circuit._MOST, crew._TRIAL = 70, 1000
 extend, calls = sonata._extend, []
 def dying(data, values):
     calls.append(1)

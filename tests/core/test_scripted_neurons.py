@@ -69,7 +69,12 @@ def network() -> sf.Network:
 
 @pytest.mark.exact
 @pytest.mark.parametrize(
-    ("backend", "dtype"), [("numba", "float32"), ("reference", "float32"), ("reference", "float64")]
+    ("backend", "dtype"),
+    [
+        ("numba", "float32"),
+        pytest.param("reference", "float32", marks=pytest.mark.campaign),
+        pytest.param("reference", "float64", marks=pytest.mark.campaign),
+    ],
 )
 def test_a_simulated_neuron_is_its_torch_layer_to_the_bit(backend, dtype):
     net = network()

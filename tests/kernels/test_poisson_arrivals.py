@@ -43,7 +43,7 @@ def test_a_tie_of_the_high_word_is_decided_by_the_low_one(above):
     neuron = 6
     word = int(philox.philox(0, 3, neuron // 4, 77, *map(int, KEY))[neuron % 4])
     low = int(philox.philox(1, 3, neuron, 77, *map(int, KEY))[0]) + above
-    table = (np.array([word, 2**32 - 1], np.uint32), np.array([low, 2**32 - 1], np.uint32), np.zeros(256, np.int64))
+    table = (np.array([word, 2**32 - 1], np.uint32), np.array([low, 2**32 - 1], np.uint32), np.zeros(4096, np.int64), 0)
     acc = np.zeros(1, np.int32)
     poisson_add(acc, neuron, neuron + 1, 1, 3, table, 77, *KEY, neuron)
     assert acc[0] == 1 - above

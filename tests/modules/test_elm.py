@@ -215,6 +215,7 @@ def cue_recall(tau_m, seed, most):
     return most
 
 
+@pytest.mark.campaign
 def test_a_cue_is_kept_by_slow_memories_and_lost_by_fast_ones():
     assert cue_recall((1.0, 150.0), 0, 150) < 150
     assert cue_recall((1.0, 5.0), 0, 150) == 150
