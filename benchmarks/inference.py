@@ -8,6 +8,9 @@ equal the torch forward to the bit. Best dense torch is the fastest of: step by 
 the neurons step by step; the same with transposed weights and in-place updates; and all of it through torch.compile
 (which needs a C++ compiler and minutes; ``--no-compile`` leaves it out). ``torch embedding_bag`` gathers rows of
 active inputs, the fastest that stock torch offers for sparse input. ``--threads 2`` gives torch, not spikeframe, two.
+
+``spikeframe, 8-bit weights`` runs another network, the same with its weights rounded to 8 bits, and equals the torch
+forward of that one. What rounding costs is measured on the network of ``spikeframe train``, trained for ``--epochs``.
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,6 +39,9 @@ TAU, DT = 20.0, 1.0
 
 #: The forms that compute every input of every step, by their names below.
 DENSE = ("torch step by step", "torch matmul over all steps", "torch matmul, in place", "torch.compile")
+
+#: Runs a network of its own: the same with weights rounded to 8 bits.
+NARROW = "spikeframe, 8-bit weights"
 
 Form = Callable[[], torch.Tensor]
 
@@ -184,9 +192,17 @@ def measure(x: torch.Tensor, label: str, rounds: int, with_compiled: bool) -> di
     result = sim.run(events)
     if differing_spikes(net, x, result):
         raise SystemExit("the event-driven run differs from the torch forward: nothing is timed")
+    narrow = sf.Network.from_module(network(max(density, 1e-4)), SHAPE, input_max=64, weight_bits=8)
+    narrow_sim = sf.Simulator(narrow, threads=1)
+    if differing_spikes(narrow, x, narrow_sim.run(events)):
+        raise SystemExit("the run with 8-bit weights differs from its torch forward: nothing is timed")
     forms = dense_forms(net, x, with_compiled)
-    works: dict[str, Callable[[], object]] = {"spikeframe event-driven": lambda: sim.run(events).outputs, **forms}
-    works |= peers(x, net)
+    works: dict[str, Callable[[], object]] = {
+        "spikeframe event-driven": lambda: sim.run(events).outputs,
+        NARROW: lambda: narrow_sim.run(events).outputs,
+        **forms,
+        **peers(x, net),
+    }
     with torch.no_grad():
         for name, form in forms.items():
             apart = float((form().reshape(-1) - torch.from_numpy(result.outputs).reshape(-1)).abs().max())
@@ -205,6 +221,7 @@ def measure(x: torch.Tensor, label: str, rounds: int, with_compiled: bool) -> di
         "microseconds_per_sample": {name: round(s * 1e6, 1) for name, s in seconds.items()},
         "best_dense_torch": best,
         "over_best_dense_torch": seconds[best] / ours,
+        "8_bit_over_best_dense_torch": seconds[best] / seconds[NARROW],
         "over_dense_torch": {n: seconds[n] / ours for n in DENSE if n in seconds},
         "over_embedding_bag": seconds["torch embedding_bag"] / ours,
         "over_peers": {n: seconds[n] / ours for n in ("norse", "snnTorch") if n in seconds},
@@ -225,6 +242,24 @@ def real_samples(folder: str, count: int) -> list[torch.Tensor]:
     return samples
 
 
+def rounding(epochs: int) -> str:
+    """Train the main job's network and say how often it is right before and after its weights are rounded."""
+    from spikeframe.training import job
+    from spikeframe.training.runs import Settings
+
+    with tempfile.TemporaryDirectory() as folder:
+        exact = job.train_and_measure(Settings(epochs=epochs), Path(folder), reference=False, threads=1)
+        narrow = job.measure_run(Path(folder), threads=1, weight_bits=8)
+    if exact["differing_spikes"] or narrow["differing_spikes"]:
+        raise SystemExit("the event-driven run of the digits differs from the torch forward")
+    moved = max(layer["rms_change"] for layer in narrow["snap"].values())
+    return (
+        f"digits, {epochs} epochs, {exact['test_samples']} samples: {exact['test_accuracy']:.2%} right as trained, "
+        f"{exact['snapped_accuracy']:.2%} on the finest grid, {narrow['snapped_accuracy']:.2%} with 8-bit weights "
+        f"(RMS change at most {moved:.2g})"
+    )
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -233,6 +268,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1: what batch 1 runs best with)")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--epochs", type=int, default=6, help="of the digits network; 0 leaves it out (default 6)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with_compiled = not options.no_compile and shutil.which("g++") is not None
@@ -252,14 +288,17 @@ def main() -> None:
             f"{r['hidden_rate']:.2%}",
             *(r["microseconds_per_sample"][n] for n in names),
             r["over_best_dense_torch"],
+            r["8_bit_over_best_dense_torch"],
             r["over_embedding_bag"],
         ]
         for r in results
     ]
     print(f"Microseconds a sample of {STEPS} steps, 2312-{HIDDEN}-{CLASSES}, batch 1, medians")
-    print(table(rows, ["input", "density", "hidden", *names, "x best dense", "x embedding_bag"]))
+    print(table(rows, ["input", "density", "hidden", *names, "x best dense", "8-bit x", "x embedding_bag"]))
     crossing = [r["density"] for r in results if r["over_best_dense_torch"] < 1]
     print(f"crossing point with dense torch: {f'{min(crossing):.1%} density' if crossing else 'above 20 % density'}")
+    if options.epochs:
+        print(rounding(options.epochs))
     write_json(options.json, {"inference": results})
 
 

@@ -113,7 +113,14 @@ def _evaluate(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
     """Test a trained network again."""
     from spikeframe.training import job, tables
 
-    result = job.measure_run(options.folder, options.split, root=options.root, threads=options.threads, tell=say.tell)
+    result = job.measure_run(
+        options.folder,
+        options.split,
+        root=options.root,
+        threads=options.threads,
+        weight_bits=options.weight_bits,
+        tell=say.tell,
+    )
     say(tables.summary(result))
     return result
 
@@ -359,6 +366,9 @@ def _parser() -> argparse.ArgumentParser:
     _run_argument(evaluate)
     evaluate.add_argument("--root", metavar="DIR", help="folder of the recordings, if it has moved since training")
     _split_option(evaluate)
+    evaluate.add_argument(
+        "--weight-bits", type=int, metavar="N", help="event by event with weights of at most N bits, 2 to 16"
+    )
     _simulate_options(_command(commands, "simulate", _simulate, computing, _SIMULATE))
     _data_options(commands, common)
     _run_argument(_command(commands, "report", _report, computing, _REPORT))
@@ -384,7 +394,8 @@ _EVALUATE = (
     "Load the network of a run folder, test it, run it event by event and check every spike against torch.",
     """examples:
   spikeframe evaluate runs/digits-1
-  spikeframe evaluate runs/nmnist-1 --root /other/place --split validation""",
+  spikeframe evaluate runs/nmnist-1 --root /other/place --split validation
+  spikeframe evaluate runs/digits-1 --weight-bits 8    what 8-bit weights cost in accuracy""",
 )
 _SIMULATE = (
     "run one recording event by event and draw it",

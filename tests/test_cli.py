@@ -92,6 +92,20 @@ def test_evaluate_finds_what_train_found(run, capsys):
     assert _json(capsys)["differing_spikes"] == 0
 
 
+@pytest.mark.exact
+def test_evaluate_runs_event_by_event_with_weights_of_few_bits(run, capsys):
+    folder, result = run
+    assert cli.main(["evaluate", str(folder), "--weight-bits", "3", "--json"]) == 0
+    coarse = _json(capsys)
+    assert coarse["differing_spikes"] == 0
+    assert coarse["test_accuracy"] == result["test_accuracy"]
+    for name, snapped in coarse["snap"].items():
+        assert snapped["step"] >= 16 * result["snap"][name]["step"]
+        assert snapped["rms_change"] > result["snap"][name]["rms_change"]
+    assert cli.main(["evaluate", str(folder), "--weight-bits", "17"]) == 2
+    assert "weight_bits=17: must be a whole number from 2 to 16" in capsys.readouterr().err
+
+
 def test_simulate_runs_one_sample_and_draws_it(run, capsys, tmp_path):
     folder, _ = run
     picture = tmp_path / "new" / "one.png"

@@ -154,11 +154,13 @@ class Network:
             raise ParameterError(f"Network(seed={self.seed!r}): must be a whole number from 0 to 2^64 - 1.")
 
     @staticmethod
-    def from_module(model: nn.Module, input_shape: tuple[int, ...], input_max: int = 16) -> FeedForward:
+    def from_module(
+        model: nn.Module, input_shape: tuple[int, ...], input_max: int = 16, weight_bits: int | None = None
+    ) -> FeedForward:
         """Read a feed-forward torch model; see `FeedForward.from_module`."""
         from spikeframe.core.feedforward import FeedForward
 
-        return FeedForward.from_module(model, input_shape, input_max)
+        return FeedForward.from_module(model, input_shape, input_max, weight_bits)
 
     def to_module(self, dt: float, outputs: Iterable[str] | None = None, dtype: str = "float32") -> CircuitModule:
         """Return a torch module that does what `Simulator` does, differentiably; see `CircuitModule`.

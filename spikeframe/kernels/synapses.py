@@ -2,7 +2,7 @@
 
 A source index runs over the events that enter a layer, a target index over its neurons, in the layer's own order.
 `fan_out` counts a source's non-zero weights, `reach` all the weights that delivering it reads. Weights are whole
-multiples of `scale`, a power of two, so that sums are integers: exact in any order, half the bytes where 16 bits do.
+multiples of `scale`, a power of two, so that sums are integers: exact in any order, and few bytes where few bits do.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from spikeframe.errors import ExactnessError
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
-Whole = NDArray[np.int16] | NDArray[np.int32]
+Whole = NDArray[np.int8] | NDArray[np.int16] | NDArray[np.int32]
 #: Rows of weights begin at, and fill, multiples of so many bytes: whole cache lines and vector registers.
 LINE = 128
+#: Narrow weights are added up in registers of so many bits an element.
+SUM_BITS = 16
 
 
 def whole(weight: Floats, scale: float) -> Whole:
@@ -35,7 +37,7 @@ def whole(weight: Floats, scale: float) -> Whole:
     units = weight.astype(np.float64) / scale
     if not np.array_equal(units, np.rint(units)) or np.abs(units).max(initial=0.0) >= 2**24:
         raise ExactnessError(f"weights are no multiples of {scale:g} below 2^24 of it; sums would not be exact.")
-    kind = np.int16 if np.abs(units).max(initial=0.0) < 2**15 else np.int32
+    kind = next(k for k in (np.int8, np.int16, np.int32) if np.abs(units).max(initial=0.0) <= np.iinfo(k).max)
     return np.ascontiguousarray(units.astype(kind))
 
 
@@ -73,9 +75,9 @@ class Rows:
 
     @cached_property
     def together(self) -> int:
-        """How many weights always add up within the table's type; whole sums fit in 32 bits."""
+        """How many weights always add up within `SUM_BITS`, or the table's own if more; whole sums fit in 32 bits."""
         largest = int(np.abs(self.table.astype(np.int64)).max(initial=1))
-        return max(1, (2**15 - 1) // largest) if self.table.dtype == np.int16 else 2**31 - 1
+        return 2**31 - 1 if 8 * self.table.itemsize > SUM_BITS else (2 ** (SUM_BITS - 1) - 1) // largest
 
     @cached_property
     def fan_out(self) -> NDArray[np.int64]:

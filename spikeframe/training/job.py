@@ -113,6 +113,7 @@ def measure_run(
     *,
     root: str | None = None,
     threads: int | None = None,
+    weight_bits: int | None = None,
     tell: Tell | None = None,
 ) -> dict[str, Any]:
     """Test the network of a run folder and run it event by event; writes nothing.
@@ -122,6 +123,7 @@ def measure_run(
         split: ``"train"``, ``"validation"`` or ``"test"``.
         root: folder of the recordings; None takes that of the training.
         threads: threads of the simulator; None takes all cores.
+        weight_bits: most bits of a weight in the event-driven run (see `FeedForward.from_module`).
         tell: takes a line on what is being done; None also leaves out progress bars.
 
     Returns:
@@ -130,6 +132,7 @@ def measure_run(
     Raises:
         CheckpointError: a file of the run is missing, damaged or does not fit.
         DataNotFoundError, ConfigError, EventFileError: the data are not there, damaged, or of another shape.
+        ParameterError: `weight_bits` is out of range.
     """
     settings, form, network = runs.open_run(folder)
     if root is not None:
@@ -139,7 +142,7 @@ def measure_run(
     form.check(data, folder)
     _tell_lost(frames, tell or _nothing)
     found = evaluate(network, data.batches(64))
-    core, run = _event_driven(network, form, data, threads, tell)
+    core, run = _event_driven(network, form, data, threads, tell, weight_bits)
     return {
         "run": str(folder),
         "data": settings.data,
@@ -171,10 +174,15 @@ def _tell_lost(frames: Mapping[str, FrameCache], say: Tell) -> None:
 
 
 def _event_driven(
-    network: Sequential, form: runs.InputForm, data: FrameCache, threads: int | None, tell: Tell | None
+    network: Sequential,
+    form: runs.InputForm,
+    data: FrameCache,
+    threads: int | None,
+    tell: Tell | None,
+    weight_bits: int | None = None,
 ) -> tuple[FeedForward, EventDriven]:
     """Snap the weights, run a set event by event and compare with the torch forward."""
-    core = Network.from_module(network, form.shape, max(form.largest, data.largest))
+    core = Network.from_module(network, form.shape, max(form.largest, data.largest), weight_bits)
     return core, run_event_driven(core, data, threads=threads, progress="event by event" if tell else None)
 
 

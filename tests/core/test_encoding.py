@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from spikeframe.core import Network, Simulator, differing_spikes
 from spikeframe.core.encoding import from_frames
 from spikeframe.kernels.numba import deliver, gather
 from spikeframe.kernels.synapses import LINE, lined
-from spikeframe.neurons import LIF, Sequential
+from spikeframe.neurons import LI, LIF, Sequential
 
 
 @pytest.mark.exact
@@ -58,7 +60,45 @@ def test_many_unit_events_in_a_step_are_delivered_exactly(inputs, largest, dtype
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize("dtype", [np.int16, np.int32])
+@pytest.mark.parametrize("bits", [2, 5, 8, 12, 16])
+@pytest.mark.parametrize("neurons", [1, 7, 63, 65, 513])
+def test_weights_of_few_bits_give_the_bits_of_torch(bits, neurons):
+    torch.manual_seed(0)
+    model = Sequential(nn.Linear(700, neurons), LIF(dt=1.0, v_th=0.3), nn.Linear(neurons, 3, bias=False), LI(dt=1.0))
+    network = Network.from_module(model, (700,), 3, bits)
+    assert network.plan[0].bias is not None
+    for layer in network.plan:
+        units = np.abs(layer.synapses.table.astype(np.int64))
+        assert 2 ** (bits - 2) <= units.max() < 2 ** (bits - 1) or bits == 16
+        assert layer.synapses.table.itemsize == 1 if bits <= 8 else layer.synapses.table.itemsize == 2
+    # Some 600 events a step, most of them of one count: more than add up at once from 8 bits on.
+    random = torch.Generator().manual_seed(1)
+    x = torch.randint(1, 4, (9, 2, 700), generator=random) * (torch.rand(9, 2, 700, generator=random) < 0.05)
+    x = torch.where(x == 0, (torch.rand(9, 2, 700, generator=random) < 0.85).int(), x)
+    fast, plain = Simulator(network).run(x), Simulator(network, backend="reference").run(x)
+    assert differing_spikes(network, x, fast) == 0
+    for name in ("1", "3"):
+        assert np.array_equal(fast.state[name]["v"], plain.state[name]["v"])
+    assert np.array_equal(fast.outputs, plain.outputs)
+    assert np.array_equal(fast.spikes["1"].ids, plain.spikes["1"].ids)
+    assert len(fast.spikes["1"]) > 0 or neurons == 1
+
+
+@pytest.mark.exact
+def test_long_runs_of_the_largest_weights_do_not_overflow():
+    linear = nn.Linear(2000, 65, bias=False)
+    nn.init.constant_(linear.weight, -127 / 128)
+    network = Network.from_module(Sequential(linear, LI(dt=1.0)), (2000,), 1, 8)
+    rows = network.plan[0].synapses
+    assert rows.table.dtype == np.int8
+    assert rows.table.min() == -127
+    assert rows.together == 32767 // 127 < 2000
+    result = Simulator(network).run(torch.ones(1, 1, 2000, dtype=torch.int32))
+    assert (result.outputs == -2000 * np.float32(127 / 128)).all()
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32])
 @pytest.mark.parametrize("neurons", [1, 63, 64, 130])
 @pytest.mark.parametrize("together", [1, 3, 1000])
 def test_rows_are_added_up_in_runs_of_unit_events(dtype, neurons, together):
@@ -79,9 +119,10 @@ def test_rows_are_added_up_in_runs_of_unit_events(dtype, neurons, together):
 
 
 def test_lined_rows_fill_whole_lines():
-    for shape in [(0, 5), (3, 1), (7, 64), (2, 65)]:
-        weight = np.arange(shape[0] * shape[1], dtype=np.int16).reshape(shape)
+    shapes = [(0, 5), (3, 1), (7, 64), (2, 65)]
+    for shape, dtype in product(shapes, [np.int8, np.int16]):
+        weight = np.arange(shape[0] * shape[1]).reshape(shape).astype(dtype)
         table = lined(weight)
         assert np.array_equal(table[:, : shape[1]], weight)
-        assert table.shape[1] * 2 % LINE == 0
+        assert table.shape[1] * table.itemsize % LINE == 0
         assert table.ctypes.data % LINE == 0 or table.size == 0

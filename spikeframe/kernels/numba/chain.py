@@ -29,11 +29,13 @@ _RECORD_LIMIT = 1 << 24
 
 _POPULATION = '''
 from spikeframe.kernels.numba.borrowing import BORROWING
+from spikeframe.kernels.numba.lean import wide
 
 
 @njit(**BORROWING)
 def update(lo, hi, acc, scale, {bias}flags, {arrays}):
     """One step for neurons lo..hi; returns whether any spiked."""
+    wide()
     hit = I(0)
     for j in range(np.uint64(lo), np.uint64(hi)):
         {x} = F(acc[j]) * scale{plus_bias}
