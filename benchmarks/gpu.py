@@ -188,7 +188,7 @@ HELD: dict[str, tuple[Callable[[], Any], float]] = {
     "microcircuit, 5 %": (lambda: NETWORKS["microcircuit"](scale=0.05), 100.0),
     "balanced network": (lambda: _described("05_balanced_network.py"), 200.0),
     "synfire chain": (lambda: _described("07_synfire_chain.py", [(100, 0.0), (50, 2.0)], [0.0, 1.0]), 100.0),
-    "conductances": (lambda: _described("09_conductances.py"), 100.0),
+    "conductances": (lambda: _described("16_conductances.py"), 100.0),
     "firing patterns": (lambda: _described("10_firing_patterns.py"), 500.0),
 }
 #: Spikes/s of the microcircuit's populations at full scale, NEST.
