@@ -79,7 +79,14 @@ def updates(results: list[Any]) -> tuple[int, int]:
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize(("model", "dtype"), [*((model, "float32") for model in MODELS), ("delta, driven", "float64")])
+@pytest.mark.parametrize(
+    ("model", "dtype"),
+    [
+        ("delta, driven", "float64"),
+        ("exp", "float32"),
+        *(pytest.param(m, "float32", marks=pytest.mark.campaign) for m in MODELS if m != "exp"),
+    ],
+)
 def test_skipped_updates_change_no_bit(model, dtype, eager):
     dense = run(network(model), skipping=False, dtype=dtype)
     assert sum(len(s) for s in dense[1][0].spikes.values()) > 0

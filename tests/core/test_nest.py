@@ -95,7 +95,14 @@ def spikes_of(name: str) -> list[tuple[int, int]]:
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize("name", [n for n in NETWORKS["models"] if n != "aeif_cond_exp"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.campaign) if "degenerate" in n or n == "iaf_cond_alpha" else n
+        for n in NETWORKS["models"]
+        if n != "aeif_cond_exp"
+    ],
+)
 def test_every_spike_of_a_recurrent_network_falls_on_nests_step(name):
     """40 neurons, 400 synapses, 182 to 532 spikes; conductances too, whose integration is far finer than needed."""
     assert spikes_of(name) == [tuple(spike) for spike in NETWORKS["models"][name]["spikes"]]

@@ -155,7 +155,10 @@ RULES = {
 
 @pytest.mark.exact
 @pytest.mark.parametrize("several_delays", [pytest.param(False, marks=pytest.mark.campaign), True])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.campaign) if n in ("linear", "inhibiting", "tagged") else n for n in RULES],
+)
 def test_weights_equal_the_sum_over_all_pairs_of_spikes(name, several_delays):
     """Simultaneous spikes, delays, multapses and weights at their bounds included; traces are renewed many times."""
     rule, rng = RULES[name], np.random.default_rng(5)
@@ -215,7 +218,7 @@ def test_stdp_weights_equal_nests_at_every_presynaptic_spike(case):
 
 @pytest.mark.exact
 @pytest.mark.parametrize("case", NEST["tsodyks"], ids=lambda c: f"U={c['U']:g}")
-@pytest.mark.parametrize("states", ["two", "three"])
+@pytest.mark.parametrize("states", [pytest.param("two", marks=pytest.mark.campaign), "three"])
 def test_tsodyks_markram_pulses_equal_nests(case, states):
     """Once with one delay (a state per source), once with several (a state per synapse)."""
     pulses = np.array(NEST["pulses"])
