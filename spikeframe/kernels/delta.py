@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from spikeframe.errors import BackendError, unknown_name
+from spikeframe.kernels.backend import module_of
 
 Array = NDArray[Any]
 
@@ -54,14 +54,5 @@ def provider(backend: str) -> DeltaProvider:
         BackendError: the backend is not available.
         UnknownNameError: there is no such backend.
     """
-    if backend in ("auto", "numba"):
-        from spikeframe.kernels.numba import delta as compiled
-
-        return compiled
-    if backend == "reference":
-        from spikeframe.kernels.reference import delta
-
-        return delta
-    if backend == "cuda":
-        raise BackendError("backend 'cuda' is not available in this version; use 'auto', 'numba' or 'reference'.")
-    raise unknown_name("backend", backend, ("auto", "reference", "numba", "cuda"))
+    found: DeltaProvider = module_of("delta", backend)
+    return found

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from spikeframe.errors import BackendError, unknown_name
+from spikeframe.kernels.backend import module_of
 
 Array = NDArray[Any]
 
@@ -30,14 +30,5 @@ def provider(backend: str) -> SegmentProvider:
         BackendError: the backend is not available.
         UnknownNameError: there is no such backend.
     """
-    if backend in ("auto", "numba"):
-        from spikeframe.kernels.numba import segments as compiled
-
-        return compiled
-    if backend == "reference":
-        from spikeframe.kernels.reference import segments
-
-        return segments
-    if backend == "cuda":
-        raise BackendError("backend 'cuda' is not available in this version; use 'auto', 'numba' or 'reference'.")
-    raise unknown_name("backend", backend, ("auto", "reference", "numba", "cuda"))
+    found: SegmentProvider = module_of("segments", backend)
+    return found
