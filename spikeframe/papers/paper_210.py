@@ -1,0 +1,21 @@
+"""What paper 210 claims and what became of it here."""
+
+from spikeframe.papers.claim import Claim
+
+TITLE = "SpikingBrain Technical Report: Spiking Brain-inspired Large Models"
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        210, TITLE, "neurons.adaptive_threshold_if.AdaptiveThresholdIF",
+        "modules/test_spike_coding.py::test_spikes_of_gaussian_activations_are_as_sparse_as_described", "",
+        "1.13 spikes a value, 69.2 % of the places of a window silent (activations of the 7B model)",
+        "Gaussian activations: 1.30 spikes a value, 74.0 % silent, 95.4 % of counts at most 7", "in part",
+        "the model's activations are not at hand; the report has 94.1 % of counts at most 7",
+    ),
+    Claim(
+        210, TITLE, "modules.spike_coding.encode",
+        "modules/test_spike_coding.py::test_every_count_of_8_bits_comes_back", "",
+        "binary, ternary and bitwise spikes carry counts without loss", "every count of 8 bits, and random ones of 32",
+        "reproduced",
+    ),
+)  # fmt: skip
