@@ -1,15 +1,16 @@
 """Runs of a recurrent network on the grid clock, compiled (see `spikeframe.kernels.grid`).
 
 A driver is generated for the network's shape (its groups, bundles and stimuli) and calls fixed deliveries and the
-groups' generated updates. Each thread owns some parts: it delivers into them and updates their neurons, writes its
-spikes into an array of its own, and meets the others once per smallest delay.
+groups' generated updates; sizes, delays and other numbers are its arguments, so that networks of one shape share it.
+Each thread owns some parts: it delivers into them and updates their neurons, writes its spikes into an array of its
+own, and meets the others once per smallest delay.
 """
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ from spikeframe.kernels.numba.stimuli import inject, uniform
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def drive(thread, threads, first, steps, interval, horizon, counter, full, cuts, offsets, bases, acc, delivered,
-          arrivals, k0, k1, {parameters}):
+          arrivals, k0, k1, numbers, {parameters}):
     """Run up to `steps` steps on one thread; returns the steps done."""
     parts = cuts.shape[1] - 1
     p_lo, p_hi = parts * thread // threads, parts * (thread + 1) // threads
@@ -96,13 +97,19 @@ def _indented(lines: list[str], levels: int) -> str:
 class _Arguments:
     """Names and values of the driver's further parameters, in order."""
 
-    names: list[str]
-    values: list[Any]
+    names: list[str] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
 
     def add(self, name: str, value: Any) -> str:
         self.names.append(name)
         self.values.append(value)
         return name
+
+    def number(self, value: int) -> str:
+        """Return the name of a whole number that networks of one shape need not share."""
+        self.numbers.append(value)
+        return f"numbers[{len(self.numbers) - 1}]"
 
 
 def _program(group: Group) -> Program:
@@ -161,7 +168,7 @@ class _Run:
     ) -> None:  # fmt: skip
         self.plan, self.state, self.threads, self.skipped = plan, state, threads, skipped
         self.horizon = plan.horizon
-        self.arguments = _Arguments([], [])
+        self.arguments = _Arguments()
         self.acc = np.zeros(int(plan.offsets[-1]), np.int32 if plan.dtype == np.float32 else np.int64)
         # Rows of whole cache lines, and one more: no thread writes where another does.
         self.delivered = np.zeros((threads, len(plan.carriers) // 8 * 8 + 16), np.int64)
@@ -193,7 +200,7 @@ class _Run:
                 self.arguments.add(f"g{g}_{name}", getattr(blocks, name))
         self.text["imports"].append("from spikeframe.kernels.numba.lazy import mark_rows, mark_segments, next_arrival")
         self.text["publish"].append("quiet[meeting & 1, thread] = awakes[:, p_lo:p_hi].sum() == 0")
-        self.text["jump"] += lazy.jump_text(self.plan, given, self.skipped)
+        self.text["jump"] += lazy.jump_text(self.plan, given, self.skipped, self.arguments.number)
         self.text["settled"] += ["if reached[p]:", "    touched[p, :] = 0", "    reached[p] = 0"]
 
     def _buffers(self, g: int, group: Group, steps: int, given: tuple[Longs, Ints] | None) -> None:
@@ -238,7 +245,7 @@ class _Run:
             if bundle.delay is not None:
                 weight = f"b{b}_weight"
                 kind = "shared" if bundle.shared else "single"
-                row = f"h - {bundle.delay}" if bundle.delay else "h"
+                row = f"h - {self.arguments.number(bundle.delay)}" if bundle.delay else "h"
                 spikes = f"{s}ids, {s}start, {row}"
                 calls = [f"delivered[thread, {b}] += {kind}({spikes}, b{b}_start[p], b{b}_target, {weight}, a)"]
                 if self.skipped:
@@ -272,7 +279,7 @@ class _Run:
         ]
         rest = f"step, b{b}_rate, b{b}_period, b{b}_c"
         if bundle.delay is not None:
-            spikes = f"g{bundle.source}_ids, g{bundle.source}_start, h - {bundle.delay}"
+            spikes = f"g{bundle.source}_ids, g{bundle.source}_start, h - {self.arguments.number(bundle.delay)}"
             if self.skipped:
                 call = f"mark_rows({spikes}, b{b}_start[p], b{b}_target, touched[p])"
                 self.text["body"] += [f"if {call}:", "    reached[p] = 1"]
@@ -299,7 +306,7 @@ class _Run:
         if self.plan.regenerated:
             for name, value in procedural.arguments(self.plan, self.threads, self.acc.dtype).items():
                 self.arguments.add(name, value)
-        for place, lines in procedural.text(self.plan, bool(self.skipped)).items():
+        for place, lines in procedural.text(self.plan, bool(self.skipped), self.arguments.number).items():
             self.text[place] += lines
 
     def _segments(self, b: int, bundle: Bundle) -> None:
@@ -345,13 +352,13 @@ class _Run:
         first = self.state.step
         for i, drive in enumerate(self.plan.poisson):
             table = self.arguments.add(f"table{i}", poisson_table(drive.rate).arrays)
-            g = drive.group
-            lo, hi = f"max(cuts[{g}, p], {drive.lo})", f"min(cuts[{g}, p + 1], {drive.hi})"
-            offset = f"cuts[{g}, p] - bases[{g}, p] - {drive.receptor} * (cuts[{g}, p + 1] - cuts[{g}, p])"
+            g, number = drive.group, self.arguments.number
+            lo, hi = f"max(cuts[{g}, p], {number(drive.lo)})", f"min(cuts[{g}, p + 1], {number(drive.hi)})"
+            offset = f"cuts[{g}, p] - bases[{g}, p] - {number(drive.receptor)} * (cuts[{g}, p + 1] - cuts[{g}, p])"
             self.text["body"] += [
-                f"if {drive.start} <= step < {drive.stop}:",
-                f"    arrivals[thread, {i}] += poisson_add(a, {lo}, {hi}, {drive.weight}, step, {table}, "
-                f"{drive.stream}, k0, k1, {offset})",
+                f"if {number(drive.start)} <= step < {number(drive.stop)}:",
+                f"    arrivals[thread, {i}] += poisson_add(a, {lo}, {hi}, {number(drive.weight)}, step, {table}, "
+                f"{number(drive.stream)}, k0, k1, {offset})",
             ]
         self.current: dict[int, Any] = {}
         for g, group in enumerate(self.plan.groups):
@@ -365,11 +372,13 @@ class _Run:
             level = np.where((at >= injected.start) & (at < injected.stop), injected.amplitude(at), 0.0).astype(
                 np.float64
             )
+            number = self.arguments.number
             self.arguments.add(f"level{i}", level)
+            self.arguments.add(f"sd{i}", float(injected.sd))
             self.text["body"] += [
-                f"if {injected.start} <= step < {injected.stop}:",
-                f"    inject(current{g}, cuts[{g}, p], cuts[{g}, p + 1], {injected.lo}, {injected.hi}, level{i}[t], "
-                f"{float(injected.sd)!r}, step, {injected.stream}, k0, k1)",
+                f"if {number(injected.start)} <= step < {number(injected.stop)}:",
+                f"    inject(current{g}, cuts[{g}, p], cuts[{g}, p + 1], {number(injected.lo)}, {number(injected.hi)}, "
+                f"level{i}[t], sd{i}, step, {number(injected.stream)}, k0, k1)",
             ]
 
     def _gaps(self) -> None:
@@ -382,7 +391,7 @@ class _Run:
         add("gap_v", np.tile(gaps.membranes(self.state.values), (2, 1)))
         for g in gaps.groups():
             v = add(f"gap_own{g}", self.state.values[g]["v"])
-            at = int(gaps.first[g])
+            at = self.arguments.number(int(gaps.first[g]))
             self.text["body"].append(
                 f"couple(current{g}, cuts[{g}, p], cuts[{g}, p + 1], {at}, gap_v[step & 1], {', '.join(names)})"
             )
@@ -401,7 +410,8 @@ class _Run:
                 for k, values in enumerate(randoms):
                     name = self.arguments.add(f"random{g}_{k}", values)
                     self.text["body"].append(
-                        f"uniform({name}, cuts[{g}, p], cuts[{g}, p + 1], step, {group.stream + k}, k0, k1)"
+                        f"uniform({name}, cuts[{g}, p], cuts[{g}, p + 1], step, "
+                        f"{self.arguments.number(group.stream + k)}, k0, k1)"
                     )
                 leaves = _values(group, self.state.values[g], self.current.get(g), randoms, dtype)
                 if g in self.skipped:
@@ -418,7 +428,7 @@ class _Run:
         module = lazy.module(group, self.plan.dtype).__name__
         self.text["imports"].append(f"from {module} import rouse as rouse{g}, settle as settle{g}, tick as tick{g}")
         self.own[g] = [taken[name] for name in lazy.own_parameters(_program(group), per_neuron)]
-        for place, lines in lazy.group_text(group, g, self.own[g], list(taken.values())).items():
+        for place, lines in lazy.group_text(g, self.own[g], list(taken.values())).items():
             self.text[place] += lines
 
     def _sample(self, i: int, steps: int) -> Any:
@@ -429,11 +439,12 @@ class _Run:
         ids = self.arguments.add(f"s{i}_ids", sample.ids)
         out = self.arguments.add(f"s{i}_rows", rows)
         g = sample.group
-        row = f"{out}[(step + 1) // {sample.every} - first // {sample.every} - 1]"
-        self.text["after"].append(f"if (step + 1) % {sample.every} == 0:")
+        every = self.arguments.number(sample.every)
+        row = f"{out}[(step + 1) // {every} - first // {every} - 1]"
+        self.text["after"].append(f"if (step + 1) % {every} == 0:")
         if g in self.skipped:
             watched = self.arguments.add(f"s{i}_blocks", np.unique(sample.ids // BLOCK))
-            settle = lazy.settle_text(g, self.plan.groups[g].size, watched, self.own[g])
+            settle = lazy.settle_text(g, watched, self.own[g])
             self.text["after"] += [f"    {line}" for line in settle]
         self.text["after"].append(f"    sample({values}, {ids}, cuts[{g}, p_lo], cuts[{g}, p_hi], {row})")
         return rows
@@ -443,11 +454,11 @@ class _Run:
         sample = self.plan.weights[i]
         rows = np.zeros((_samples(self.state.step, steps, sample.every), sample.places.size), self.plan.dtype)
         places, out = self.arguments.add(f"w{i}_places", sample.places), self.arguments.add(f"w{i}_rows", rows)
-        b = sample.bundle
+        b, every = sample.bundle, self.arguments.number(sample.every)
         self.text["after"] += [
-            f"if (step + 1) % {sample.every} == 0:",
+            f"if (step + 1) % {every} == 0:",
             f"    sample(b{b}_r_w, {places}, b{b}_start[p_lo, 0], b{b}_start[p_hi - 1, -1], "
-            f"{out}[(step + 1) // {sample.every} - first // {sample.every} - 1])",
+            f"{out}[(step + 1) // {every} - first // {every} - 1])",
         ]
         return rows
 
@@ -462,7 +473,8 @@ class _Run:
         counter, full = np.zeros(1, np.int64), np.zeros(2, np.int64)
         k0, k1 = np.uint32(plan.seed & 0xFFFFFFFF), np.uint32(plan.seed >> 32)
         common = [plan.interval, self.horizon, counter, full, plan.cuts, plan.offsets, plan.bases, self.acc]
-        common += [self.delivered, self.arrivals, k0, k1, *self.arguments.values]
+        numbers = np.array(self.arguments.numbers, np.int64)
+        common += [self.delivered, self.arrivals, k0, k1, numbers, *self.arguments.values]
         if not function.signatures:
             with source.compiling("the simulation"):
                 function(0, 1, self.state.step, 0, *common)

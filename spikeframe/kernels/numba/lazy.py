@@ -15,6 +15,7 @@ spike is under way, the driver jumps to the next step in which something can hap
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -387,16 +388,15 @@ def shared_arguments(plan: Plan, threads: int) -> dict[str, Any]:
     }
 
 
-def group_text(group: Group, g: int, own: list[str], parameters: list[str]) -> dict[str, list[str]]:
+def group_text(g: int, own: list[str], parameters: list[str]) -> dict[str, list[str]]:
     """Return the statements of a lazy group, by their place in the driver.
 
     Args:
-        group: one that `can_wait`.
-        g: its index.
+        g: index of a group that `can_wait`.
         own: what its functions take: states and coefficients.
         parameters: what its `tick` takes: everything but the accumulators.
     """
-    blocks_of = f"{span(g)}, {group.size}"
+    blocks_of = f"{span(g)}, cuts[{g}, -1]"
     marks = f"g{g}_valid, g{g}_awake, g{g}_driven"
     spikes = f"g{g}_flags, g{g}_words, mine{g}, n{g}"
     slots = f"cuts[{g}, p], bases[{g}, p], cuts[{g}, p + 1] - cuts[{g}, p], a, reached[p], touched[p]"
@@ -417,22 +417,23 @@ def group_text(group: Group, g: int, own: list[str], parameters: list[str]) -> d
     }
 
 
-def settle_text(g: int, size: int, watched: str, own: list[str]) -> list[str]:
+def settle_text(g: int, watched: str, own: list[str]) -> list[str]:
     """Statements that catch up the blocks `watched` (an ascending array) of group `g` to the end of step `t`."""
     first, last = (f"np.searchsorted({watched}, (cuts[{g}, {p}] + {BLOCK - 1}) // {BLOCK})" for p in ("p_lo", "p_hi"))
     return [
         f"for b in {watched}[{first}:{last}]:",
-        f"    settle{g}(b, b + 1, {size}, t + 1, g{g}_valid, g{g}_updates, {', '.join(own)})",
+        f"    settle{g}(b, b + 1, cuts[{g}, -1], t + 1, g{g}_valid, g{g}_updates, {', '.join(own)})",
     ]
 
 
-def jump_text(plan: Plan, given: list[bool], lazy: dict[int, Blocks]) -> list[str]:
+def jump_text(plan: Plan, given: list[bool], lazy: dict[int, Blocks], number: Callable[[int], str]) -> list[str]:
     """Statements that go straight to the next step in which something can happen; none if that is every step.
 
     Args:
         plan: the network.
         given: per group, whether its spikes of the whole stretch are known.
         lazy: the groups that are run lazily.
+        number: gives the driver's name of a whole number.
     """
     if any(group.program is not None and g not in lazy for g, group in enumerate(plan.groups)):
         return []
@@ -442,11 +443,11 @@ def jump_text(plan: Plan, given: list[bool], lazy: dict[int, Blocks]) -> list[st
     for b in plan.carriers:
         known = "horizon + steps" if given[b.source] else "horizon + done"
         lines.append(
-            f"    target = min(target, next_arrival(g{b.source}_start, horizon + done, {known}, {b.delays[0]}, "
-            f"{b.delays[1]}) - horizon)"
+            f"    target = min(target, next_arrival(g{b.source}_start, horizon + done, {known}, "
+            f"{number(b.delays[0])}, {number(b.delays[1])}) - horizon)"
         )
     for sample in plan.samples:
-        every = sample.every
+        every = number(sample.every)
         lines.append(f"    target = min(target, ((first + done) // {every} + 1) * {every} - 1 - first)")
     lines.append("    if target > done:")
     lines += [f"        g{g}_start[thread, horizon + done + 1:horizon + target + 1] = n{g}" for g in lazy]

@@ -6,6 +6,7 @@ row is drawn by each of them; a thread stops where its last target lies behind, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -190,7 +191,7 @@ def arguments(plan: Plan, threads: int, dtype: Any) -> dict[str, Any]:
     return found
 
 
-def text(plan: Plan, marked: bool) -> dict[str, list[str]]:
+def text(plan: Plan, marked: bool, number: Callable[[int], str]) -> dict[str, list[str]]:
     """Return the statements of all such projections, by their place in the driver.
 
     Rows with one delay are drawn when they arrive; those with several when their spike is seen by all threads, into a
@@ -199,6 +200,7 @@ def text(plan: Plan, marked: bool) -> dict[str, list[str]]:
     Args:
         plan: the network.
         marked: whether lazy groups must learn what is reached.
+        number: gives the driver's name of a whole number.
     """
     marks = "touched, reached" if marked else "unmarked_parts, unmarked"
     found: dict[str, list[str]] = {"imports": [], "prologue": [], "enter": [], "before": []}
@@ -213,7 +215,7 @@ def text(plan: Plan, marked: bool) -> dict[str, list[str]]:
         places = f"cuts[{g}], bases[{g}], offsets, p_lo, p_hi"
         rest = f"r{i}_link, k0, k1, r{i}_out, {places}"
         if link.delay.one is not None:
-            h = f"h - {link.delay.one}"
+            h = f"h - {number(link.delay.one)}"
             found["before"].append(
                 f"delivered[thread, {b}] += regenerate({s}ids, {s}start, {h}, {h} + 1, h, {rest}, now_only, "
                 f"r{i}_due[thread], {marks})"
