@@ -1,7 +1,7 @@
 """Random networks in spikeframe, NEST and Brian2 (C++ standalone), run in turns in one command.
 
     python benchmarks/simulation.py [--quick] [--nest-python PYTHON] [--brian2-python PYTHON] [--out FOLDER]
-    python benchmarks/simulation.py --networks --scales 1.0 --out FOLDER    # the full microcircuit, alone
+    python benchmarks/simulation.py --networks --out FOLDER    # the full microcircuit, alone
 
 Every run is a process of its own that gets the same network description (benchmarks/networks.py) with a new seed,
 builds it, simulates, and hands back times and all spikes (benchmarks/peers/). Given are medians; building, with all
@@ -311,7 +311,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small networks, one short run each, no judgement")
     parser.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=list(NETWORKS))
-    parser.add_argument("--scales", nargs="+", type=float, default=[], help="further scales of the microcircuit")
+    parser.add_argument("--scales", nargs="*", type=float, help="further scales of the microcircuit (default: 1.0)")
     parser.add_argument("--peers", nargs="*", choices=["nest", "brian2"], default=["nest", "brian2"])
     parser.add_argument("--peer-synapses", type=float, default=2e7, help="largest network that peers run")
     parser.add_argument("--nest-python", help="interpreter with NEST")
@@ -329,10 +329,13 @@ def main() -> None:
     double = Contender("spikeframe", sys.executable, max(options.threads))
     others = [Contender(p, python_of(p, given[p]), n) for p in options.peers for n in options.threads]
     cases = [c for c in (QUICK if options.quick else FULL) if c.network in options.networks]
-    cases += [Case("microcircuit", scale, 200.0, 1_000.0, 500.0) for scale in options.scales]
+    scales = options.scales if options.scales is not None else [] if options.quick else [1.0]
+    cases += [Case("microcircuit", scale, 200.0, 1_000.0, 500.0) for scale in scales]
     load = os.getloadavg()
     print(f"load before: {load[0]:.1f} {load[1]:.1f} {load[2]:.1f} on {os.cpu_count()} cores", file=sys.stderr)
-    found = []
+    out = options.out or (None if options.quick else HERE / "results")
+    growth = linearity(options.quick, rounds, max(options.threads), DT)
+    found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for case in cases:
             network = plain(NETWORKS[case.network](scale=case.scale))
@@ -340,11 +343,10 @@ def main() -> None:
             extra = case not in FULL and case not in QUICK
             mine = ours if extra else [*ours, double]
             found.append(compare(case, [*mine, *(others if few else [])], once if extra else turns, Path(folder)))
-    growth = linearity(options.quick, rounds, max(options.threads), DT)
+            if out is not None:  # what is measured is not lost when a later network fails
+                write_json(str(Path(out) / "simulation.json"), {"load": load, "simulation": found, "linearity": growth})
     print(tables(found, growth))
-    out = options.out or (None if options.quick else HERE / "results")
     if out is not None:
-        write_json(str(Path(out) / "simulation.json"), {"load": load, "simulation": found, "linearity": growth})
         figure(found, growth).savefig(Path(out) / "simulation.png", dpi=120)
     wrong = list(misses(found))
     if not options.quick:
