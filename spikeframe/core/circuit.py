@@ -21,11 +21,12 @@ from spikeframe.core.recording import Recording, Trace, rate_bins, spike_sizes
 from spikeframe.core.sonata import SpikeWriter
 from spikeframe.core.spikes import Spikes
 from spikeframe.core.stimulation import PoissonSource, SpikeSource
-from spikeframe.core.synapses import Weights, listed
+from spikeframe.core.synapses import Weights, listed, signal
 from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, unknown_name
 from spikeframe.kernels.grid import BLOCK, Ints, Longs, State, provider
 from spikeframe.kernels.numba.delivery import owed
 from spikeframe.kernels.numba.procedural import owed as owed_by_rows
+from spikeframe.kernels.plasticity import number
 
 #: Neuron updates and synaptic events of a stretch, between which come looks at the keyboard and at the states: some
 #: tenths of a second. Stretches never depend on the clock, as what is updated in them does on where they end.
@@ -301,11 +302,29 @@ class Circuit:
         Raises:
             ParameterError: it is no projection of this network.
         """
-        links = self.network.projections
-        if not isinstance(projection, Projection) or not any(projection is link for link in links):
-            raise ParameterError(f"weights({projection!r}): is no projection of this network.")
+        self._own("weights", projection)
         own = stream("projection", projection.index)
         return listed(projection, self.laid, self.state, self.network.seed, own, self.dt, self.threads)
+
+    def signal(self, projection: Projection, value: float) -> None:
+        """Give the rule of a projection its third factor, e.g. a reward, after the last step's spikes.
+
+        Args:
+            projection: as `Network.connect` returned it, or one of `Network.projections` of a loaded run.
+            value: what the rule takes.
+
+        Raises:
+            ParameterError: it is no projection of this network, or its rule takes no signals.
+            NonFiniteError: the value is not finite.
+        """
+        self._own("signal", projection)
+        signal(projection, self.laid, self.state, number("signal: value", value))
+
+    def _own(self, what: str, projection: Projection) -> None:
+        """Refuse what is no projection of this network."""
+        links = self.network.projections
+        if not isinstance(projection, Projection) or not any(projection is link for link in links):
+            raise ParameterError(f"{what}({projection!r}): is no projection of this network.")
 
     def _learnt(self, link: Projection, fired: Longs) -> int:
         """Count the rows of a procedural projection that spikes were sent through; estimate all of its synapses."""

@@ -116,6 +116,21 @@ class Simulator:
             raise ParameterError("weights are read from runs on the grid clock; those of the precise clock are static.")
         return circuit.weights(projection)
 
+    def signal(self, projection: Projection, value: float) -> None:
+        """Give the rule of a projection its third factor, e.g. a reward; see `Circuit.signal`.
+
+        Args:
+            projection: whose synapses.
+            value: what its rule takes.
+
+        Raises:
+            ParameterError, NonFiniteError: the rule takes no signals, or the value is not usable.
+        """
+        circuit = self.circuit
+        if isinstance(circuit, PreciseCircuit):
+            raise ParameterError("signal: synapses of the precise clock are static; use the grid clock.")
+        circuit.signal(projection, value)
+
     @property
     def circuit(self) -> Circuit | PreciseCircuit:
         """The built network behind a described one: plan, state and, on the grid clock, fan-outs and rounding."""
