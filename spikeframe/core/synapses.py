@@ -59,8 +59,8 @@ def numbered(link: Projection, seed: int, stream: int, dt: float, threads: int) 
     limits = None if link.synapse is None else link.synapse.bounds()
     if limits is not None:  # a drawn weight is rounded, and may end beyond its bound
         weight = np.clip(weight, *limits)
-    kind = np.int32 if weight.size < 2**31 else np.int64
-    return replace(built, weight=np.arange(weight.size, dtype=kind)), weight
+    whole = np.int32 if weight.size < 2**31 else np.int64
+    return replace(built, weight=np.arange(weight.size, dtype=whole)), weight
 
 
 def plastic(
@@ -155,12 +155,12 @@ def saved(plan: Plan, state: State) -> list[dict[str, Array]]:
     for bundle, held in zip(plan.bundles, state.plastic, strict=True):
         free: dict[str, Array] = {}
         for name, value in held.items():
-            kind = _kind(bundle, name)
-            if kind == "synapse":
+            owner = kind(bundle, name)
+            if owner == "synapse":
                 free[name] = np.empty_like(value)
                 free[name][bundle.weight] = value
             else:
-                free[name] = value[0] if kind == "source" else value
+                free[name] = value[0] if owner == "source" else value
         found.append(free)
     return found
 
@@ -181,14 +181,14 @@ def restored(plan: Plan, like: State, free: list[dict[str, Array]], path: Any) -
     for bundle, fresh_one, given in zip(plan.bundles, like.plastic, free, strict=True):
         laid: dict[str, Array] = {}
         for name, value in fresh_one.items():
-            kind, own = _kind(bundle, name), given[name]
-            shape = value.shape[1:] if kind == "source" else value.shape
+            owner, own = kind(bundle, name), given[name]
+            shape = value.shape[1:] if owner == "source" else value.shape
             if own.shape != shape or own.dtype != value.dtype:
                 raise CheckpointError(f"{path}: plastic synapses do not fit the network; was it described differently?")
-            if kind == "synapse":
+            if owner == "synapse":
                 laid[name] = own[bundle.weight]
             else:
-                laid[name] = np.tile(own, (value.shape[0], 1)) if kind == "source" else own
+                laid[name] = np.tile(own, (value.shape[0], 1)) if owner == "source" else own
         found.append(laid)
     return found
 
@@ -209,16 +209,21 @@ def signal(link: Projection, laid: Laid, state: State, value: float) -> None:
     bundle = plan.bundles[laid.plastic[link.index]] if rule is not None else None
     plastic = None if bundle is None else bundle.plastic
     if bundle is None or plastic is None or not {"at_signal", "signal"} & {name for name, _ in plastic.rule.programs}:
-        kind = "its synapses are static" if rule is None else f"{type(rule).__name__} takes no signals"
-        raise ParameterError(f"signal({link.name}): {kind}; a rule such as RewardSTDP does.")
+        why = "its synapses are static" if rule is None else f"{type(rule).__name__} takes no signals"
+        raise ParameterError(f"signal({link.name}): {why}; a rule such as RewardSTDP does.")
     parts = np.repeat(np.arange(plan.parts), bundle.start[:, -1] - bundle.start[:, 0])
     shift = np.array([plan.first_neuron(plastic.group, plastic.receptor, p) for p in range(plan.parts)], np.int64)
     neurons = bundle.target.astype(np.int64) + shift[parts]
     signalled(plastic, state.plastic[laid.plastic[link.index]], state.step, value, neurons)
 
 
-def _kind(bundle: Bundle, name: str) -> str:
-    """Return whose a value of a bundle's state is: ``"synapse"``, ``"target"`` or (a copy a part) ``"source"``."""
+def kind(bundle: Bundle, name: str) -> str:
+    """Return whose a value of a bundle's state is: ``"synapse"``, ``"target"`` or (a copy a part) ``"source"``.
+
+    Args:
+        bundle: of plastic synapses.
+        name: ``"w"`` or that of a trace.
+    """
     if bundle.plastic is None:
         raise SpikeframeError("a static bundle has no state.")
     rule = bundle.plastic.rule

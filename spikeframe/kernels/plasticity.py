@@ -1,8 +1,9 @@
 """Synapses that change with spikes, on the grid clock: what a rule says and what a plan holds of it.
 
 A rule keeps *traces*: of the source (``pre``), of the target (``post``), of each synapse (``own``) and of the whole
-projection (``whole``). A trace decays exponentially and changes at spikes (``whole``: at signals) only; one of the target
-may also follow a state variable of the target (`Plasticity.follow`). The parts of a step, in the order of their effects:
+projection (``whole``). A trace decays exponentially and changes at spikes (``whole``: at signals) only; one of the
+target may also follow a state variable of the target (`Plasticity.follow`). The parts of a step, in the order of
+their effects:
 
 1. A spike arrives (a delay is axonal: it ends at the synapse). `Plasticity.at_pre` changes the weight and says what is
    sent to the target, from the traces as they were before this step's spikes.
@@ -12,8 +13,8 @@ may also follow a state variable of the target (`Plasticity.follow`). The parts 
 4. Traces that follow a state of the target take its value after this step.
 
 A *signal*, the third factor of a rule (reward), comes between two steps from outside (`spikeframe.core.circuit.Circuit.
-signal`): `Plasticity.at_signal` changes all synapses, then `Plasticity.signal` the whole projection's traces. Its time is
-that of the last step's spikes, and it comes after them.
+signal`): `Plasticity.at_signal` changes all synapses, then `Plasticity.signal` the whole projection's traces. Its
+time is that of the last step's spikes, and it comes after them.
 
 So an arrival and a spike of the target in one step are no pair. Two spikes of one source that arrive in one step both
 find the traces from before it.
@@ -53,9 +54,9 @@ class Plasticity:
     """Base of what synapses can be; a rule defines some of these methods.
 
     `at_pre`, `at_post`, `at_signal`, `arrive`, `fire` and `signal` are traced once, like a neuron's step: plain
-    arithmetic on what they are given, plus `where`, `minimum`, `maximum`, `exp` and `power`. ``s`` has the weight ``s.w``
-    (in those with ``at_``) and what the method may read, ``c`` the numbers of `coefficients`. They return new values
-    by name; what is not returned stays. Fields are one number for the whole projection.
+    arithmetic on what they are given, plus `where`, `minimum`, `maximum`, `exp` and `power`. ``s`` has the weight
+    ``s.w`` (in those with ``at_``) and what the method may read, ``c`` the numbers of `coefficients`. They return new
+    values by name; what is not returned stays. Fields are one number for the whole projection.
     """
 
     def pre(self) -> dict[str, float]:

@@ -1,9 +1,9 @@
-"""Rules of plastic synapses on torch tensors: what the simulator does with spikes, for a dense weight matrix and a batch.
+"""Rules of plastic synapses on torch tensors: what the simulator does, for a dense weight matrix and a batch.
 
 A rule is local: it knows the spikes of both sides, its traces and, if it asks for them, state variables of the target
-and a signal. So the traced statements of `spikeframe.kernels.plasticity` run on spike tensors as well. In each step come,
-as there, arrivals, spikes of the target, traces, then the signal. Each example of the batch has traces of its own; the
-one matrix of weights takes the mean of their changes, after each of the three.
+and a signal. So the traced statements of `spikeframe.kernels.plasticity` run on spike tensors as well. In each step
+come, as there, arrivals, spikes of the target, traces, then the signal. Each example of the batch has traces of its
+own; the one matrix of weights takes the mean of their changes, after each of the three.
 
 For a batch of one this is the simulator with `AllToAll` and one delay, to rounding. Cost: B x targets x sources a step,
 whatever the spikes: it is for training layers, not for speed.
@@ -41,7 +41,8 @@ class LocalState:
     """What a rule remembers between two calls of `plasticity`.
 
     Attributes:
-        traces: name to ``[B, sources]`` (pre), ``[B, targets]`` (post), ``[B, targets, sources]`` (own), ``[B]`` (whole).
+        traces: name to ``[B, sources]`` (pre), ``[B, targets]`` (post), ``[B, targets, sources]`` (own), ``[B]``
+            (whole).
         last: the target's state variables at the end, each ``[B, targets]``.
     """
 

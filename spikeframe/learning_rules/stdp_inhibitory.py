@@ -20,8 +20,8 @@ rate       ρ_0      spikes/s  5        that the target is held at (>= 0)
 =========  =======  ========  =======  =============================================================
 
 Conventions (delays, simultaneous spikes) as in `spikeframe.learning_rules.stdp`. Reference: Vogels, Sprekeler, Zenke,
-Clopath and Gerstner 2011, doi:10.1126/science.1211095. Cost: one multiplication, one or two additions and two comparisons
-per synapse at a spike of either side; none between spikes.
+Clopath and Gerstner 2011, doi:10.1126/science.1211095. Cost: one multiplication, one or two additions and two
+comparisons per synapse at a spike of either side; none between spikes.
 """
 
 from __future__ import annotations

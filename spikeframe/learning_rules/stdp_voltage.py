@@ -6,11 +6,12 @@ r"""Voltage-based plasticity: presynaptic spikes and the membrane of the target.
     \text{pre: } w \mathrel{-}= w_{max} A_{LTD}\, h\, [\bar u_- - \theta_-]_+, \\
     \text{post: } w \mathrel{+}= w_{max} A_{LTP}\, (u_{peak} - \theta_+)\, t_{peak}\, \bar x\, [\bar u_+ - \theta_-]_+
 
-A presynaptic spike then adds ``1 / tau_x`` to x. The published rule potentiates while u is above theta_+; our neurons are
-reset, they have no shape of a spike, so a spike is taken as one of height u_peak and width t_peak in no time:
-potentiation is the integral over it, and it moves the filters by ``(u_peak - u)(1 - e^{-t_peak / tau})``. Depolarisation
-above theta_+ without a spike does not potentiate. With `u_ref`, depression is scaled by
-``h = (m - e_l)^2 / u_ref^2`` with m the membrane filtered over `tau_ref` (homeostasis); else h = 1. Weights are clipped to
+A presynaptic spike then adds ``1 / tau_x`` to x. The published rule potentiates while u is above theta_+; our neurons
+are reset, they have no shape of a spike, so a spike is taken as one of height u_peak and width t_peak in no time:
+potentiation is the integral over it, and it moves the filters by ``(u_peak - u)(1 - e^{-t_peak / tau})``.
+Depolarisation above theta_+ without a spike does not potentiate. With `u_ref`, depression is scaled by
+``h = (m - e_l)^2 / u_ref^2`` with m the membrane filtered over `tau_ref` (homeostasis); else h = 1. Weights are
+            clipped to
 ``[0, w_max]`` (or ``[w_max, 0]``) after every change.
 
 ===========  =========  =====  =======  ===========================================================
@@ -32,9 +33,9 @@ e_l          E_L        mV     -70.6    rest
 ===========  =========  =====  =======  ===========================================================
 
 The target must have a state variable ``v``. Defaults: visual cortex. Reference: Clopath, Büsing, Vasilaki and Gerstner
-2010, doi:10.1038/nn.2479. Conventions (delays, simultaneous spikes) as in `spikeframe.learning_rules.stdp`; both filters are
-those of the step before. Cost: two (three) filters per target and step; a subtraction, a comparison, a multiplication,
-an addition and the clipping per synapse at a spike of either side.
+2010, doi:10.1038/nn.2479. Conventions (delays, simultaneous spikes) as in `spikeframe.learning_rules.stdp`; both
+filters are those of the step before. Cost: two (three) filters per target and step; a subtraction, a comparison, a
+multiplication, an addition and the clipping per synapse at a spike of either side.
 """
 
 from __future__ import annotations

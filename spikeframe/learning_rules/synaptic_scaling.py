@@ -5,8 +5,8 @@ r"""Homeostatic scaling: all synapses of a neuron grow or shrink by one factor u
     r' = -r / \tau, \qquad \text{pre: } w \mathrel{+}= \eta\, (r^* - r)\, w, \qquad
     \text{post: } r \mathrel{+}= 1 / \tau
 
-Each arriving spike scales its synapse, so synapses that nothing arrives at stay; relative differences between weights of
-equally active sources are kept. Weights are clipped to ``[0, w_max]`` (or ``[w_max, 0]``) after every change.
+Each arriving spike scales its synapse, so synapses that nothing arrives at stay; relative differences between weights
+of equally active sources are kept. Weights are clipped to ``[0, w_max]`` (or ``[w_max, 0]``) after every change.
 
 =========  =======  ========  =======  =============================================================
 parameter  symbol   unit      default  meaning (range)
@@ -17,10 +17,10 @@ tau        τ        ms        1000     of the estimate of the target's rate (> 
 eta        η        s         1e-4     relative step per arrival and spike/s of error (>= 0)
 =========  =======  ========  =======  =============================================================
 
-A stable loop needs a slow one: eta times the rate of arrivals well below 1 / (r* tau). Conventions (delays, simultaneous
-spikes) as in `spikeframe.learning_rules.stdp`. Reference: Turrigiano et al. 1998, doi:10.1038/36103; van Rossum, Bi and
-Turrigiano 2000, doi:10.1523/JNEUROSCI.20-23-08812.2000 (there in continuous time). Cost: two multiplications, two
-additions and two comparisons per arrival; nothing per synapse at a spike of the target.
+A stable loop needs a slow one: eta times the rate of arrivals well below 1 / (r* tau). Conventions (delays,
+simultaneous spikes) as in `spikeframe.learning_rules.stdp`. Reference: Turrigiano et al. 1998, doi:10.1038/36103; van
+Rossum, Bi and Turrigiano 2000, doi:10.1523/JNEUROSCI.20-23-08812.2000 (there in continuous time). Cost: two
+multiplications, two additions and two comparisons per arrival; nothing per synapse at a spike of the target.
 """
 
 from __future__ import annotations
