@@ -1,9 +1,9 @@
 """Rewiring of a running simulation: another set of synapses in the description, the state carried over.
 
 The description of a rewired projection is a list of pairs with weights and delays, so everything that a described
-network can do goes on: any number of threads, checkpoints, counts. Synapses that stay keep weight and traces. A new one
-gets the weight of the rule, the delay of one that goes, and traces of 0 (but its source's and its target's, where these are
-theirs). Spikes under way travel on through the synapses that are there when they arrive.
+network can do goes on: any number of threads, checkpoints, counts. Synapses that stay keep weight and traces. A new
+one gets the weight of the rule, the delay of one that goes, and traces of 0 (but its source's and its target's, where
+these are theirs). Spikes under way travel on through the synapses that are there when they arrive.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def exchanged(
     limits = None if link.synapse is None else link.synapse.bounds()
     if limits is not None and not limits[0] <= rule.weight <= limits[1]:
         raise ParameterError(
-            f"rewire({link.name}): new synapses of weight {rule.weight:g}, but {type(link.synapse).__name__} keeps them "
-            f"within [{limits[0]:g}, {limits[1]:g}]."
+            f"rewire({link.name}): new synapses of weight {rule.weight:g}, but {type(link.synapse).__name__} keeps "
+            f"them within [{limits[0]:g}, {limits[1]:g}]."
         )
     sign = np.full(now.weight.size, -1.0 if limits is not None and limits[1] <= 0.0 else 1.0)
     pairs, shape = now.target * link.source.size + now.source, (link.target.size, link.source.size)

@@ -169,7 +169,7 @@ def test_the_number_of_connections_stays_and_the_optimiser_follows(rule, optimiz
 
 @pytest.mark.exact
 def test_the_gradient_for_growth_is_that_of_the_dense_weight():
-    layer, training, _ = trained(lambda la, op: SparseTraining(la, op, Rewiring(0.3, grow="gradient"), 100), 1)
+    layer, _, _ = trained(lambda la, op: SparseTraining(la, op, Rewiring(0.3, grow="gradient"), 100), 1)
     torch.manual_seed(1)
     dense = nn.Linear(11, 7)
     with torch.no_grad():
@@ -328,8 +328,6 @@ def rewired_run(net: sf.Network, link: Any, options: dict[str, Any], path: Any =
             sim = sf.Simulator.load(path, threads=3 - part % 2)
             link = sim.network.projections[index]
         results.append(sim.run(3.0, progress=False))
-        for result in results[-1:]:
-            assert result.sent >= 0
         if rule is not None:
             x = np.concatenate([counted(r.spikes["a"], 140, 40) for r in results[-2:]])
             link = sim.rewire(link, rule, Activity(x, x))
