@@ -2,7 +2,7 @@
 
 from spikeframe.papers.claim import Claim
 
-TITLE = "Group-to-group networks (G2GNet): sparse modular connectivity with Hebbian rewiring, arXiv:2508.14140"
+TITLE = "Ensemble-to-ensemble connectivity, sparse training and Hebbian rewiring (G2GNet), arXiv:2508.14140"
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -20,8 +20,8 @@ CLAIMS: tuple[Claim, ...] = (
         "learning_rules/test_rewiring.py::test_the_number_of_connections_stays_and_the_optimiser_follows",
         "30_sparse_training.py",
         "growing connections between correlated neurons while training improves sparse networks",
-        "same digits, at 50 / 75 / 90 % sparsity: groups rewired 94.8 +- 1.3 / 94.0 +- 1.7 / 93.2 +- 1.2 %; random masks "
-        "with SET 95.4 +- 0.5 / 94.2 +- 1.0 / 92.9 +- 0.7 %",
+        "same digits, at 50 / 75 / 90 % sparsity: groups rewired 94.8 +- 1.3 / 94.0 +- 1.7 / 93.2 +- 1.2 %; random "
+        "masks with SET 95.4 +- 0.5 / 94.2 +- 1.0 / 92.9 +- 0.7 %",
         "not reproduced",
         "0.5 to 0.7 points above fixed groups at 75 and 90 %, less than the spread over seeds",
     ),
