@@ -22,7 +22,14 @@ from torch import nn
 
 from spikeframe import datasets
 from spikeframe.learning_rules.rewiring import Rewiring
-from spikeframe.learning_rules.sparse_training import HebbianRewiring, SparseTraining, masked, random_mask, sparsify
+from spikeframe.learning_rules.sparse_training import (
+    HebbianRewiring,
+    SparseTraining,
+    density,
+    masked,
+    random_mask,
+    sparsify,
+)
 from spikeframe.modules.g2g import G2GLinear
 from spikeframe.neurons import LI, LIF, Sequential
 from spikeframe.training import FrameCache, evaluate, fit
@@ -47,7 +54,7 @@ def build(kind: str, sparsity: float, inputs: int, seed: int) -> tuple[Sequentia
             layers.append(by_groups)
         else:  # as many connections as the groups of this seed have
             layer = nn.Linear(n, m, bias=False)
-            mask = random_mask((m, n), 1.0 - by_groups.density, seed * 2 + depth)
+            mask = random_mask((m, n), 1.0 - density(by_groups), seed * 2 + depth)
             with torch.no_grad():
                 layer.weight *= (n / mask.sum(1).clamp(min=1)).sqrt()[:, None]
             layers.append(sparsify(layer, mask))

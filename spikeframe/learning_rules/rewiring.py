@@ -118,7 +118,8 @@ def cosine(products: Floats, of_targets: Floats, of_sources: Floats) -> Floats:
         of_sources: ``[sources]``, sums of squares.
     """
     norm = np.sqrt(of_targets)[:, None] * np.sqrt(of_sources)
-    return np.divide(products, norm, out=np.zeros_like(norm), where=norm > 0.0)
+    found: Floats = np.divide(products, norm, out=np.zeros_like(norm), where=norm > 0.0)
+    return found
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ Recipes: SET ``Rewiring(0.3)``; RigL ``Rewiring(0.3, grow="gradient")`` with `un
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -48,7 +49,7 @@ class Mask(nn.Module):
         """Return the weight, 0 outside the mask; its gradient is kept whole where it is watched."""
         masked = weight * self.mask
         if self.watched is not None and masked.requires_grad:
-            masked.register_hook(self._keep)
+            masked.register_hook(self._keep)  # type: ignore[no-untyped-call]
         return masked
 
     def _keep(self, gradient: Tensor) -> None:
@@ -109,10 +110,37 @@ def masked(layer: nn.Module) -> Mask:
     Raises:
         UnsupportedLayerError: it has none.
     """
-    found = layer.parametrizations["weight"][0] if parametrize.is_parametrized(layer, "weight") else None
+    found = _parametrization(layer) if parametrize.is_parametrized(layer, "weight") else None
     if not isinstance(found, Mask):
         raise UnsupportedLayerError(f"{type(layer).__name__} has no mask; use sparsify(layer, mask) or G2GLinear.")
     return found
+
+
+def density(layer: nn.Module) -> float:
+    """Return the part of a layer's weights that its mask lets through.
+
+    Args:
+        layer: one with a mask.
+    """
+    return float(masked(layer).mask.float().mean())
+
+
+def baked(model: nn.Module) -> nn.Module:
+    """Return a copy of a model in which masks have become plain zeros, e.g. for `Network.from_module`.
+
+    Args:
+        model: as it is, with any masked layers inside; not changed. `SparseTraining.remove` first: hooks are copied.
+    """
+    found = copy.deepcopy(model)
+    for layer in list(found.modules()):
+        if parametrize.is_parametrized(layer, "weight") and isinstance(_parametrization(layer), Mask):
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    return found
+
+
+def _parametrization(layer: nn.Module) -> Any:
+    held: Any = layer.parametrizations
+    return held["weight"][0]
 
 
 class SparseTraining:
@@ -147,7 +175,8 @@ class SparseTraining:
         self.mask, self.rule, self.every, self.until, self.optimizer = masked(layer), rule, every, until, optimizer
         self.l1 = number("SparseTraining(l1)", l1, least=0.0)
         self.noise = number("SparseTraining(noise)", noise, least=0.0)
-        self.weight: Tensor = layer.parametrizations["weight"].original  # type: ignore[index,union-attr,assignment]
+        held: Any = layer.parametrizations
+        self.weight: Tensor = held["weight"].original
         groups = [g for g in optimizer.param_groups if any(p is self.weight for p in g["params"])]
         if not groups:
             raise ConfigError(

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from spikeframe.errors import ParameterError, unknown_name
 from spikeframe.kernels.plasticity import number
 from spikeframe.learning_rules.rewiring import drawing
-from spikeframe.learning_rules.sparse_training import masked, sparsify
+from spikeframe.learning_rules.sparse_training import sparsify
 from spikeframe.modules.checks import whole
 
 LABELINGS = ("index", "random", "mixer")
@@ -56,8 +56,11 @@ def labels(n: int, groups: int, labeling: str, seed: int, depth: int, targets: b
     return torch.arange(n) % groups if labeling == "mixer" and depth % 2 else blocks
 
 
-class G2GLinear(nn.Linear):
-    """Linear layer whose connections follow groups; see above.
+def G2GLinear(  # noqa: N802 - the paper's name of the layer
+    n_in: int, n_out: int, groups: int = 8, p_inter: float = 0.15, labeling: str = "index", *, bias: bool = True,
+    seed: int = 0, depth: int = 0,
+) -> nn.Linear:  # fmt: skip
+    """Return a masked linear layer whose connections follow groups; see above.
 
     Args:
         n_in: sources.
@@ -70,36 +73,28 @@ class G2GLinear(nn.Linear):
         depth: of the layer in its network, from 0.
 
     Raises:
-        ParameterError: a number outside its range.
+        ParameterError, NonFiniteError: a number outside its range.
         UnknownNameError: no such labeling.
     """
-
-    def __init__(
-        self, n_in: int, n_out: int, groups: int = 8, p_inter: float = 0.15, labeling: str = "index", *,
-        bias: bool = True, seed: int = 0, depth: int = 0,
-    ) -> None:  # fmt: skip
-        whole("G2GLinear(n_in)", n_in)
-        whole("G2GLinear(n_out)", n_out)
-        if whole("G2GLinear(groups)", groups) > min(n_in, n_out):
-            raise ParameterError(f"G2GLinear(groups={groups}): more than the {min(n_in, n_out)} neurons of one side.")
-        if not 0.0 <= number("G2GLinear(p_inter)", p_inter) <= 1.0:
-            raise ParameterError(f"G2GLinear(p_inter={p_inter!r}): must be from 0 to 1.")
-        if labeling not in LABELINGS:
-            raise unknown_name("labeling of G2GLinear", labeling, LABELINGS)
-        whole("G2GLinear(seed)", seed, least=0)
-        whole("G2GLinear(depth)", depth, least=0)
-        super().__init__(n_in, n_out, bias)
-        sources, targets = (labels(n, groups, labeling, seed, depth, t) for n, t in ((n_in, False), (n_out, True)))
-        inter = torch.from_numpy(drawing(seed, _INTER + depth).random((n_out, n_in)) < p_inter)
-        mask = (targets[:, None] == sources) | inter
-        with torch.no_grad():
-            active = mask.sum(1)
-            self.weight *= (n_in / active).sqrt()[:, None]
-            if bias:
-                nn.init.uniform_(self.bias, *(s / math.sqrt(float(active.float().mean())) for s in (-1.0, 1.0)))
-        sparsify(self, mask)
-
-    @property
-    def density(self) -> float:
-        """Part of the weights that is there."""
-        return float(masked(self).mask.float().mean())
+    whole("G2GLinear(n_in)", n_in)
+    whole("G2GLinear(n_out)", n_out)
+    if whole("G2GLinear(groups)", groups) > min(n_in, n_out):
+        raise ParameterError(f"G2GLinear(groups={groups}): more than the {min(n_in, n_out)} neurons of one side.")
+    if not 0.0 <= number("G2GLinear(p_inter)", p_inter) <= 1.0:
+        raise ParameterError(f"G2GLinear(p_inter={p_inter!r}): must be from 0 to 1.")
+    if labeling not in LABELINGS:
+        raise unknown_name("labeling of G2GLinear", labeling, LABELINGS)
+    whole("G2GLinear(seed)", seed, least=0)
+    whole("G2GLinear(depth)", depth, least=0)
+    layer = nn.Linear(n_in, n_out, bias)
+    sources, targets = (labels(n, groups, labeling, seed, depth, t) for n, t in ((n_in, False), (n_out, True)))
+    inter = torch.from_numpy(drawing(seed, _INTER + depth).random((n_out, n_in)) < p_inter)
+    mask = (targets[:, None] == sources) | inter
+    with torch.no_grad():
+        active = mask.sum(1)
+        layer.weight *= (n_in / active).sqrt()[:, None]
+        if bias:
+            bound = 1.0 / math.sqrt(float(active.float().mean()))
+            nn.init.uniform_(layer.bias, -bound, bound)
+    sparsify(layer, mask)
+    return layer
