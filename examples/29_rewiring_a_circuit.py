@@ -21,8 +21,8 @@ from spikeframe.learning_rules.rewiring import Activity, Rewiring
 
 SIZE, GROUPS, FAN, TURN, BIN = 400, 8, 20, 500.0, 10.0
 RULES = {
-    "Hebbian": Rewiring(0.1, "hebbian", "hebbian", weight=2.0, seed=1),
-    "random": Rewiring(0.1, "random", "random", weight=2.0, seed=1),
+    "Hebbian": Rewiring(0.1, "hebbian", "hebbian", weight=1.0, seed=1),
+    "random": Rewiring(0.1, "random", "random", weight=1.0, seed=1),
 }
 
 
@@ -35,7 +35,7 @@ def network(seed: int = 1) -> tuple[sf.Network, Any]:
     members = np.arange(SIZE) % GROUPS  # the assemblies are no neighbours
     source = np.concatenate([np.arange(10) + 10 * g for g in members])
     net.connect(shared, cells, sf.Pairs(source, np.repeat(np.arange(SIZE), 10)), weight=14.0, delay=1.0)
-    (link,) = net.connect(cells, cells, sf.FixedInDegree(FAN), weight=2.0, delay=1.5)
+    (link,) = net.connect(cells, cells, sf.FixedInDegree(FAN), weight=1.0, delay=1.5)
     net.stimulate(cells, sf.PoissonInput(1000.0, 2.0))
     net.record(cells, "spikes")
     return net, link
@@ -56,7 +56,7 @@ def within(weights: Any) -> float:
 
 def main(quick: bool = False, out: str = "rewiring_a_circuit.png") -> Path:
     """Run both, print where the synapses are, and return the path of the picture."""
-    turns, dt = (2 if quick else 25), 0.5
+    turns, dt = (2 if quick else 20), 0.5
     figure = Figure(figsize=(11, 3.6), layout="constrained", facecolor="white")
     axes = figure.subplots(1, 3)
     for name, rule in RULES.items():

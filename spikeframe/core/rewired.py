@@ -3,7 +3,8 @@
 The description of a rewired projection is a list of pairs with weights and delays, so everything that a described
 network can do goes on: any number of threads, checkpoints, counts. Synapses that stay keep weight and traces. A new
 one gets the weight of the rule, the delay of one that goes, and traces of 0 (but its source's and its target's, where
-these are theirs). Spikes under way travel on through the synapses that are there when they arrive.
+these are theirs); none leads from a neuron to itself. Spikes under way travel on through the synapses that are there
+when they arrive.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def exchanged(
     sign = np.full(now.weight.size, -1.0 if limits is not None and limits[1] <= 0.0 else 1.0)
     pairs, shape = now.target * link.source.size + now.source, (link.target.size, link.source.size)
     weight = now.weight.astype(np.float64)
-    return rule.exchange(pairs, shape, weight, turn, correlation=correlation, gradient=gradient, sign=sign)
+    own = np.arange(shape[0]) * (shape[1] + 1) if link.source is link.target else None
+    return rule.exchange(pairs, shape, weight, turn, correlation=correlation, gradient=gradient, sign=sign, barred=own)
 
 
 def described(

@@ -157,6 +157,7 @@ class Rewiring:
     def exchange(
         self, pairs: Longs, shape: tuple[int, int], weight: Floats, turn: int = 0, *, frac: float | None = None,
         correlation: Activity | Scores | None = None, gradient: Scores | None = None, sign: Floats | None = None,
+        barred: Longs | None = None,
     ) -> Exchange:  # fmt: skip
         """Return which synapses go and which come.
 
@@ -169,6 +170,7 @@ class Rewiring:
             correlation: for ``"hebbian"`` and ``"three"``.
             gradient: for ``"gradient"``.
             sign: ``[n]``, the side of 0 of each weight, for ``"crossed"``.
+            barred: pairs that never come.
 
         Raises:
             ShapeError: the shapes do not fit together.
@@ -177,7 +179,7 @@ class Rewiring:
         if pairs.shape != weight.shape or pairs.ndim != 1:
             raise ShapeError(f"exchange: {pairs.shape} pairs and {weight.shape} weights; give one weight per pair.")
         generator = drawing(self.seed, turn)
-        taken = np.unique(pairs)
+        taken = np.unique(pairs if barred is None else np.concatenate([pairs, barred]))
         dropped = self._dropped(pairs, shape, weight, generator, self.frac if frac is None else frac, correlation, sign)
         dropped = np.sort(dropped[: shape[0] * shape[1] - taken.size])
         if self.grow == "random":

@@ -119,6 +119,8 @@ def test_no_more_synapses_are_exchanged_than_pairs_are_free():
     found = Rewiring(0.5, "random").exchange(pairs, SHAPE, np.ones(76))
     assert found.added.tolist() == [76]
     assert found.dropped.size == 1
+    barred = Rewiring(0.5, "random").exchange(np.arange(70), SHAPE, np.ones(70), barred=np.arange(60, 76))
+    assert barred.added.tolist() == [76]
 
 
 # Layers.
@@ -384,6 +386,7 @@ def test_synapses_that_stay_keep_what_they_learnt():
     added = [f for f in found if f[2] == 0.125 and f[3] == 0.0]
     assert len(added) == 210
     assert [f for f in found if f not in added] == was
+    assert all(a[0] != a[1] for a in added)
     assert not {a[:2] for a in added} & set(zip(before.source, before.target, strict=True))
     sim.run(1.0, progress=False)
 
