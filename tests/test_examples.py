@@ -27,6 +27,9 @@ PROMISED = {
     "15_ultralif.py": "picture: ",
     "17_train_a_circuit.py": "picture: ",
     "16_conductances.py": "picture: ",
+    "28_stdp_family.py": "picture: ",
+    "29_rewiring_a_circuit.py": "picture: ",
+    "30_sparse_training.py": "picture: ",
 }
 
 

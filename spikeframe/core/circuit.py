@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from spikeframe.core import given
+from spikeframe.core import given, rewired
+from spikeframe.core.building import floats
 from spikeframe.core.counts import Counts
 from spikeframe.core.layout import Laid, lay_out, steps_of, stream
 from spikeframe.core.network import Network, Population, Projection
@@ -21,11 +22,13 @@ from spikeframe.core.recording import Recording, Trace, rate_bins, spike_sizes
 from spikeframe.core.sonata import SpikeWriter
 from spikeframe.core.spikes import Spikes
 from spikeframe.core.stimulation import PoissonSource, SpikeSource
-from spikeframe.core.synapses import Weights, listed
+from spikeframe.core.synapses import Weights, listed, signal
 from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, unknown_name
 from spikeframe.kernels.grid import BLOCK, Ints, Longs, State, provider
 from spikeframe.kernels.numba.delivery import owed
 from spikeframe.kernels.numba.procedural import owed as owed_by_rows
+from spikeframe.kernels.plasticity import number
+from spikeframe.learning_rules.rewiring import Activity, Rewiring, Scores
 
 #: Neuron updates and synaptic events of a stretch, between which come looks at the keyboard and at the states: some
 #: tenths of a second. Stretches never depend on the clock, as what is updated in them does on where they end.
@@ -94,10 +97,7 @@ class Circuit:
         self.backend, self.dtype = backend, dtype
         self._provider = provider(backend)
         self.bins = rate_bins(network, dt)
-        sampled = copy.copy(network)  # rates are counted here, not sampled by the kernels
-        sampled.recorders = [r for r in network.recorders if r.variable != "rate"]
-        parts = self._provider.parts(sum(p.size for p in network.populations.values()), threads)
-        self.laid: Laid = lay_out(sampled, dt, parts, np.dtype(dtype))
+        self.laid: Laid = self._laid_out(network)
         plan = self.laid.plan
         if plan.horizon > LONGEST:
             raise TimeGridError(
@@ -107,6 +107,13 @@ class Circuit:
         empty = [np.zeros(plan.horizon + 1, np.int64) for _ in plan.groups]
         none = [np.zeros(0, np.int32) for _ in plan.groups]
         self.state = State(0, self.laid.values, empty, none, self.laid.synapses)
+
+    def _laid_out(self, network: Network) -> Laid:
+        """Build a network for this run."""
+        sampled = copy.copy(network)  # rates are counted here, not sampled by the kernels
+        sampled.recorders = [r for r in network.recorders if r.variable != "rate"]
+        parts = self._provider.parts(sum(p.size for p in network.populations.values()), self.threads)
+        return lay_out(sampled, self.dt, parts, np.dtype(self.dtype))
 
     @property
     def time(self) -> float:
@@ -301,11 +308,62 @@ class Circuit:
         Raises:
             ParameterError: it is no projection of this network.
         """
-        links = self.network.projections
-        if not isinstance(projection, Projection) or not any(projection is link for link in links):
-            raise ParameterError(f"weights({projection!r}): is no projection of this network.")
+        self._own("weights", projection)
         own = stream("projection", projection.index)
         return listed(projection, self.laid, self.state, self.network.seed, own, self.dt, self.threads)
+
+    def signal(self, projection: Projection, value: float) -> None:
+        """Give the rule of a projection its third factor, e.g. a reward, after the last step's spikes.
+
+        Args:
+            projection: as `Network.connect` returned it, or one of `Network.projections` of a loaded run.
+            value: what the rule takes.
+
+        Raises:
+            ParameterError: it is no projection of this network, or its rule takes no signals.
+            NonFiniteError: the value is not finite.
+        """
+        self._own("signal", projection)
+        signal(projection, self.laid, self.state, number("signal: value", value))
+
+    def rewire(
+        self, projection: Projection, rule: Rewiring, correlation: Activity | Scores | None = None,
+        gradient: Scores | None = None,
+    ) -> Projection:  # fmt: skip
+        """Exchange some synapses of a projection for others, as many; the run goes on with the new ones.
+
+        The rule's random numbers depend on its seed, the projection and the time. Cost: that of building the network.
+
+        Args:
+            projection: as `Network.connect` returned it, or one of `Network.projections` of this run.
+            rule: how synapses are exchanged.
+            correlation: e.g. ``Activity(x, y)`` with the spike counts of both populations over some bins.
+            gradient: ``Scores`` of ``[targets, sources]``.
+
+        Returns:
+            The projection as it is now, of the network `Circuit.network`; the old one is no longer part of the run.
+
+        Raises:
+            ParameterError: the projection cannot be rewired, or the rule needs scores that are not given.
+            ShapeError: scores that do not fit the populations.
+        """
+        self._own("rewire", projection)
+        rewired.check(self.network, projection)
+        index, now, seed = projection.index, self.weights(projection), self.network.seed
+        turn = self.state.step + (index << 40)
+        exchange = rewired.exchanged(projection, now, rule, turn, correlation, gradient)
+        delay = floats(projection, seed, stream("projection", index), self.dt, self.threads).delay
+        network, was = rewired.described(self.network, projection, now, delay, self.dt, exchange, rule.weight)
+        laid = self._laid_out(network)
+        self.state = rewired.carried(self.laid, laid, self.state, projection, was)
+        self.network, self.laid = network, laid
+        return network.projections[index]
+
+    def _own(self, what: str, projection: Projection) -> None:
+        """Refuse what is no projection of this network."""
+        links = self.network.projections
+        if not isinstance(projection, Projection) or not any(projection is link for link in links):
+            raise ParameterError(f"{what}({projection!r}): is no projection of this network.")
 
     def _learnt(self, link: Projection, fired: Longs) -> int:
         """Count the rows of a procedural projection that spikes were sent through; estimate all of its synapses."""

@@ -123,7 +123,7 @@ def lay_out(network: Network, dt: float, threads: int, dtype: np.dtype[Any]) -> 
         synapses.gaps(network, place, groups, partial(stream, "gap"), threads, dtype), regenerated,
     )  # fmt: skip
     values = [_initial(network, members[g], neurons[g], dtype) for g in range(len(members))]
-    weights = synapses.initial(plan, {b: builder.weights[link] for link, b in builder.plastic.items()})
+    weights = synapses.initial(plan, {b: builder.weights[link] for link, b in builder.plastic.items()}, values)
     return Laid(plan, place, fan_out, rounding, values, builder.plastic, weights)
 
 

@@ -14,6 +14,7 @@ from spikeframe.core.network import Network, Projection
 from spikeframe.core.precise import PreciseCircuit, PreciseResult
 from spikeframe.core.synapses import Weights
 from spikeframe.errors import ParameterError, unknown_name
+from spikeframe.learning_rules.rewiring import Activity, Rewiring, Scores
 
 #: Neurons of a described network for which a further thread may be worth its while.
 _NEURONS = 2000
@@ -115,6 +116,46 @@ class Simulator:
         if isinstance(circuit, PreciseCircuit):
             raise ParameterError("weights are read from runs on the grid clock; those of the precise clock are static.")
         return circuit.weights(projection)
+
+    def signal(self, projection: Projection, value: float) -> None:
+        """Give the rule of a projection its third factor, e.g. a reward; see `Circuit.signal`.
+
+        Args:
+            projection: whose synapses.
+            value: what its rule takes.
+
+        Raises:
+            ParameterError, NonFiniteError: the rule takes no signals, or the value is not usable.
+        """
+        circuit = self.circuit
+        if isinstance(circuit, PreciseCircuit):
+            raise ParameterError("signal: synapses of the precise clock are static; use the grid clock.")
+        circuit.signal(projection, value)
+
+    def rewire(
+        self, projection: Projection, rule: Rewiring, correlation: Activity | Scores | None = None,
+        gradient: Scores | None = None,
+    ) -> Projection:  # fmt: skip
+        """Exchange some synapses of a projection for others, as many; see `Circuit.rewire`.
+
+        Args:
+            projection: whose synapses.
+            rule: how they are exchanged.
+            correlation: of both populations' activities, where the rule needs it.
+            gradient: ``[targets, sources]``, where the rule needs it.
+
+        Returns:
+            The projection as it is now.
+
+        Raises:
+            ParameterError, ShapeError: it cannot be rewired, or scores are missing or do not fit.
+        """
+        circuit = self.circuit
+        if isinstance(circuit, PreciseCircuit):
+            raise ParameterError("rewire: runs on the precise clock keep their synapses; use the grid clock.")
+        found = circuit.rewire(projection, rule, correlation, gradient)
+        self.network = circuit.network
+        return found
 
     @property
     def circuit(self) -> Circuit | PreciseCircuit:

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from spikeframe.core.building import build, floats
 from spikeframe.core.distributions import Constant
 from spikeframe.core.network import Network, Population, Projection
-from spikeframe.errors import CheckpointError, ParameterError, SpikeframeError
+from spikeframe.errors import CheckpointError, ParameterError, SpikeframeError, unknown_name
 from spikeframe.kernels.connectivity import Connectivity
 from spikeframe.kernels.gap_junctions import Gaps, junctions
 from spikeframe.kernels.grid import Bundle, Group, Longs, Plan, State, WeightSample
 from spikeframe.kernels.numba.plasticity import incoming
-from spikeframe.kernels.plasticity import Plastic, fresh, traced
+from spikeframe.kernels.plasticity import Plastic, Traced, fresh, signalled, traced
 from spikeframe.kernels.steps import Array
+from spikeframe.kernels.trace import FLOAT
 
 if TYPE_CHECKING:
     from spikeframe.core.layout import Laid
@@ -58,8 +59,8 @@ def numbered(link: Projection, seed: int, stream: int, dt: float, threads: int) 
     limits = None if link.synapse is None else link.synapse.bounds()
     if limits is not None:  # a drawn weight is rounded, and may end beyond its bound
         weight = np.clip(weight, *limits)
-    kind = np.int32 if weight.size < 2**31 else np.int64
-    return replace(built, weight=np.arange(weight.size, dtype=kind)), weight
+    whole = np.int32 if weight.size < 2**31 else np.int64
+    return replace(built, weight=np.arange(weight.size, dtype=whole)), weight
 
 
 def plastic(
@@ -91,8 +92,19 @@ def plastic(
                 f"{link.name}: {type(link.synapse).__name__} needs spikes of {link.target.name!r}, which has none."
             )
         start, place, source = _incoming(bundle, groups[g].size, cuts, bases, receptor)
+    _check_states(link, rule, groups[g])
     held = source if by_source else source[:0]
     return replace(bundle, plastic=Plastic(rule, g, receptor, by_source, start, place, held))
+
+
+def _check_states(link: Projection, rule: Traced, group: Group) -> None:
+    """Refuse a rule that reads a state variable which its targets do not have."""
+    leaves = () if group.program is None else group.program.leaves
+    known = [leaf.name for leaf in leaves if leaf.kind == "state" and leaf.dtype == FLOAT]
+    for name in rule.states:
+        if name not in known:
+            reader = f"state variable of {link.target.name!r}, which {type(link.synapse).__name__} reads"
+            raise unknown_name(reader, name, known)
 
 
 def _incoming(bundle: Bundle, targets: int, cuts: Longs, bases: Longs, receptor: int) -> tuple[Longs, Array, Array]:
@@ -111,12 +123,13 @@ def _incoming(bundle: Bundle, targets: int, cuts: Longs, bases: Longs, receptor:
     return start, place, source
 
 
-def initial(plan: Plan, weights: Mapping[int, Array]) -> list[dict[str, Array]]:
+def initial(plan: Plan, weights: Mapping[int, Array], values: list[dict[str, Any]]) -> list[dict[str, Array]]:
     """Return the state of every bundle at the start; empty for static ones.
 
     Args:
         plan: what will run.
         weights: per plastic bundle, in the projection's own order.
+        values: per group, the state variables at the start, where the traces begin that follow them.
     """
     found: list[dict[str, Array]] = []
     for b, bundle in enumerate(plan.bundles):
@@ -124,8 +137,10 @@ def initial(plan: Plan, weights: Mapping[int, Array]) -> list[dict[str, Array]]:
             found.append({})
             continue
         own = weights[b].astype(plan.dtype)[bundle.weight]
-        targets = plan.groups[bundle.plastic.group].size
-        found.append(fresh(bundle.plastic, own, plan.parts, plan.groups[bundle.source].size, targets))
+        group = bundle.plastic.group
+        sources, targets = plan.groups[bundle.source].size, plan.groups[group].size
+        found.append(fresh(bundle.plastic, own, plan.parts, sources, targets))
+        found[-1] |= {name: values[group][v].astype(plan.dtype) for name, v in bundle.plastic.rule.follow}
     return found
 
 
@@ -140,12 +155,12 @@ def saved(plan: Plan, state: State) -> list[dict[str, Array]]:
     for bundle, held in zip(plan.bundles, state.plastic, strict=True):
         free: dict[str, Array] = {}
         for name, value in held.items():
-            kind = _kind(bundle, name)
-            if kind == "synapse":
+            owner = kind(bundle, name)
+            if owner == "synapse":
                 free[name] = np.empty_like(value)
                 free[name][bundle.weight] = value
             else:
-                free[name] = value[0] if kind == "source" else value
+                free[name] = value[0] if owner == "source" else value
         found.append(free)
     return found
 
@@ -166,25 +181,56 @@ def restored(plan: Plan, like: State, free: list[dict[str, Array]], path: Any) -
     for bundle, fresh_one, given in zip(plan.bundles, like.plastic, free, strict=True):
         laid: dict[str, Array] = {}
         for name, value in fresh_one.items():
-            kind, own = _kind(bundle, name), given[name]
-            shape = value.shape[1:] if kind == "source" else value.shape
+            owner, own = kind(bundle, name), given[name]
+            shape = value.shape[1:] if owner == "source" else value.shape
             if own.shape != shape or own.dtype != value.dtype:
                 raise CheckpointError(f"{path}: plastic synapses do not fit the network; was it described differently?")
-            if kind == "synapse":
+            if owner == "synapse":
                 laid[name] = own[bundle.weight]
             else:
-                laid[name] = np.tile(own, (value.shape[0], 1)) if kind == "source" else own
+                laid[name] = np.tile(own, (value.shape[0], 1)) if owner == "source" else own
         found.append(laid)
     return found
 
 
-def _kind(bundle: Bundle, name: str) -> str:
-    """Return whose a value of a bundle's state is: ``"synapse"``, ``"source"`` or ``"target"``."""
+def signal(link: Projection, laid: Laid, state: State, value: float) -> None:
+    """Let a signal change all synapses of a projection (see `spikeframe.kernels.plasticity`).
+
+    Args:
+        link: the projection.
+        laid: the plan it is in.
+        state: as it stands; changed in place.
+        value: of the signal.
+
+    Raises:
+        ParameterError: its rule takes no signals.
+    """
+    plan, rule = laid.plan, None if link.synapse is None else link.synapse
+    bundle = plan.bundles[laid.plastic[link.index]] if rule is not None else None
+    plastic = None if bundle is None else bundle.plastic
+    if bundle is None or plastic is None or not {"at_signal", "signal"} & {name for name, _ in plastic.rule.programs}:
+        why = "its synapses are static" if rule is None else f"{type(rule).__name__} takes no signals"
+        raise ParameterError(f"signal({link.name}): {why}; a rule such as RewardSTDP does.")
+    parts = np.repeat(np.arange(plan.parts), bundle.start[:, -1] - bundle.start[:, 0])
+    shift = np.array([plan.first_neuron(plastic.group, plastic.receptor, p) for p in range(plan.parts)], np.int64)
+    neurons = bundle.target.astype(np.int64) + shift[parts]
+    signalled(plastic, state.plastic[laid.plastic[link.index]], state.step, value, neurons)
+
+
+def kind(bundle: Bundle, name: str) -> str:
+    """Return whose a value of a bundle's state is: ``"synapse"``, ``"target"`` or (a copy a part) ``"source"``.
+
+    Args:
+        bundle: of plastic synapses.
+        name: ``"w"`` or that of a trace.
+    """
     if bundle.plastic is None:
         raise SpikeframeError("a static bundle has no state.")
     rule = bundle.plastic.rule
     if name in rule.post:
         return "target"
+    if name in rule.whole:
+        return "source"
     return "source" if name in rule.pre and bundle.plastic.by_source else "synapse"
 
 

@@ -1,13 +1,20 @@
 """Synapses that change with spikes, on the grid clock: what a rule says and what a plan holds of it.
 
-A rule keeps *traces*: of the source (``pre``), of the target (``post``) and of each synapse (``own``). A trace decays
-exponentially and changes at spikes only. The parts of a step, in the order of their effects:
+A rule keeps *traces*: of the source (``pre``), of the target (``post``), of each synapse (``own``) and of the whole
+projection (``whole``). A trace decays exponentially and changes at spikes (``whole``: at signals) only; one of the
+target may also follow a state variable of the target (`Plasticity.follow`). The parts of a step, in the order of
+their effects:
 
 1. A spike arrives (a delay is axonal: it ends at the synapse). `Plasticity.at_pre` changes the weight and says what is
    sent to the target, from the traces as they were before this step's spikes.
 2. Neurons are updated. For each that fired, `Plasticity.at_post` changes the weights of its incoming synapses, again
    from the traces before this step's spikes.
 3. `Plasticity.arrive` and `Plasticity.fire` change the traces of who spiked.
+4. Traces that follow a state of the target take its value after this step.
+
+A *signal*, the third factor of a rule (reward), comes between two steps from outside (`spikeframe.core.circuit.Circuit.
+signal`): `Plasticity.at_signal` changes all synapses, then `Plasticity.signal` the whole projection's traces. Its
+time is that of the last step's spikes, and it comes after them.
 
 So an arrival and a spike of the target in one step are no pair. Two spikes of one source that arrive in one step both
 find the traces from before it.
@@ -31,8 +38,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeframe.errors import NonFiniteError, ParameterError, TraceError, unknown_name
+from spikeframe.kernels.reference.exponential import exp as exp64
+from spikeframe.kernels.reference.steps import interpret
 from spikeframe.kernels.steps import Array
-from spikeframe.kernels.trace import FLOAT, Leaf, Names, Program, Recorder, Value, maximum, minimum
+from spikeframe.kernels.trace import FLOAT, Leaf, Names, Program, Recorder, Value, exp, maximum, minimum, where
 
 Longs = NDArray[np.int64]
 #: Traces are scaled back after so many time constants.
@@ -44,10 +53,10 @@ TINY = 1e-30
 class Plasticity:
     """Base of what synapses can be; a rule defines some of these methods.
 
-    `at_pre`, `at_post`, `arrive` and `fire` are traced once, like a neuron's step: plain arithmetic on what they are
-    given, plus `where`, `minimum`, `maximum`, `exp` and `power`. ``s`` has the weight ``s.w`` (but in `arrive` and
-    `fire`) and the traces that the method may read, ``c`` the numbers of `coefficients`. They return new values by
-    name; what is not returned stays. Fields are one number for the whole projection.
+    `at_pre`, `at_post`, `at_signal`, `arrive`, `fire` and `signal` are traced once, like a neuron's step: plain
+    arithmetic on what they are given, plus `where`, `minimum`, `maximum`, `exp` and `power`. ``s`` has the weight
+    ``s.w`` (in those with ``at_``) and what the method may read, ``c`` the numbers of `coefficients`. They return new
+    values by name; what is not returned stays. Fields are one number for the whole projection.
     """
 
     def pre(self) -> dict[str, float]:
@@ -61,6 +70,18 @@ class Plasticity:
     def own(self) -> dict[str, float]:
         """Return the traces of each synapse: name to time constant, ms (``inf``: no decay). All begin at 0."""
         return {}
+
+    def whole(self) -> dict[str, float]:
+        """Return the traces of the whole projection, which signals change: name to time constant, ms."""
+        return {}
+
+    def follow(self) -> dict[str, str]:
+        """Return which of the target's traces are low-pass filters of which of its state variables."""
+        return {}
+
+    def state(self) -> tuple[str, ...]:
+        """Return the target's state variables that `at_pre` (before their update) and `at_post` (after it) read."""
+        return ()
 
     def coefficients(self) -> dict[str, float]:
         """Return the numbers that the traced methods use."""
@@ -108,6 +129,24 @@ class Plasticity:
         """
         return {}
 
+    def at_signal(self, s: Names, c: Names) -> Mapping[str, Value | float]:
+        """Return what a signal changes in every synapse: ``w`` and own traces.
+
+        Args:
+            s: ``signal``, its value; the weight, the traces of synapse, target and projection before it.
+            c: coefficients.
+        """
+        return {}
+
+    def signal(self, s: Names, c: Names) -> Mapping[str, Value | float]:
+        """Return the projection's traces after a signal.
+
+        Args:
+            s: ``signal``, its value, and the projection's traces before it.
+            c: coefficients.
+        """
+        return {}
+
 
 def log(a: Value) -> Value:
     """Record a natural logarithm of a positive number (evaluated in float64 and rounded to the run's type)."""
@@ -122,8 +161,6 @@ def power(a: Value, exponent: float, c: Value) -> Value | float:
         exponent: at least 0, known when the rule is traced.
         c: the coefficient that holds the exponent.
     """
-    from spikeframe.kernels.trace import exp, where
-
     if exponent == 0.0:
         return 1.0
     if exponent == 1.0:
@@ -163,24 +200,38 @@ class Traced:
         pre: names of the source's traces.
         post: names of the target's traces.
         own: names of the synapses' traces.
+        whole: names of the projection's traces.
+        follow: traces of the target and the state variables that they follow.
+        state: the target's state variables that are read at events.
         rate: of all traces in this order, decay per step.
         period: steps after which each is scaled back.
         coefficients: name to value.
-        programs: ``at_pre``, ``at_post``, ``arrive``, ``fire``; without those that change nothing.
+        programs: ``at_pre``, ``at_post``, ``arrive``, ``fire``, ``at_signal``, ``signal``; without those that change
+            nothing.
+        gain: of the filters in `follow`, ``1 - e^{-rate}``.
     """
 
     pre: tuple[str, ...]
     post: tuple[str, ...]
     own: tuple[str, ...]
+    whole: tuple[str, ...]
+    follow: tuple[tuple[str, str], ...]
+    state: tuple[str, ...]
     rate: tuple[float, ...]
     period: tuple[int, ...]
     coefficients: tuple[tuple[str, float], ...]
     programs: tuple[tuple[str, Program], ...]
+    gain: tuple[float, ...]
 
     @property
     def traces(self) -> tuple[str, ...]:
         """Names of all traces, in the order of `rate` and `period`."""
-        return self.pre + self.post + self.own
+        return self.pre + self.post + self.own + self.whole
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the target's state variables that are followed or read."""
+        return tuple(dict.fromkeys((*self.state, *(variable for _, variable in self.follow))))
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -210,16 +261,21 @@ def traced(rule: Plasticity, dt: float) -> Traced:
         ParameterError: a time constant is not above 0.
     """
     kind = type(rule).__name__
-    pre, post, own = rule.pre(), rule.post(), rule.own()
-    taus = {**pre, **post, **own}
-    names = [*pre, *post, *own, "w", "sent"]
+    pre, post, own, whole = rule.pre(), rule.post(), rule.own(), rule.whole()
+    follow, state = rule.follow(), tuple(rule.state())
+    taus = {**pre, **post, **own, **whole}
+    names = [*pre, *post, *own, *whole, *state, "w", "sent", "signal"]
     if twice := [n for n in names if names.count(n) > 1]:
-        raise TraceError(f"{kind}: the name {twice[0]!r} stands for two things; 'w' and 'sent' are taken.")
+        raise TraceError(f"{kind}: the name {twice[0]!r} stands for two things; 'w', 'sent' and 'signal' are taken.")
+    for name in follow:
+        if name not in post:
+            raise unknown_name(f"trace of the target that {kind} lets follow a state", name, post)
     for name, tau in taus.items():
         if not (tau > 0.0 and (math.isfinite(tau) or name in own)):
             raise ParameterError(f"{kind}: the time constant {tau!r} ms of trace {name!r} must be positive.")
     numbers = {n: number(f"{kind}: coefficient {n}", v) for n, v in rule.coefficients().items()}
-    every = ("w", *taus)
+    every = ("w", *taus, *state)
+    heard = ("signal", *whole)
     limits = rule.bounds()
     clip = {} if limits is None else {"low": limits[0], "high": limits[1]}
     if both := set(clip) & set(numbers):
@@ -231,11 +287,17 @@ def traced(rule: Plasticity, dt: float) -> Traced:
         "at_post": _program(rule.at_post, every, numbers, changes, clip),
         "arrive": _program(rule.arrive, tuple(pre), numbers, tuple(pre), {}),
         "fire": _program(rule.fire, tuple(post), numbers, tuple(post), {}),
+        "at_signal": _program(rule.at_signal, ("w", *post, *own, *heard), numbers, changes, clip),
+        "signal": _program(rule.signal, heard, numbers, tuple(whole), {}),
     }
     rate = tuple(dt / tau for tau in taus.values())
     period = tuple(1 << 62 if r == 0.0 else max(1, int(_SPAN / r)) for r in rate)
     kept = tuple((name, p) for name, p in programs.items() if p is not None)
-    return Traced(tuple(pre), tuple(post), tuple(own), rate, period, tuple(numbers.items()), kept)
+    gain = tuple(-math.expm1(-dt / post[name]) for name in follow)
+    return Traced(
+        tuple(pre), tuple(post), tuple(own), tuple(whole), tuple(follow.items()), state, rate, period,
+        tuple(numbers.items()), kept, gain,
+    )  # fmt: skip
 
 
 def _program(
@@ -298,13 +360,14 @@ def fresh(plastic: Plastic, weight: Array, parts: int, sources: int, targets: in
     Args:
         plastic: whose.
         weight: ``[synapses]`` in the bundle's order.
-        parts: number of parts; each keeps its own copy of the sources' traces.
+        parts: number of parts; each keeps its own copy of the sources' and the projection's traces.
         sources: neurons of the source group.
         targets: neurons of the target group.
     """
     rule, dtype = plastic.rule, weight.dtype
     shapes: dict[str, Any] = dict.fromkeys(rule.pre, (parts, sources) if plastic.by_source else weight.shape)
     shapes |= dict.fromkeys(rule.post, (targets,)) | dict.fromkeys(rule.own, weight.shape)
+    shapes |= dict.fromkeys(rule.whole, (parts, 1))
     return {"w": weight} | {name: np.zeros(shape, dtype) for name, shape in shapes.items()}
 
 
@@ -316,3 +379,28 @@ def typed(plastic: Plastic, dtype: np.dtype[Any]) -> Array:
         dtype: float type of the run.
     """
     return np.array([value for _, value in plastic.rule.coefficients], dtype)
+
+
+def signalled(plastic: Plastic, state: dict[str, Array], steps: int, value: float, neurons: Longs) -> None:
+    """Let a signal change all synapses and the projection's traces, after the last step's spikes.
+
+    Args:
+        plastic: whose.
+        state: weights and traces; changed in place.
+        steps: steps done.
+        value: of the signal.
+        neurons: ``[synapses]`` target of each synapse.
+    """
+    rule, dtype = plastic.rule, state["w"].dtype
+    fall, lift = {}, {}
+    for name, rate, period in zip(rule.traces, rule.rate, rule.period, strict=True):
+        phase = float(max(steps - 1, 0) % period) * rate
+        fall[name], lift[name] = exp64(np.array([-phase, phase])).astype(dtype)
+    values: dict[str, Any] = dict(zip(rule.numbers, typed(plastic, dtype), strict=True))
+    values |= {"signal": dtype.type(value), "w": state["w"]}
+    values |= {name: state[name][neurons] * fall[name] for name in rule.post}
+    values |= {name: state[name] * fall[name] for name in rule.own}
+    values |= {name: state[name][0] * fall[name] for name in rule.whole}
+    for program in filter(None, (rule.program("at_signal"), rule.program("signal"))):
+        for name, new in interpret(program, values, dtype).items():
+            state[name][:] = new * lift[name] if name in lift else new

@@ -7,10 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spikeframe.learning_rules.stdp import PairSTDP
+    from spikeframe.learning_rules.stdp_inhibitory import InhibitorySTDP
+    from spikeframe.learning_rules.stdp_reward import RewardSTDP
+    from spikeframe.learning_rules.stdp_triplet import TripletSTDP
+    from spikeframe.learning_rules.stdp_voltage import VoltageSTDP
+    from spikeframe.learning_rules.synaptic_scaling import SynapticScaling
 
-_HOMES = {"PairSTDP": "stdp"}
+_HOMES = {
+    "InhibitorySTDP": "stdp_inhibitory",
+    "PairSTDP": "stdp",
+    "RewardSTDP": "stdp_reward",
+    "SynapticScaling": "synaptic_scaling",
+    "TripletSTDP": "stdp_triplet",
+    "VoltageSTDP": "stdp_voltage",
+}
 
-__all__ = ["PairSTDP"]
+__all__ = ["InhibitorySTDP", "PairSTDP", "RewardSTDP", "SynapticScaling", "TripletSTDP", "VoltageSTDP"]
 
 
 def __getattr__(name: str) -> Any:

@@ -46,6 +46,21 @@ from spikeframe.kernels.trace import Names, Value
 PAIRINGS = ("all", "nearest")
 
 
+def limits(kind: str, w_max: float) -> tuple[float, float]:
+    """Return the bounds of a weight between 0 and w_max, in their order.
+
+    Args:
+        kind: the rule, for the message.
+        w_max: the bound beside 0.
+
+    Raises:
+        ParameterError, NonFiniteError: w_max is 0 or no finite number.
+    """
+    if number(f"{kind}(w_max)", w_max) == 0.0:
+        raise ParameterError(f"{kind}(w_max=0): weights lie between 0 and w_max, so it must not be 0.")
+    return min(0.0, w_max), max(0.0, w_max)
+
+
 @dataclass(frozen=True)
 class PairSTDP(Plasticity):
     """Pair STDP; see the table and the conventions above.
@@ -79,8 +94,7 @@ class PairSTDP(Plasticity):
             number(f"PairSTDP({name})", getattr(self, name), above=0.0)
         for name in ("lambda_", "alpha", "mu_plus", "mu_minus"):
             number(f"PairSTDP({name})", getattr(self, name), least=0.0)
-        if number("PairSTDP(w_max)", self.w_max) == 0.0:
-            raise ParameterError("PairSTDP(w_max=0): weights lie between 0 and w_max, so it must not be 0.")
+        limits("PairSTDP", self.w_max)
         if self.pairing not in PAIRINGS:
             raise unknown_name("pairing of PairSTDP", self.pairing, PAIRINGS)
 
@@ -101,7 +115,7 @@ class PairSTDP(Plasticity):
 
     def bounds(self) -> tuple[float, float]:
         """Return 0 and w_max in their order."""
-        return min(0.0, self.w_max), max(0.0, self.w_max)
+        return limits("PairSTDP", self.w_max)
 
     def at_pre(self, s: Names, c: Names) -> Mapping[str, Value | float]:
         """Depress."""

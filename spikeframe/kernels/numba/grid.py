@@ -270,13 +270,15 @@ class _Run:
         shift = np.array([plan.first_neuron(g, plastic.receptor, p) for p in range(plan.parts)], np.int64)
         fixed = {"start": bundle.start, "target": bundle.target, "shift": shift, "rate": np.array(rule.rate),
                  "period": np.array(rule.period, np.int64), "c": typed(plastic, plan.dtype),
+                 "gain": np.array(rule.gain, plan.dtype),
                  "per": plan.dtype.type(1.0 / plan.groups[g].units[plastic.receptor])}  # fmt: skip
         for name, value in fixed.items():
             add(f"b{b}_{name}", value)
         arrays = [
-            add(f"b{b}_r_{n}", v) + "[p]" * (n in rule.pre and plastic.by_source)
+            add(f"b{b}_r_{n}", v) + "[p]" * ((n in rule.pre and plastic.by_source) or n in rule.whole)
             for n, v in self.state.plastic[b].items()
         ]
+        arrays += [add(f"b{b}_q_{n}", self.state.values[g][n]) for n in rule.states]
         rest = f"step, b{b}_rate, b{b}_period, b{b}_c"
         if bundle.delay is not None:
             spikes = f"g{bundle.source}_ids, g{bundle.source}_start, h - {self.arguments.number(bundle.delay)}"
@@ -298,7 +300,8 @@ class _Run:
             fired = f"mine{g}, before{g}, n{g}"
         index = [add(f"b{b}_{n}", getattr(plastic, n)) for n in ("incoming_start", "incoming", "incoming_source")]
         self.settling.append(
-            f"learn{b}({spikes}, b{b}_start[p], {fired}, {', '.join(index)}, {rest}, {', '.join(arrays)})"
+            f"learn{b}({spikes}, b{b}_start[p], {fired}, {', '.join(index)}, cuts[{g}, p], cuts[{g}, p + 1], {rest}, "
+            f"b{b}_gain, {', '.join(arrays)})"
         )
 
     def _rows_drawn_again(self) -> None:

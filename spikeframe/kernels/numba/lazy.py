@@ -323,8 +323,9 @@ class Skipping:
         if self._seen[0] is not state or self._seen[1] != state.step:
             self._rest = {}
         found = {}
+        read = {b.plastic.group for b in plan.bundles if b.plastic is not None and b.plastic.rule.states}
         for g, group in enumerate(plan.groups):
-            if not (self._on and can_wait(group) and group.size):
+            if not (self._on and can_wait(group) and group.size and g not in read):
                 continue
             driven = _driven(plan, g, state.step, state.step + steps)
             if driven.mean() > _BUSY:

@@ -40,11 +40,13 @@ def transmit({spikes}, rows, target, shift, lo, hi, step, rate, period, c, per_u
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def learn({spikes}, rows, mine, first, last, start_in, incoming, source_in, step, rate, period, c, {arrays}):
-    """Change weights at the spikes first..last of the targets `mine`, then the traces of all who spiked."""
+def learn({spikes}, rows, mine, first, last, start_in, incoming, source_in, lo, hi, step, rate, period, c, gain,
+          {arrays}):
+    """Change weights at the spikes first..last of the targets `mine`, then the traces of all who spiked or follow."""
     {lift}
     {targets}
     {sources}
+    {follow}
 '''
 
 _BY_SOURCE = """
@@ -183,6 +185,7 @@ def _synapse(rule: Traced, name: str, neuron: str) -> str:
         return ""
     lines = [f"j = {neuron}" if neuron != "j" else "", f"{identifier('w')} = r_w[i]"]
     lines += [_loads(rule.post, "j") if neuron != "j" else "", _loads(rule.own, "i")]
+    lines += [f"{identifier(n)} = q_{n}[j]" for n in rule.state]
     lines += [_called(name, program), _stores(program, "i", rule.own)]
     if name == "at_pre":
         lines.append("acc[target[i]] += A(np.rint(new_sent * per_unit))")
@@ -195,9 +198,10 @@ def _text(rule: Traced, by_source: bool, integer: str) -> str:
     pre, arrive = _loads(rule.pre, where), rule.program("arrive")
     lift = [f"fall, lift = lifted(step, rate[{k}], period[{k}])\nfall_{n}, lift_{n} = F(fall), F(lift)"
             for k, n in enumerate(rule.traces)]  # fmt: skip
-    lift += [f"{identifier(n)} = c[{k}]" for k, n in enumerate(rule.numbers)]
+    lift += [f"{identifier(n)} = c[{k}]" for k, n in enumerate(rule.numbers)] + [_loads(rule.whole, "0")]
     spans = dict.fromkeys(rule.pre, "0, rows.size - 1" if by_source else "rows[0], rows[-1]")
     spans |= dict.fromkeys(rule.post, "lo, hi") | dict.fromkeys(rule.own, "rows[0], rows[-1]")
+    spans |= dict.fromkeys(rule.whole, "0, 1")
     renew = [f"renewed(r_{n}, {spans[n]}, step, rate[{k}], period[{k}])" for k, n in enumerate(rule.traces)]
     synapse = _synapse(rule, "at_pre", "target[i] + shift")
     moved = "" if arrive is None else f"{pre}\n{_called('arrive', arrive)}\n{_stores(arrive, where, rule.pre)}"
@@ -212,11 +216,14 @@ def _text(rule: Traced, by_source: bool, integer: str) -> str:
     at = "source_in[k]" if by_source else "i"
     inner = _filled(_INCOMING, pre=_loads(rule.pre, at), synapse=before) if before else ""
     targets = _filled(_TARGETS, post=_loads(rule.post, "j"), incoming=inner, fire=fired) if rule.watches else ""
+    follow = [f"    r_{n}[j] += gain[{k}] * q_{v}[j] * lift_{n}" for k, (n, v) in enumerate(rule.follow)]
+    arrays = [f"r_{n}" for n in ("w", *rule.traces)] + [f"q_{n}" for n in rule.states]
     return _MODULE.format(
         integer=integer, programs="".join(_function(name, p) for name, p in rule.programs),
-        spikes=ROW_SPIKES if by_source else CURSOR_SPIKES, arrays=", ".join(f"r_{n}" for n in ("w", *rule.traces)),
+        spikes=ROW_SPIKES if by_source else CURSOR_SPIKES, arrays=", ".join(arrays),
         renew=_indented("\n".join(renew), 1), lift=_indented("\n".join(lift), 1), arrivals=_indented(arrivals, 1),
         targets=_indented(targets, 1), sources=_indented(sources, 1),
+        follow=_indented("\n".join(["for j in range(lo, hi):", *follow]) if follow else "", 1),
     )  # fmt: skip
 
 
@@ -228,6 +235,6 @@ def module(rule: Traced, by_source: bool, dtype: np.dtype[Any]) -> Any:
         by_source: whether sources have the traces, or each synapse.
         dtype: float type.
     """
-    plain = replace(rule, rate=(), period=(), coefficients=tuple((name, 0.0) for name in rule.numbers))
+    plain = replace(rule, rate=(), period=(), gain=(), coefficients=tuple((name, 0.0) for name in rule.numbers))
     text = _text(plain, by_source, "int32" if dtype == np.float32 else "int64")
     return source.load(header("Plastic synapses", dtype) + text, "plastic")

@@ -52,7 +52,8 @@ class ReferenceGrid:
             for b, bundle in enumerate(plan.bundles):
                 if bundle.plastic is not None:
                     arrivals_here = self._arrivals(plan, state, bundle, spikes[bundle.source], t)
-                    change = plasticity.Step(plan, bundle, state.plastic[b], state.step + t)
+                    of_target = state.values[bundle.plastic.group]
+                    change = plasticity.Step(plan, bundle, state.plastic[b], state.step + t, of_target)
                     delivered[b] += change.deliver(arrivals_here, acc)
                     settling.append((change, arrivals_here, bundle.plastic.group))
                 elif bundle.delay != 0:

@@ -30,12 +30,15 @@ class Step:
         bundle: whose synapses.
         state: of the bundle; changed in place.
         step: steps done before this one.
+        target: state variables of the target group, as they change.
     """
 
-    def __init__(self, plan: Plan, bundle: Bundle, state: dict[str, Array], step: int) -> None:
+    def __init__(
+        self, plan: Plan, bundle: Bundle, state: dict[str, Array], step: int, target: dict[str, Array]
+    ) -> None:
         if bundle.plastic is None:
             raise TypeError("this bundle's synapses are not plastic.")
-        self.plan, self.bundle, self.state, self.plastic = plan, bundle, state, bundle.plastic
+        self.plan, self.bundle, self.state, self.plastic, self.target = plan, bundle, state, bundle.plastic, target
         rule = self.plastic.rule
         self.fall, self.lift = {}, {}
         self.numbers = dict(zip(rule.numbers, typed(self.plastic, plan.dtype), strict=True))
@@ -50,9 +53,15 @@ class Step:
         return self.state[name][at] * self.fall[name]
 
     def _pre(self, part: int, source: int, synapses: Longs) -> dict[str, Any]:
-        """Return the sources' traces at some synapses of one source."""
+        """Return the sources' traces at some synapses of one source, and the projection's."""
         at = (part, source) if self.plastic.by_source else synapses
-        return {name: self._read(name, at) for name in self.plastic.rule.pre}
+        found = {name: self._read(name, at) for name in self.plastic.rule.pre}
+        return found | {name: self._read(name, (part, 0)) for name in self.plastic.rule.whole}
+
+    def _post(self, neurons: Any) -> dict[str, Any]:
+        """Return the targets' traces and state variables."""
+        found = {name: self._read(name, neurons) for name in self.plastic.rule.post}
+        return found | {name: self.target[name][neurons] for name in self.plastic.rule.state}
 
     def _change(self, program: Program, values: dict[str, Any], at: dict[str, Any]) -> dict[str, Any]:
         """Evaluate a program and write back what it changed."""
@@ -76,7 +85,7 @@ class Step:
         for part, source, synapses in arrivals:
             slots = self.bundle.target[synapses].astype(np.int64)
             neurons = slots + self.plan.first_neuron(group, receptor, part)
-            post = {name: self._read(name, neurons) for name in self.plastic.rule.post}
+            post = self._post(neurons)
             sent = self._synapses(program, synapses, self._pre(part, source, synapses) | post)  # type: ignore[arg-type]
             whole = np.broadcast_to(np.rint(sent * per_unit).astype(np.int64), slots.shape)
             np.add.at(acc, self.plan.offsets[part] + slots, whole)
@@ -84,11 +93,11 @@ class Step:
         return events
 
     def settle(self, arrivals: list[Arrival], fired: list[int]) -> None:
-        """Change weights at the spikes of the targets, then the traces of all who spiked."""
+        """Change weights at the spikes of the targets, then the traces of all who spiked or follow."""
         rule = self.plastic.rule
         at_post, fire, arrive = (rule.program(name) for name in ("at_post", "fire", "arrive"))
         for neuron in fired if rule.watches else ():
-            post = {name: self._read(name, neuron) for name in rule.post}
+            post = self._post(neuron)
             for synapse, source, part in self._incoming(neuron):
                 if at_post is not None:
                     one = np.array([synapse], np.int64)
@@ -99,6 +108,8 @@ class Step:
             if arrive is not None:
                 at: Any = (part, source) if self.plastic.by_source else synapses
                 self._change(arrive, self._pre(part, source, synapses), dict.fromkeys(rule.pre, at))
+        for (name, variable), gain in zip(rule.follow, rule.gain, strict=True):
+            self.state[name] += self.plan.dtype.type(gain) * self.target[variable] * self.lift[name]
 
     def _incoming(self, neuron: int) -> Iterator[tuple[int, int, int]]:
         """Return place, source and part of every synapse onto a neuron."""
