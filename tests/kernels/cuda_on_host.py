@@ -33,15 +33,32 @@ SHIM = """
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
 struct Index { unsigned x; };
+#define LANES 4
 static thread_local Index blockIdx, threadIdx, blockDim, gridDim;
 static std::vector<pthread_barrier_t> barriers;
 static std::vector<std::vector<long long>> pools;
+struct Warp { pthread_barrier_t barrier; long long said[2][LANES]; };
+static std::vector<std::vector<Warp>> warps;
+static thread_local int turn;
+static const long long* heard(const long long value) {  // what every lane of the warp says
+    Warp& w = warps[blockIdx.x][threadIdx.x / LANES];
+    turn = 1 - turn;
+    w.said[turn][threadIdx.x % LANES] = value;
+    pthread_barrier_wait(&w.barrier);
+    return w.said[turn];
+}
+template <class A> static A __shfl_sync(unsigned, const A value, const int lane) { return (A)heard((long long)value)[lane]; }
+static unsigned __ballot_sync(unsigned, const bool yes) {
+    const long long* all = heard(yes);
+    unsigned found = 0;
+    for (int i = 0; i < LANES; ++i) found |= (unsigned)all[i] << i;
+    return found;
+}
+static int __ffs(const unsigned x) { return __builtin_ffs((int)x); }
 static void __syncthreads() { pthread_barrier_wait(&barriers[blockIdx.x]); }
 static void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 template <class A> static A __ldcg(const A* p) { return *(const volatile A*)p; }
-#define LANES 4
 #define SPIN sched_yield()
-#define FETCH(place)
 #define POOL pools[blockIdx.x].data()
 extern "C" void place(const unsigned block, const unsigned thread, const unsigned threads, const unsigned blocks) {
     blockIdx.x = block; threadIdx.x = thread; blockDim.x = threads; gridDim.x = blocks;
@@ -50,6 +67,8 @@ extern "C" void together(void (*kernel)(const long long*), const long long* tabl
                          const unsigned threads, const unsigned shared) {
     barriers.resize(blocks);
     for (auto& barrier : barriers) pthread_barrier_init(&barrier, nullptr, threads);
+    warps.assign(blocks, std::vector<Warp>(threads / LANES));
+    for (auto& block : warps) for (auto& warp : block) pthread_barrier_init(&warp.barrier, nullptr, LANES);
     pools.assign(blocks, std::vector<long long>(shared / 8 + 1, 0x5555555555555555LL));
     std::vector<std::thread> all;
     for (unsigned b = 0; b < blocks; ++b) for (unsigned t = 0; t < threads; ++t)
@@ -143,8 +162,8 @@ class HostGrid:
         return array.copy()
 
     def in_order(self, array: np.ndarray) -> np.ndarray:
-        """Return the elements in ascending order."""
-        return np.sort(array)
+        """Return the elements in ascending order, in one axis."""
+        return np.sort(array.ravel())
 
     def address(self, array: np.ndarray) -> int:
         """Return where an array begins."""
@@ -158,6 +177,10 @@ class HostGrid:
         """Run all threads at once."""
         library = built(text, self.folder)
         library.together(library.drive, ctypes.c_void_p(table.ctypes.data), blocks, threads, shared)
+
+    def each(self, text: str, kernel: str, many: int, arguments: list[int]) -> None:
+        """Run a kernel's threads one after the other."""
+        launch(built(text, self.folder), kernel, -(-many // 32), 32, arguments)
 
 
 class Host:

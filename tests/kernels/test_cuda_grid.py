@@ -12,6 +12,7 @@ import spikeframe as sf
 from spikeframe.core.circuit import Circuit
 from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda import grid, grid_source
+from spikeframe.kernels.cuda import rows as cuda_rows
 from spikeframe.kernels.reference.grid import ReferenceGrid
 from tests.kernels.cuda_on_host import GXX, NVCC, HostGrid, compiled_by_nvcc
 from tests.kernels.grid_networks import NETWORKS, assert_same, results
@@ -46,6 +47,16 @@ def test_the_generated_kernel_on_host_threads_gives_the_reference_s_bits(name, d
 
 @needs_gxx
 @pytest.mark.exact
+@pytest.mark.parametrize(("longest", "words", "dtype"), [(8, 1, "float32"), (0, 2, "float32"), (8, 4, "float64")])
+def test_rows_longer_than_their_places_and_wider_synapses_give_the_same(longest, words, dtype, folder, monkeypatch):
+    monkeypatch.setattr(cuda_rows, "_LONGEST", longest)
+    monkeypatch.setattr(grid, "packing", lambda plan, shape: cuda_rows.packing(plan, shape, 32 * words))
+    expected = results(NETWORKS["mixed"](), ReferenceGrid(), [150], dtype, 2)
+    assert_same(expected, results(NETWORKS["mixed"](), grid.CudaGrid(HostGrid(folder)), [150], dtype, 2))
+
+
+@needs_gxx
+@pytest.mark.exact
 def test_a_full_log_cuts_the_stretch_and_changes_nothing(folder, monkeypatch):
     monkeypatch.setattr(grid, "_CAPACITY", 100)
     network = NETWORKS["slow"]()
@@ -67,18 +78,18 @@ def test_a_full_log_cuts_the_stretch_and_changes_nothing(folder, monkeypatch):
 def test_the_kernel_compiles_for_the_gpu(name, tmp_path):
     plan = Circuit(NETWORKS[name](), 0.1, "numba", 3, "float32").laid.plan
     given = [group.program is None for group in plan.groups]
-    source = grid_source.write(plan, given, 512, 220 * 1024, ["unsigned char"] * len(plan.bundles))
+    shape = cuda_rows.shape_of(plan, 132)
+    rows = [(40, b == 0) for b in range(len(plan.bundles))]
+    source = grid_source.write(plan, shape, cuda_rows.packing(plan, shape), rows, given, 512, 220 * 1024)
     said = compiled_by_nvcc(source.text, tmp_path)
     assert max(int(n) for n in re.findall(r"(\d+) bytes spill stores", said)) < 512, said
 
 
 @pytest.mark.fault
 def test_what_is_not_run_is_refused_by_name(folder):
-    circuit = Circuit(NETWORKS["slow"](), 0.1, "numba", 4, "float32")
+    circuit = Circuit(NETWORKS["slow"](), 0.1, "numba", 3, "float32")
     cuda = grid.CudaGrid(HostGrid(folder))
-    with pytest.raises(BackendError, match="4 parts and the GPU runs 3 blocks"):
-        cuda.run(circuit.laid.plan, circuit.state, 1, circuit._given(1), 1)
-    plan = Circuit(NETWORKS["slow"](), 0.1, "numba", 3, "float32").laid.plan
+    plan = circuit.laid.plan
     at_once = [dataclasses.replace(b, delays=(0, b.delays[1])) for b in plan.bundles]
     with pytest.raises(BackendError, match="without delay"):
         cuda.run(dataclasses.replace(plan, bundles=at_once), circuit.state, 1, circuit._given(1), 1)

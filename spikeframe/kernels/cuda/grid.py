@@ -14,6 +14,7 @@ import numpy as np
 
 from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda import grid_source
+from spikeframe.kernels.cuda.rows import Packing, Rows, Shape, packing, rows, shape_of
 from spikeframe.kernels.emit import identifier
 from spikeframe.kernels.grid import Chunk, Ints, Longs, Plan, State, dense_updates, kept_spikes
 from spikeframe.kernels.reference.poisson import guide, thresholds
@@ -58,7 +59,7 @@ class GridDevice(Protocol):
         """Copy an array to the host, after all that was launched before."""
 
     def in_order(self, array: Any) -> Any:
-        """Return an array's elements in ascending order."""
+        """Return an array's elements in ascending order, in one axis."""
 
     def address(self, array: Any) -> int:
         """Return where an array begins."""
@@ -69,14 +70,19 @@ class GridDevice(Protocol):
     def launch(self, text: str, blocks: int, threads: int, shared: int, table: Longs) -> None:
         """Launch ``drive`` of a module with all its blocks at once."""
 
+    def each(self, text: str, kernel: str, many: int, arguments: list[int]) -> None:
+        """Launch a kernel of a module with so many threads that know nothing of each other."""
+
 
 @dataclass
 class _Resident:
     """What stays on the device between stretches of one plan: arguments by name, and per sample its columns."""
 
+    shape: Shape
+    form: Packing
+    rows: list[Rows]
     arrays: dict[str, Any]
-    sources: dict[tuple[bool, ...], grid_source.Source]
-    delays: list[str]
+    sources: dict[tuple[bool, ...], grid_source.Source] = field(default_factory=dict)
     columns: list[tuple[int, Longs]] = field(default_factory=list)
 
 
@@ -94,13 +100,13 @@ class CudaGrid:
         self._resident: weakref.WeakKeyDictionary[Plan, _Resident] = weakref.WeakKeyDictionary()
 
     def parts(self, neurons: int, threads: int) -> int:
-        """Return how many parts a plan should have, one a block.
+        """Return how many parts a plan should have: the threads that build it; the blocks here are cut anew.
 
         Args:
             neurons: of the network.
-            threads: ignored: they change nothing here.
+            threads: of the host.
         """
-        return max(1, min(self.device.blocks, neurons // _LEAST))
+        return threads
 
     def run(self, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None], threads: int) -> Chunk:
         """Run up to `steps` steps.
@@ -108,11 +114,11 @@ class CudaGrid:
         Raises:
             BackendError: the network has something that this provider does not run, or does not fit the GPU.
         """
-        _check(plan, self.device.blocks)
+        _check(plan)
         resident = self._resident.get(plan)
         if resident is None:
             resident = self._resident[plan] = self._load(plan)
-        capacity = max(_CAPACITY // plan.parts, grid_source.most(plan))
+        capacity = max(_CAPACITY // resident.shape.parts, grid_source.most(plan, resident.shape))
         steps = min(steps, _STEPS)
         while True:
             done = _Stretch(self.device, plan, state, steps, given, resident, capacity)
@@ -123,34 +129,15 @@ class CudaGrid:
 
     def _load(self, plan: Plan) -> _Resident:
         """Copy what a plan's runs share to the device."""
-        delays: list[Array | None] = [None] * len(plan.bundles)
-        kinds = [""] * len(plan.bundles)
-        for b, bundle in enumerate(plan.bundles):
-            if bundle.delay is None:
-                small = np.uint8 if bundle.delays[1] < 256 else np.uint16 if bundle.delays[1] < 65536 else np.int32
-                delays[b] = np.repeat(bundle.segment_delay.astype(small), bundle.segment_size)
-                kinds[b] = grid_source.c_type(np.dtype(small))
-        needed = sum(
-            bundle.target.nbytes + bundle.weight.nbytes + bundle.start.nbytes // 2
-            + (0 if d is None else d.nbytes) for bundle, d in zip(plan.bundles, delays, strict=True)
-        )  # fmt: skip
-        synapses = max(1, sum(b.synapses for b in plan.bundles))
-        free = self.device.room()
-        if needed > free:
-            raise BackendError(
-                f"The network's {synapses:,} synapses need {needed / 2**20:,.0f} MiB on the GPU and "
-                f"{free / 2**20:,.0f} MiB are free: about {int(synapses * free / needed):,} synapses would fit."
-            )
+        neurons = sum(group.size for group in plan.groups if group.program is not None)
+        shape = shape_of(plan, max(1, min(self.device.blocks, neurons // _LEAST)))
+        form = packing(plan, shape)
+        placed = [rows(self.device, plan, bundle, shape, form) for bundle in plan.bundles]
         put = self.device.put
-        arrays: dict[str, Any] = {"cuts": put(plan.cuts), "bases": put(plan.bases)}
-        for b, bundle in enumerate(plan.bundles):
-            offset = np.ascontiguousarray(bundle.start[:, 0])
-            arrays[f"b{b}_start"] = put((bundle.start - offset[:, np.newaxis]).astype(np.uint32))
-            arrays[f"b{b}_offset"] = put(offset)
-            arrays[f"b{b}_target"], arrays[f"b{b}_weight"] = put(bundle.target), put(bundle.weight)
-            delay = delays[b]
-            if delay is not None:
-                arrays[f"b{b}_delay"] = put(delay)
+        arrays: dict[str, Any] = {}
+        for b, one in enumerate(placed):
+            arrays[f"b{b}_places"] = one.places
+            arrays[f"b{b}_rest_start"], arrays[f"b{b}_rest"] = one.rest_start, one.rest
         for g, group in enumerate(plan.groups):
             if group.bias is not None:
                 arrays[f"g{g}_bias"] = put(np.asarray(group.bias, plan.dtype))
@@ -162,7 +149,8 @@ class CudaGrid:
             arrays["high"], arrays["low"] = (put(np.concatenate([law[k] for law in laws])) for k in (0, 1))
             arrays["guide"] = put(np.concatenate([guide(high, 8) for high, _ in laws]).astype(np.int32))
             arrays["drives"] = put(np.array([
-                [d.group, d.receptor, d.lo, d.hi, d.weight, d.stream, d.start, d.stop, begin]
+                [shape.bases[d.group] + d.receptor * shape.widths[d.group], d.lo, d.hi, d.weight, d.stream, d.start,
+                 d.stop, begin]
                 for d, begin in zip(plan.poisson, begins[:-1], strict=True)
             ], np.int64))  # fmt: skip
         columns = []
@@ -172,10 +160,10 @@ class CudaGrid:
             where[ids] = np.arange(ids.size)
             arrays[f"where{i}"] = put(where)
             columns.append((int(ids.size), back.astype(np.int64)))
-        if grid_source.pool_bytes(plan) + grid_source.accumulator_bytes(plan) > self.device.shared:
+        if grid_source.pool_bytes(shape) + grid_source.accumulator_bytes(plan, shape) > self.device.shared:
             kind = np.int32 if plan.dtype == np.float32 else np.int64
-            arrays["ring_memory"] = self.device.empty(plan.parts * grid_source.slots(plan) * plan.horizon, kind)
-        return _Resident(arrays, {}, kinds, columns)
+            arrays["ring_memory"] = self.device.empty(shape.parts * shape.slots * plan.horizon, kind)
+        return _Resident(shape, form, placed, arrays, columns=columns)
 
 
 class _Stretch:
@@ -187,23 +175,26 @@ class _Stretch:
     ) -> None:  # fmt: skip
         self.device, self.plan, self.state, self.steps, self.given = device, plan, state, steps, given
         self.resident = resident
-        put = device.put
-        most = grid_source.most(plan)
+        put, parts = device.put, resident.shape.parts
+        most = grid_source.most(plan, resident.shape)
+        kept = [
+            (np.repeat(np.arange(-plan.horizon, 0, dtype=np.int64), np.diff(state.start[g])) << 32)
+            | (state.ids[g].astype(np.int64) + at)
+            for g, at in enumerate(_firsts(plan))
+        ]
         self.arrays: dict[str, Any] = {
             **resident.arrays,
             "first": state.step, "capacity": capacity, "steps": steps,
             "k0_64": plan.seed & 0xFFFFFFFF, "k1_64": plan.seed >> 32,
-            "words": device.zeros(8 * plan.parts, np.uint64), "others": device.zeros(2 * plan.parts * most, np.uint64),
-            "log": device.ones(capacity * plan.parts), "finished": device.zeros(2, np.uint64),
+            "words": device.zeros(8 * parts, np.uint64), "others": device.zeros(2 * parts * most, np.uint64),
+            "log": device.ones(capacity * parts), "finished": device.zeros(1 + parts, np.uint64),
+            "kept": put(np.concatenate(kept)), "many_kept": sum(k.size for k in kept),
             "delivered": device.zeros(max(1, len(plan.bundles)), np.uint64),
             "came": device.zeros(max(1, len(plan.poisson)), np.uint64),
         }  # fmt: skip
         for g, group in enumerate(plan.groups):
             for name in group.states:
                 self.arrays[f"g{g}_{identifier(name)}"] = put(state.values[g][name])
-            when = np.repeat(np.arange(-plan.horizon, 0, dtype=np.int64), np.diff(state.start[g]))
-            self.arrays[f"kept{g}"] = put((when << 32) | state.ids[g].astype(np.int64))
-            self.arrays[f"many_kept{g}"] = int(state.ids[g].size)
             outside = given[g]
             if outside is not None:
                 self.arrays[f"given_start{g}"] = put(np.ascontiguousarray(outside[0], np.int64))
@@ -221,36 +212,41 @@ class _Stretch:
         """Run; afterwards `steps` is how many were done and `spikes` how many there were."""
         given = tuple(g is not None for g in self.given)
         programs = [g.program for g in self.plan.groups if g.program is not None]
-        widest = int(np.diff(self.plan.cuts, axis=1).max(initial=1))
+        shape = self.resident.shape
         largest = 1024 if all(len(p.nodes) <= _SHORT for p in programs) else 512
-        threads = self.device.threads or min(largest, max(512, -(-widest // 64) * 64))
+        threads = self.device.threads or min(largest, max(512, -(-max(shape.widths) // 64) * 64))
         source = self.resident.sources.get(given)
         if source is None:
-            source = grid_source.write(self.plan, list(given), threads, self.device.shared, self.resident.delays)
+            lines = [(one.width, one.rest_start is not None) for one in self.resident.rows]
+            source = grid_source.write(
+                self.plan, shape, self.resident.form, lines, list(given), threads, self.device.shared
+            )  # fmt: skip
             self.resident.sources[given] = source
         table = [a if isinstance(a, int) else self.device.address(a) for a in (self.arrays[n] for n in source.names)]
-        self.device.launch(source.text, self.plan.parts, threads, source.shared, np.array(table, np.int64))
-        self.steps, self.spikes = (int(n) for n in self.device.get(self.arrays["finished"]))
+        self.device.launch(source.text, shape.parts, threads, source.shared, np.array(table, np.int64))
+        self.steps, *logged = (int(n) for n in self.device.get(self.arrays["finished"]))
+        self.spikes, self.longest = sum(logged), max(1, *logged)
 
     def chunk(self) -> Chunk:
         """Return what the stretch gave, and bring the state to its end."""
         plan, state, steps = self.plan, self.state, self.steps
-        keys = self.device.get(self.device.in_order(self.arrays["log"])[: self.spikes])
-        when, who = (keys >> np.uint64(32)).astype(np.int64), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        log = self.arrays["log"].reshape(self.resident.shape.parts, -1)[:, : self.longest]
+        keys = self.device.get(self.device.in_order(log)[: self.spikes])
+        when, who = keys >> np.uint64(32), keys.astype(np.uint32).astype(np.int32)
         starts, ids = [], []
-        at = 0
-        for g, group in enumerate(plan.groups):
+        several = sum(group.program is not None for group in plan.groups) > 1
+        for g, (group, at) in enumerate(zip(plan.groups, _firsts(plan), strict=True)):
             outside = self.given[g]
             if outside is not None:
                 start, neuron = outside[0][: steps + 1] - outside[0][0], outside[1][outside[0][0] : outside[0][steps]]
             else:
-                own = (who >= at) & (who < at + group.size)
-                start = np.searchsorted(when[own], np.arange(steps + 1)).astype(np.int64)
-                neuron = (who[own] - at).astype(np.int32)
-            at += group.size
-            kept_spikes(state, g, start, neuron.astype(np.int32), steps)
+                own = (who >= at) & (who < at + group.size) if several else slice(None)
+                start = np.searchsorted(when[own], np.arange(steps + 1, dtype=np.uint64)).astype(np.int64)
+                neuron = who[own] - np.int32(at)
+            neuron = neuron.astype(np.int32, copy=False)
+            kept_spikes(state, g, start, neuron, steps)
             starts.append(start)
-            ids.append(neuron.astype(np.int32))
+            ids.append(neuron)
             for name in group.states:
                 state.values[g][name][:] = self.device.get(self.arrays[f"g{g}_{identifier(name)}"])
         samples = []
@@ -266,18 +262,18 @@ class _Stretch:
         return Chunk(steps, starts, ids, samples, delivered, came, updates)
 
 
+def _firsts(plan: Plan) -> list[int]:
+    """Return the number that the first neuron of each group has among all."""
+    return [sum(group.size for group in plan.groups[:g]) for g in range(len(plan.groups))]
+
+
 def _samples(first: int, steps: int, every: int) -> int:
     """Return how many multiples of `every` lie in (first, first + steps]."""
     return (first + steps) // every - first // every
 
 
-def _check(plan: Plan, blocks: int) -> None:
+def _check(plan: Plan) -> None:
     """Refuse what is not run here."""
-    if plan.parts > blocks:
-        raise BackendError(
-            f"backend 'cuda': the network has {plan.parts} parts and the GPU runs {blocks} blocks at once; networks of "
-            "more than one wave are not run yet: use backend='numba'."
-        )
     others = {
         "plastic synapses": any(bundle.plastic is not None for bundle in plan.bundles),
         "recorded weights": bool(plan.weights),
@@ -329,8 +325,8 @@ class _CupyGrid:
         return found
 
     def in_order(self, array: Any) -> Any:
-        """Return an array's elements in ascending order."""
-        return self.cupy.sort(array)
+        """Return an array's elements in ascending order, in one axis."""
+        return self.cupy.sort(array.ravel())
 
     def address(self, array: Any) -> int:
         """Return where an array begins."""
@@ -346,6 +342,12 @@ class _CupyGrid:
 
         held = self.put(table)
         cooperative(text, blocks, threads, shared, self.address(held), self.cupy.cuda.get_current_stream().ptr)
+
+    def each(self, text: str, kernel: str, many: int, arguments: list[int]) -> None:
+        """Launch a kernel of a module with so many threads that know nothing of each other."""
+        from spikeframe.kernels.cuda.launch import launch
+
+        launch(text, kernel, many, arguments, self.cupy.cuda.Device().id, self.cupy.cuda.get_current_stream().ptr)
 
 
 def gpu_grid() -> CudaGrid:

@@ -1,14 +1,15 @@
 """CUDA C of a grid run: one kernel that stays on the GPU for a whole stretch of steps.
 
-A block owns a part of the plan: its neurons' state stays in registers, its accumulators are a ring of as many rows as
-the largest delay has steps, in shared memory if they fit. A spike is added to its targets' rows at once, so that a
-step finds its input summed up.
+A block owns a part of the neurons (`spikeframe.kernels.cuda.rows`): their state stays in registers, their accumulators
+are a ring of as many rows as the largest delay has steps, in shared memory if they fit. A spike is added to its
+targets' rows at once, so that a step finds its input summed up.
 
 Per smallest delay all blocks exchange their spikes, and nothing else holds them together. A block publishes four words
 of 64 bits: how many spikes it has, and the first three; the rest goes to a list of its own. Every word carries the
 number of the exchange, so each is valid by itself and a reader just waits for it; a block can be at most one exchange
 ahead of another, so two sets of words suffice. While they travel, each block draws its random arrivals for the next
-steps. Then a warp takes a spike and adds its row of the part.
+steps. A warp waits for its share of the words and adds the rows of the spikes that it finds there, several at once;
+the lists, which are rare, are shared by all warps afterwards.
 """
 
 from __future__ import annotations
@@ -18,18 +19,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from spikeframe.kernels.cuda.random_source import randoms
+from spikeframe.kernels.cuda.rows import Packing, Shape
 from spikeframe.kernels.cuda.source import header
 from spikeframe.kernels.emit import CUDA, identifier, result, statements
-from spikeframe.kernels.grid import Bundle, CurrentDrive, Group, Plan
+from spikeframe.kernels.grid import CurrentDrive, Group, Plan
 from spikeframe.kernels.trace import FLOAT, Program
 
-_TYPES = {"u1": "unsigned char", "u2": "unsigned short", "i2": "short", "i4": "int", "i8": "L", "u4": "unsigned",
-          "u8": "unsigned long long", "f4": "float", "f8": "double"}  # fmt: skip
 #: Most neurons of a group and thread whose state is kept in registers; more go to local memory.
 _UNROLLED = 4
 
 #: Synapses whose loads a lane has under way at once.
-_FLIGHT = 4
+_FLIGHT = 12
 
 _TOP = """
 typedef {accumulator} A;
@@ -42,14 +42,16 @@ typedef unsigned long long K;
 #define MOST {most}
 #define TAGS 0xFFFFFu
 #define NONE 0xFFFFFFFFu
+#define ALL 0xFFFFFFFFu
 #ifndef LANES
 #define LANES 32
 #define SPIN
-#define FETCH(place) asm volatile("prefetch.global.L1 [%0];" :: "l"(place))
 extern __shared__ L dynamic_pool[];
 #define POOL dynamic_pool
 #endif
-
+#define WARPS (THREADS / LANES)
+#define SHARE ((4 * PARTS + WARPS - 1) / WARPS)
+{packing}
 static __device__ inline void add(A* place, const A value) {{ atomicAdd(({unsigned}*)place, ({unsigned})value); }}
 
 // Wait until a word carries the number of the exchange.
@@ -59,12 +61,11 @@ static __device__ inline K seen(const K* place, const unsigned tag) {{
     return word;
 }}
 
-// Words of the pool: the spikes that were read, the block's own first three, counts, the ring.
+// What threads of a block share beside the ring; counts of even and of odd exchanges.
 struct Pool {{
-    K list[3 * PARTS];
     K own[3];
     int running[PARTS], over_block[PARTS], over_count[PARTS];
-    int fired, listed, overs, full;
+    int fired[2], overs[2], full, unused;
 }};
 """
 
@@ -76,9 +77,22 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
     A* ring = {ring};
     for (int i = tid; i < RING * SLOTS; i += THREADS) ring[i] = 0;
     for (int i = tid; i < PARTS; i += THREADS) pool.running[i] = 0;
-    if (tid == 0) pool.fired = pool.listed = pool.overs = pool.full = 0;
+    if (tid == 0) pool.fired[0] = pool.fired[1] = pool.overs[0] = pool.overs[1] = pool.full = 0;
     int now = 0, logged = 0;
     {prologue}
+    // A synapse of a spike in step t: `row` is t's row of the ring.
+    const auto arrive = [&](const S one, const int t, const int row, unsigned& hits) {{
+        const int delay = delay_of(one), at = t + delay;
+        if (delay == 0 || at < now) return;
+        const int to = row + delay < RING ? row + delay : row + delay - RING;
+        add(ring + to * SLOTS + slot_of(one), (A)weight_of(one));
+        hits += at < steps;
+    }};
+    // Add the rows of a warp's spikes: every lane has one, of neuron u in step t, or none (u < 0).
+    const auto send = [&](const int u, const int t) {{
+        const K who = (K)(unsigned)t << 32 | (unsigned)u;
+        {sent}
+    }};
     const auto stimulate = [&](const int from, const int to) {{
         for (int t = from; t < to; ++t) {{
             const L step = first + t;
@@ -87,12 +101,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         }}
     }};
     __syncthreads();
-    {kept}
+    for (int e = warp * LANES; e < many_kept; e += THREADS)
+        send(e + lane < many_kept ? (int)kept[e + lane] : -1, e + lane < many_kept ? (int)(kept[e + lane] >> 32) : 0);
     stimulate(0, INTERVAL < steps ? INTERVAL : steps);
     __syncthreads();
     int done = 0;
     for (int begin = 0, k = 0; begin < steps && !pool.full; begin += INTERVAL, ++k) {{
-        const int stop = begin + INTERVAL < steps ? begin + INTERVAL : steps;
+        const int stop = begin + INTERVAL < steps ? begin + INTERVAL : steps, even = k & 1;
         const unsigned tag = k + 1;
         for (int t = begin; t < stop; ++t) {{
             const L step = first + t;
@@ -100,53 +115,49 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
             {update}
         }}
         __syncthreads();
-        K* box = words + (k & 1) * 4 * PARTS;
+        K* box = words + even * 4 * PARTS;
+        const int fired = pool.fired[even];
         if (tid < 4) {{
-            const K low = tid == 0 ? pool.fired : NONE;
-            const K word = tid > 0 && tid <= pool.fired ? pool.own[tid - 1] : (K)tag << 32 | low;
+            const K low = tid == 0 ? fired : NONE;
+            const K word = tid > 0 && tid <= fired ? pool.own[tid - 1] : (K)tag << 32 | low;
             *(volatile K*)(box + part * 4 + tid) = word;
         }}
-        logged += pool.fired;
+        if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = 0;
+        logged += fired;
         stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
-        for (int i = tid; i < 4 * PARTS; i += THREADS) {{
-            const K word = seen(box + i, tag);
+        now = stop;
+        const int end = (warp + 1) * SHARE < 4 * PARTS ? (warp + 1) * SHARE : 4 * PARTS;
+        for (int i = warp * SHARE + lane; i - lane < end; i += LANES) {{
+            const K word = i < end ? seen(box + i, tag) : NONE;
             const unsigned low = (unsigned)word;
-            if (i & 3) {{
-                if (low != NONE) {{
-                    pool.list[atomicAdd(&pool.listed, 1)] = word;
-                    const int u = (int)low;
-                    {fetched}
-                }}
-            }} else {{
+            if (i < end && !(i & 3)) {{
                 if (low > 3) {{
-                    const int o = atomicAdd(&pool.overs, 1);
+                    const int o = atomicAdd(&pool.overs[even], 1);
                     pool.over_block[o] = i >> 2;
                     pool.over_count[o] = (int)low - 3;
                 }}
                 if ((L)(pool.running[i >> 2] += (int)low) + MOST > capacity) pool.full = 1;
             }}
-        }}
-        now = stop;
-        __syncthreads();
-        if (tid == 0) pool.fired = 0;
-        const auto send = [&](const K word) {{
-            const int t = begin + (int)(word >> 52), u = (int)word;
-            {sent}
-        }};
-        const int listed = pool.listed, overs = pool.overs;
-        for (int e = warp; e < listed; e += THREADS / LANES) send(pool.list[e]);
-        for (int o = 0; o < overs; ++o) {{
-            const K* rest = others + ((L)(k & 1) * PARTS + pool.over_block[o]) * MOST;
-            for (int e = warp; e < pool.over_count[o]; e += THREADS / LANES) send(seen(rest + e, tag));
+            send(i < end && i & 3 ? (int)low : -1, begin + (int)(word >> 52));
         }}
         {given}
         done = stop;
         __syncthreads();
-        if (tid == 0) pool.listed = pool.overs = 0;
+        const int overs = pool.overs[even];
+        if (overs == 0) continue;
+        for (int o = 0; o < overs; ++o) {{
+            const K* rest = others + ((L)even * PARTS + pool.over_block[o]) * MOST;
+            const int many = pool.over_count[o];
+            for (int e = warp * LANES; e < many; e += THREADS) {{
+                const K word = e + lane < many ? seen(rest + e + lane, tag) : NONE;
+                send((int)(unsigned)word, begin + (int)(word >> 52));
+            }}
+        }}
+        __syncthreads();
     }}
     {epilogue}
     if (tid == 0) {{
-        atomicAdd(finished + 1, (K)logged);
+        finished[1 + part] = logged;
         if (part == 0) finished[0] = done;
     }}
 }}
@@ -161,20 +172,19 @@ struct Four {
     L weight, start, stop;
 };
 
-// The drives' columns: group, receptor, lo, hi, weight, stream, start, stop, where the thresholds begin.
-static __device__ Four four_of(int at, const int drives, const int part, const L* __restrict__ table,
-                               const L* __restrict__ cuts, const L* __restrict__ bases) {
+// The drives' columns: first slot, lo, hi, weight, stream, start, stop, where the thresholds begin.
+static __device__ Four four_of(int at, const int drives, const int part, const L* __restrict__ table) {
     Four f;
     f.drive = -1;
     f.came = 0;
-    for (int d = 0; d < drives; ++d, table += 9) {
-        const L* cut = cuts + table[0] * (PARTS + 1) + part;
-        const int lo = (int)(cut[0] > table[2] ? cut[0] : table[2]), hi = (int)(cut[1] < table[3] ? cut[1] : table[3]);
-        const int many = lo < hi ? ((hi + 3) >> 2) - (lo >> 2) : 0;
+    for (int d = 0; d < drives; ++d, table += 8) {
+        const int lo = (int)table[1], hi = (int)table[2], from = lo >> 2, to = (hi + 3) >> 2;
+        const int first = from + (part - from % PARTS + PARTS) % PARTS;
+        const int many = first < to ? (to - first + PARTS - 1) / PARTS : 0;
         if (at >= 0 && at < many) {
-            f.drive = d; f.four = (lo >> 2) + at; f.lo = lo; f.hi = hi; f.law = (int)table[8];
-            f.slot = (int)(bases[table[0] * PARTS + part] + table[1] * (cut[1] - cut[0]) - cut[0]);
-            f.weight = table[4]; f.stream = (unsigned)table[5]; f.start = table[6]; f.stop = table[7];
+            f.drive = d; f.four = first + at * PARTS; f.lo = lo; f.hi = hi; f.law = (int)table[7];
+            f.slot = (int)table[0] + f.four / PARTS * 4;
+            f.weight = table[3]; f.stream = (unsigned)table[4]; f.start = table[5]; f.stop = table[6];
         }
         at -= many;
     }
@@ -198,24 +208,6 @@ class Source:
     shared: int = 0
 
 
-def c_type(dtype: np.dtype[np.generic]) -> str:
-    """Return the C type of an array's elements.
-
-    Args:
-        dtype: the array's type.
-    """
-    return _TYPES[dtype.str[1:]]
-
-
-def slots(plan: Plan) -> int:
-    """Return the accumulator slots of the largest part.
-
-    Args:
-        plan: the network.
-    """
-    return max(1, int(np.diff(plan.offsets).max(initial=1)))
-
-
 def interval(plan: Plan) -> int:
     """Return the steps between two exchanges of spikes.
 
@@ -225,38 +217,40 @@ def interval(plan: Plan) -> int:
     return min(plan.interval, 64)
 
 
-def most(plan: Plan) -> int:
-    """Return the most spikes that a part can have between two exchanges.
+def most(plan: Plan, shape: Shape) -> int:
+    """Return the most spikes that a block can have between two exchanges.
 
     Args:
         plan: the network.
+        shape: where its neurons are.
     """
-    return max(1, int(np.diff(plan.cuts, axis=1).sum(axis=0).max(initial=1))) * interval(plan)
+    return max(1, sum(shape.widths)) * interval(plan)
 
 
-def accumulator_bytes(plan: Plan) -> int:
-    """Return the bytes of the accumulators of one part, all rows.
+def accumulator_bytes(plan: Plan, shape: Shape) -> int:
+    """Return the bytes of the accumulators of one block, all rows.
 
     Args:
         plan: the network.
+        shape: where its neurons are.
     """
-    return slots(plan) * plan.horizon * (4 if plan.dtype == np.float32 else 8)
+    return shape.slots * plan.horizon * (4 if plan.dtype == np.float32 else 8)
 
 
-def pool_bytes(plan: Plan) -> int:
+def pool_bytes(shape: Shape) -> int:
     """Return the bytes of shared memory that a block needs beside its accumulators.
 
     Args:
-        plan: the network.
+        shape: where the neurons are.
     """
-    return -(-(8 * 3 * (plan.parts + 1) + 4 * (3 * plan.parts + 4)) // 8) * 8
+    return -(-(8 * 3 + 4 * (3 * shape.parts + 6)) // 8) * 8
 
 
 class _Text:
     """Collects a kernel's pieces."""
 
-    def __init__(self, plan: Plan, threads: int, delays: list[str]) -> None:
-        self.plan, self.threads, self.delays = plan, threads, delays
+    def __init__(self, plan: Plan, shape: Shape, threads: int) -> None:
+        self.plan, self.shape, self.threads = plan, shape, threads
         self.names: list[str] = []
         self.arguments: list[str] = []
         for name in ("first", "capacity", "k0_64", "k1_64"):
@@ -269,12 +263,13 @@ class _Text:
         self.pointer("finished", "K")
         self.pointer("delivered", "K")
         self.pointer("came", "K")
-        self.pointer("cuts", "L", True)
-        self.pointer("bases", "L", True)
+        self.pointer("kept", "K", True)
+        self.whole("many_kept", "int")
         self.prologue: list[str] = []
         self.epilogue: list[str] = []
         self.stimuli: list[str] = []
         self.update: list[str] = []
+        self.sent: list[str] = []
 
     def whole(self, name: str, kind: str = "L") -> None:
         """Take a whole number from the table."""
@@ -287,30 +282,25 @@ class _Text:
         self.arguments.append(f"{const}{kind}* __restrict__ {name} = ({const}{kind}*)table[{len(self.names)}];")
         self.names.append(name)
 
-    def per_thread(self, group: int) -> int:
-        """Return how many neurons of a group a thread has."""
-        return max(1, -(-int(np.diff(self.plan.cuts[group]).max(initial=1)) // self.threads))
-
     def loop(self, group: int, body: list[str]) -> list[str]:
-        """Do something for every neuron `j`, the thread's n-th, of a group in this part."""
+        """Do something for every neuron `j`, the thread's n-th and the block's i-th, of a group."""
         many = self.per_thread(group)
         return [
             *(["#pragma unroll"] if many <= _UNROLLED else ["#pragma unroll 1"]),
             f"for (int n = 0; n < {many}; ++n) {{",
-            f"    const int j = lo{group} + n * THREADS + tid;",
-            f"    if (j < hi{group}) {{",
+            "    const int i = n * THREADS + tid, j = ((i >> 2) * PARTS + part) << 2 | (i & 3);",
+            f"    if (i < {self.shape.widths[group]} && j < {self.plan.groups[group].size}) {{",
             *("        " + line for line in body),
             "    }",
             "}",
         ]
 
+    def per_thread(self, group: int) -> int:
+        """Return how many neurons of a group a thread has."""
+        return max(1, -(-self.shape.widths[group] // self.threads))
+
     def group(self, g: int, group: Group) -> None:
         """State in registers, loaded first and stored last; the update between."""
-        parts = self.plan.parts
-        self.prologue += [
-            f"const int lo{g} = (int)cuts[{g * (parts + 1)} + part], hi{g} = (int)cuts[{g * (parts + 1) + 1} + part];",
-            f"const int base{g} = (int)bases[{g * parts} + part];",
-        ]
         program = group.program
         if program is None:
             return
@@ -348,7 +338,7 @@ class _Text:
                 r = group.receptors.index(name)
                 bias = f" + g{g}_bias[j]" if i == 0 and group.bias is not None else ""
                 lines += [
-                    f"A* q{r} = a + base{g} + {r} * (hi{g} - lo{g}) + (j - lo{g});",
+                    f"A* q{r} = a + {self.shape.bases[g] + r * self.shape.widths[g]} + i;",
                     f"const F {plain} = (F)*q{r} * F({float(group.units[r])!r}){bias};",
                     f"*q{r} = 0;",
                 ]
@@ -382,10 +372,10 @@ class _Text:
             at = sum(group.size for group in self.plan.groups[:g])
             lines += [
                 f"if ({result(program, 'out')} != F(0)) {{",
-                "    const int place = atomicAdd(&pool.fired, 1);",
+                "    const int place = atomicAdd(&pool.fired[even], 1);",
                 f"    const K who = (K)((unsigned)(t - begin) << 20 | tag) << 32 | (unsigned)({at} + j);",
                 "    if (place < 3) pool.own[place] = who;",
-                "    else *(volatile K*)(others + ((L)(k & 1) * PARTS + part) * MOST + place - 3) = who;",
+                "    else *(volatile K*)(others + ((L)even * PARTS + part) * MOST + place - 3) = who;",
                 f"    log[part * capacity + logged + place] = (K)t << 32 | (unsigned)({at} + j);",
                 "}",
             ]
@@ -410,17 +400,13 @@ class _Text:
         self.pointer("drives", "L", True)
         for name, kind in (("high", "unsigned"), ("low", "unsigned"), ("guide", "int")):
             self.pointer(name, kind, True)
-        fours = np.zeros(plan.parts, np.int64)
-        for drive in drives:
-            lo = np.maximum(plan.cuts[drive.group, :-1], drive.lo)
-            hi = np.minimum(plan.cuts[drive.group, 1:], drive.hi)
-            fours += np.where(lo < hi, (hi + 3) // 4 - lo // 4, 0)
-        many = max(1, -(-int(fours.max()) // self.threads))
+        parts = self.shape.parts
+        fours = sum(-(-((drive.hi + 3) // 4 - drive.lo // 4) // parts) for drive in drives)
+        many = max(1, -(-fours // self.threads))
         self.prologue += [
             f"Four fours[{many}];",
             "#pragma unroll" if many <= _UNROLLED else "#pragma unroll 1",
-            f"for (int n = 0; n < {many}; ++n) fours[n] = four_of(n * THREADS + tid, {len(drives)}, part, drives, cuts,"
-            " bases);",
+            f"for (int n = 0; n < {many}; ++n) fours[n] = four_of(n * THREADS + tid, {len(drives)}, part, drives);",
         ]
         self.stimuli += [
             "#pragma unroll" if many <= _UNROLLED else "#pragma unroll 1",
@@ -438,7 +424,7 @@ class _Text:
             "        if (neuron < f.lo || neuron >= f.hi) continue;",
             "        found[i] = arrivals(w.w[i], found[i], high + f.law, low + f.law, c0, (unsigned)step, neuron,",
             "                            f.stream, k0, k1);",
-            "        if (found[i]) add(a + f.slot + neuron, (A)f.weight * found[i]);",
+            "        if (found[i]) add(a + f.slot + i, (A)f.weight * found[i]);",
             "        f.came += found[i];",
             "    }",
             "}",
@@ -448,109 +434,108 @@ class _Text:
             "atomicAdd(came + fours[n].drive, (K)fours[n].came);"
         ]
 
-    def bundle(self, b: int, bundle: Bundle) -> list[str]:
-        """Add one spike of `source` in step `t` to the part's accumulators; a warp does it."""
-        self.pointer(f"b{b}_start", "unsigned", True)
-        self.pointer(f"b{b}_offset", "L", True)
-        self.pointer(f"b{b}_target", c_type(bundle.target.dtype), True)
-        self.pointer(f"b{b}_weight", c_type(bundle.weight.dtype), True)
-        if bundle.delay is None:
-            self.pointer(f"b{b}_delay", self.delays[b], True)
-        rows = int(bundle.start.shape[1])
-        self.prologue += [
-            f"b{b}_start += (L)part * {rows}; b{b}_target += b{b}_offset[part];",
-            f"unsigned hits{b} = 0;",
-            *([] if bundle.shared else [f"b{b}_weight += b{b}_offset[part];"]),
-            *([f"b{b}_delay += b{b}_offset[part];"] if bundle.delay is None else []),
-        ]
+    def bundle(self, b: int, width: int, over: bool) -> None:
+        """Add the rows that a warp's spikes have in a bundle to the block's accumulators."""
+        bundle = self.plan.bundles[b]
+        at = sum(group.size for group in self.plan.groups[: bundle.source])
+        size = self.plan.groups[bundle.source].size
+        self.pointer(f"b{b}_places", "S", True)
+        self.prologue += [f"b{b}_places += (L)part * {size * width};", f"unsigned hits{b} = 0;"]
+        if over:
+            self.pointer(f"b{b}_rest_start", "L", True)
+            self.pointer(f"b{b}_rest", "S", True)
+            self.prologue.append(f"b{b}_rest_start += (L)part * {size};")
         self.epilogue.append(f"if (hits{b}) atomicAdd(delivered + {b}, (K)hits{b});")
-        delay = f"{bundle.delay}" if bundle.delay is not None else f"(int)b{b}_delay[i]"
-        weight = "source" if bundle.shared else "e"
-        return [
-            "{",
-            f"    const unsigned from = b{b}_start[source], to = b{b}_start[source + 1];",
-            f"    for (unsigned i = from + lane; i < to; i += {_FLIGHT} * LANES) {{",
-            f"        int at[{_FLIGHT}], slot[{_FLIGHT}];",
-            f"        A w[{_FLIGHT}];",
+        # On the GPU; a warp of another width has other numbers of pieces.
+        spikes = max(1, min(4, _FLIGHT // max(1, -(-width // 32))))
+        pieces = f"(({width} + LANES - 1) / LANES)"
+        empty = [
+            f"for (int c = 0; c < {pieces}; ++c) got[q][c] = S{{}};",
+        ]
+        look = [
             "        #pragma unroll",
-            f"        for (int q = 0; q < {_FLIGHT}; ++q) {{  // loads first, so that they are under way together",
-            "            const unsigned e = i + q * LANES < to ? i + q * LANES : i;",
-            f"            at[q] = t + {delay.replace('[i]', '[e]')};",
-            f"            slot[q] = b{b}_target[e];",
-            f"            w[q] = (A)b{b}_weight[{weight}];",
+            f"        for (int c = 0; c < {pieces}; ++c)",
+            f"            if (c * LANES + lane < {width})"
+            f" got[q][c] = b{b}_places[(L)source * {width} + c * LANES + lane];",
+        ]
+        more = [
+            f"        for (L e = from[q] + lane; e < to[q]; e += {_FLIGHT // 2} * LANES) {{",
+            f"            S got[{_FLIGHT // 2}];",
+            "            #pragma unroll",
+            f"            for (int c = 0; c < {_FLIGHT // 2}; ++c)"
+            f" got[c] = e + c * LANES < to[q] ? b{b}_rest[e + c * LANES] : S{{}};",
+            "            #pragma unroll",
+            f"            for (int c = 0; c < {_FLIGHT // 2}; ++c) arrive(got[c], when[q], row[q], hits{b});",
             "        }",
-            "        #pragma unroll",
-            f"        for (int q = 0; q < {_FLIGHT}; ++q) {{",
-            "            if (i + q * LANES >= to) continue;",
-            "            if (at[q] >= now) add(ring + (unsigned)at[q] % RING * SLOTS + slot[q], w[q]);",
-            f"            hits{b} += at[q] >= now && at[q] < steps;",
-            "        }",
+        ]
+        self.sent += [
+            f"for (unsigned left = __ballot_sync(ALL, u >= {at} && u < {at + size}); left;) {{",
+            f"    int when[{spikes}], row[{spikes}];",
+            *([f"    L from[{spikes}], to[{spikes}];"] if over else []),
+            *([f"    S got[{spikes}][{pieces}];"] if width else []),
+            "    #pragma unroll",
+            f"    for (int q = 0; q < {spikes}; ++q) {{  // loads first, so that they are under way together",
+            *(["        #pragma unroll", *("        " + line for line in empty)] if width else []),
+            *(["        from[q] = to[q] = 0;"] if over else []),
+            "        when[q] = row[q] = 0;",
+            "        if (!left) continue;",
+            "        const K one = __shfl_sync(ALL, who, __ffs(left) - 1);",
+            "        left &= left - 1;",
+            f"        const int source = (int)one - {at};",
+            "        when[q] = (int)(one >> 32);",
+            "        row[q] = (when[q] + RING) % RING;",
+            *([f"        from[q] = b{b}_rest_start[source]; to[q] = b{b}_rest_start[source + 1];"] if over else []),
+            *(look if width else []),
+            "    }",
+            "    #pragma unroll",
+            f"    for (int q = 0; q < {spikes}; ++q) {{",
+            *(
+                [
+                    "        #pragma unroll",
+                    f"        for (int c = 0; c < {pieces}; ++c) arrive(got[q][c], when[q], row[q], hits{b});",
+                ]
+                if width
+                else []
+            ),
+            *(more if over else []),
             "    }",
             "}",
         ]
 
-    def fetched(self, b: int, bundle: Bundle) -> list[str]:
-        """Ask for a row of the part before it is needed."""
-        ends = [f"b{b}_target + from", f"b{b}_target + to - 1"]
-        ends += [] if bundle.shared else [f"b{b}_weight + from", f"b{b}_weight + to - 1"]
-        ends += [f"b{b}_delay + from", f"b{b}_delay + to - 1"] if bundle.delay is None else []
-        return [
-            "{",
-            f"    const unsigned from = b{b}_start[source], to = b{b}_start[source + 1];",
-            f"    if (from < to) {{ {' '.join(f'FETCH({end});' for end in ends)} }}",
-            "}",
-        ]
 
-
-def write(plan: Plan, given: list[bool], threads: int, shared: int, delays: list[str]) -> Source:
+def write(
+    plan: Plan, shape: Shape, form: Packing, rows: list[tuple[int, bool]], given: list[bool], threads: int, shared: int
+) -> Source:
     """Write the kernel of a network.
 
     Args:
         plan: the network.
+        shape: where its neurons are.
+        form: how its synapses are packed.
+        rows: per bundle, the places of a row, and whether some rows go on behind.
         given: per group, whether its spikes come from outside.
         threads: threads of a block.
         shared: bytes of shared memory a block may have.
-        delays: per bundle, the C type of its synapses' delays.
     """
-    text = _Text(plan, threads, delays)
+    text = _Text(plan, shape, threads)
     for g, group in enumerate(plan.groups):
         text.group(g, group)
     text.poisson()
-    rows = [text.bundle(b, bundle) for b, bundle in enumerate(plan.bundles)]
-    kept, sent, fetched, outside = [], [], [], []
-    for g, group in enumerate(plan.groups):
-        lines = [line for b, bundle in enumerate(plan.bundles) if bundle.source == g for line in rows[b]]
-        if not lines:
-            continue
-        text.prologue += [
-            f"const auto send{g} = [&](const int source, const int t) {{",
-            *("    " + x for x in lines),
-            "};",
-        ]
-        early = [
-            line for b, bundle in enumerate(plan.bundles) if bundle.source == g for line in text.fetched(b, bundle)
-        ]
-        text.prologue += [f"const auto fetch{g} = [&](const int source) {{", *("    " + x for x in early), "};"]
-        text.pointer(f"kept{g}", "K", True)
-        text.whole(f"many_kept{g}", "int")
-        kept += [
-            f"for (int e = warp; e < many_kept{g}; e += THREADS / LANES) "
-            f"send{g}((int)kept{g}[e], (int)(kept{g}[e] >> 32));"
-        ]
-        at = sum(other.size for other in plan.groups[:g])
-        if given[g]:
+    for b, (width, over) in enumerate(rows):
+        text.bundle(b, width, over)
+    outside = []
+    for g, there in enumerate(given):
+        if there:
+            at = sum(other.size for other in plan.groups[:g])
             text.pointer(f"given{g}", "int", True)
             text.pointer(f"given_start{g}", "L", True)
             outside += [
                 "for (int t = begin; t < stop; ++t)",
-                f"    for (L e = given_start{g}[t] + warp; e < given_start{g}[t + 1]; e += THREADS / LANES) "
-                f"send{g}(given{g}[e], t);",
+                f"    for (L e = given_start{g}[t] + warp * LANES; e < given_start{g}[t + 1]; e += THREADS)",
+                f"        send(e + lane < given_start{g}[t + 1] ? {at} + given{g}[e + lane] : -1, t);",
             ]
-        else:
-            sent.append(f"if (u >= {at} && u < {at + group.size}) send{g}(u - {at}, t);")
-            fetched.append(f"if (u >= {at} && u < {at + group.size}) fetch{g}(u - {at});")
-    pool = pool_bytes(plan)
-    fits = pool + accumulator_bytes(plan) <= shared
+    pool, accumulators = pool_bytes(shape), accumulator_bytes(plan, shape)
+    fits = pool + accumulators <= shared
     ring = "(A*)(&pool + 1)"
     if not fits:
         text.pointer("ring_memory", "A")
@@ -558,11 +543,11 @@ def write(plan: Plan, given: list[bool], threads: int, shared: int, delays: list
     single = plan.dtype == np.float32
     top = _TOP.format(
         accumulator="int" if single else "L", unsigned="unsigned" if single else "K", threads=threads,
-        parts=plan.parts, ring=plan.horizon, slots=slots(plan), interval=interval(plan), most=most(plan),
+        parts=shape.parts, ring=plan.horizon, slots=shape.slots, interval=interval(plan), most=most(plan, shape),
+        packing=form.text,
     )  # fmt: skip
-    pieces = {"arguments": (text.arguments, 1), "prologue": (text.prologue, 1), "kept": (kept, 1),
-              "stimuli": (text.stimuli, 3), "update": (text.update, 3), "sent": (sent, 3), "fetched": (fetched, 5),
-              "given": (outside, 2),
+    pieces = {"arguments": (text.arguments, 1), "prologue": (text.prologue, 1), "sent": (text.sent, 2),
+              "stimuli": (text.stimuli, 3), "update": (text.update, 3), "given": (outside, 2),
               "epilogue": (text.epilogue, 1)}  # fmt: skip
     body = _KERNEL.format(
         ring=ring, **{name: ("\n" + "    " * depth).join(lines) for name, (lines, depth) in pieces.items()}
@@ -571,4 +556,4 @@ def write(plan: Plan, given: list[bool], threads: int, shared: int, delays: list
     module = (
         header("float32" if single else "float64", 1) + top + randoms(normal) + (_FOUR if plan.poisson else "") + body
     )
-    return Source(text.names, module, pool + accumulator_bytes(plan) if fits else pool)
+    return Source(text.names, module, pool + accumulators if fits else pool)
