@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeframe.core.layout import Laid, steps_of
-from spikeframe.core.network import Network, Population, Projection, Recorder
+from spikeframe.core.network import Network, Projection, Recorder
 from spikeframe.core.sonata import SpikeWriter
 from spikeframe.core.spikes import Spikes
 from spikeframe.errors import TimeGridError
 from spikeframe.kernels.grid import Chunk, Longs, dense_updates
+from spikeframe.kernels.numba.recording import by_population
 
 #: Steps and neurons of some spikes.
 Fired = tuple[Longs, Longs]
@@ -141,7 +142,7 @@ class Recording:
         Args:
             chunk: what it gave.
         """
-        fired = {p.name: self._of(p, chunk) for p in self._network.populations.values()}
+        fired = self._of(chunk)
         listed = {name: _chosen(fired[name], r) for name, r in self._listed.items()}
         if self._file is not None:  # first, as it alone can fail
             self._file.append(listed, self._at + chunk.steps)
@@ -163,13 +164,15 @@ class Recording:
             total += new
         self._at += chunk.steps
 
-    def _of(self, p: Population, chunk: Chunk) -> Fired:
-        """Return the spikes of one population, out of its group's."""
-        g, at = self._place[p.name]
-        when = np.repeat(np.arange(self._at, self._at + chunk.steps), np.diff(chunk.start[g]))
-        ids = chunk.ids[g].astype(np.int64) - at
-        mine = (ids >= 0) & (ids < p.size)
-        return when[mine], ids[mine]
+    def _of(self, chunk: Chunk) -> dict[str, Fired]:
+        """Return the spikes of every population, out of its group's."""
+        found = {}
+        for g, (start, ids) in enumerate(zip(chunk.start, chunk.ids, strict=True)):
+            names = sorted((n for n, (group, _) in self._place.items() if group == g), key=lambda n: self._place[n][1])
+            edges = np.cumsum([0, *(self._network.populations[n].size for n in names)])
+            begin, when, who = by_population(start, ids, edges, self._at)
+            found |= {n: (when[begin[i] : begin[i + 1]], who[begin[i] : begin[i + 1]]) for i, n in enumerate(names)}
+        return {name: found[name] for name in self._network.populations}
 
     def spikes(self) -> dict[str, Spikes]:
         """Return the spikes that were kept, per population."""

@@ -79,10 +79,11 @@ def test_the_kernel_compiles_for_the_gpu(name, tmp_path):
     plan = Circuit(NETWORKS[name](), 0.1, "numba", 3, "float32").laid.plan
     given = [group.program is None for group in plan.groups]
     shape = cuda_rows.shape_of(plan, 132)
-    rows = [(40, b == 0) for b in range(len(plan.bundles))]
+    places = cuda_rows.Places(3, np.array([0, 40, 72], np.int32))
+    rows = [(places, b == 0) for b in range(len(plan.bundles))]
     source = grid_source.write(plan, shape, cuda_rows.packing(plan, shape), rows, given, 512, 220 * 1024)
     said = compiled_by_nvcc(source.text, tmp_path)
-    assert max(int(n) for n in re.findall(r"(\d+) bytes spill stores", said)) < 512, said
+    assert max(int(n) for n in re.findall(r"(\d+) bytes spill stores", said)) < 1024, said
 
 
 @pytest.mark.fault

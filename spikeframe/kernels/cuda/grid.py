@@ -136,7 +136,7 @@ class CudaGrid:
         put = self.device.put
         arrays: dict[str, Any] = {}
         for b, one in enumerate(placed):
-            arrays[f"b{b}_places"] = one.places
+            arrays[f"b{b}_places"], arrays[f"b{b}_begin"] = one.held, put(one.places.begin)
             arrays[f"b{b}_rest_start"], arrays[f"b{b}_rest"] = one.rest_start, one.rest
         for g, group in enumerate(plan.groups):
             if group.bias is not None:
@@ -160,7 +160,8 @@ class CudaGrid:
             where[ids] = np.arange(ids.size)
             arrays[f"where{i}"] = put(where)
             columns.append((int(ids.size), back.astype(np.int64)))
-        if grid_source.pool_bytes(shape) + grid_source.accumulator_bytes(plan, shape) > self.device.shared:
+        lines = [(one.places, one.rest_start is not None) for one in placed]
+        if grid_source.pool_bytes(shape, lines) + grid_source.accumulator_bytes(plan, shape) > self.device.shared:
             kind = np.int32 if plan.dtype == np.float32 else np.int64
             arrays["ring_memory"] = self.device.empty(shape.parts * shape.slots * plan.horizon, kind)
         return _Resident(shape, form, placed, arrays, columns=columns)
@@ -186,7 +187,8 @@ class _Stretch:
             **resident.arrays,
             "first": state.step, "capacity": capacity, "steps": steps,
             "k0_64": plan.seed & 0xFFFFFFFF, "k1_64": plan.seed >> 32,
-            "words": device.zeros(8 * parts, np.uint64), "others": device.zeros(2 * parts * most, np.uint64),
+            "words": device.zeros(2 * grid_source.COPIES * parts, np.uint64),
+            "others": device.zeros(2 * parts * (most + 1), np.uint64),
             "log": device.ones(capacity * parts), "finished": device.zeros(1 + parts, np.uint64),
             "kept": put(np.concatenate(kept)), "many_kept": sum(k.size for k in kept),
             "delivered": device.zeros(max(1, len(plan.bundles)), np.uint64),
@@ -217,7 +219,7 @@ class _Stretch:
         threads = self.device.threads or min(largest, max(512, -(-max(shape.widths) // 64) * 64))
         source = self.resident.sources.get(given)
         if source is None:
-            lines = [(one.width, one.rest_start is not None) for one in self.resident.rows]
+            lines = [(one.places, one.rest_start is not None) for one in self.resident.rows]
             source = grid_source.write(
                 self.plan, shape, self.resident.form, lines, list(given), threads, self.device.shared
             )  # fmt: skip

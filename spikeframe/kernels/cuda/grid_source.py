@@ -4,10 +4,10 @@ A block owns a part of the neurons (`spikeframe.kernels.cuda.rows`): their state
 are a ring of as many rows as the largest delay has steps, in shared memory if they fit. A spike is added to its
 targets' rows at once, so that a step finds its input summed up.
 
-Per smallest delay all blocks exchange their spikes, and nothing else holds them together. A block publishes four words
-of 64 bits: how many spikes it has, and the first three; the rest goes to a list of its own. Every word carries the
-number of the exchange, so each is valid by itself and a reader just waits for it; a block can be at most one exchange
-ahead of another, so two sets of words suffice. While they travel, each block draws its random arrivals for the next
+Per smallest delay all blocks exchange their spikes, and nothing else holds them together. A block publishes one word of
+64 bits: how many spikes it has, and the first few; the rest goes to a list of its own. Every word carries the number of
+the exchange, so each is valid by itself and a reader just waits for it; a block can be at most one exchange ahead of
+another, so two sets of words suffice. Copies of the words keep readers out of each other's way. While they travel, each block draws its random arrivals for the next
 steps. A warp waits for its share of the words and adds the rows of the spikes that it finds there, several at once;
 the lists, which are rare, are shared by all warps afterwards.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from spikeframe.kernels.cuda.random_source import randoms
-from spikeframe.kernels.cuda.rows import Packing, Shape
+from spikeframe.kernels.cuda.rows import PIECE, Packing, Places, Shape
 from spikeframe.kernels.cuda.source import header
 from spikeframe.kernels.emit import CUDA, identifier, result, statements
 from spikeframe.kernels.grid import CurrentDrive, Group, Plan
@@ -29,7 +29,13 @@ from spikeframe.kernels.trace import FLOAT, Program
 _UNROLLED = 4
 
 #: Synapses whose loads a lane has under way at once.
-_FLIGHT = 12
+_FLIGHT = 16
+
+#: Copies of the words that blocks publish.
+COPIES = 4
+
+#: Most spikes of a word.
+_TOLD = 4
 
 _TOP = """
 typedef {accumulator} A;
@@ -40,8 +46,10 @@ typedef unsigned long long K;
 #define SLOTS {slots}
 #define INTERVAL {interval}
 #define MOST {most}
-#define TAGS 0xFFFFFu
-#define NONE 0xFFFFFFFFu
+#define COPIES {copies}
+#define TOLD {told}
+#define BITS {bits}
+#define STEP_BITS {step_bits}
 #define ALL 0xFFFFFFFFu
 #ifndef LANES
 #define LANES 32
@@ -50,20 +58,23 @@ extern __shared__ L dynamic_pool[];
 #define POOL dynamic_pool
 #endif
 #define WARPS (THREADS / LANES)
-#define SHARE ((4 * PARTS + WARPS - 1) / WARPS)
+#define SHARE ((PARTS + WARPS - 1) / WARPS)
+#define PASS (LANES / TOLD)
 {packing}
 static __device__ inline void add(A* place, const A value) {{ atomicAdd(({unsigned}*)place, ({unsigned})value); }}
 
 // Wait until a word carries the number of the exchange.
 static __device__ inline K seen(const K* place, const unsigned tag) {{
     K word;
-    while (((unsigned)((word = *(volatile const K*)place) >> 32) & TAGS) != tag) {{ SPIN; }}
+    while ((unsigned)((word = *(volatile const K*)place) >> 44) != tag) {{ SPIN; }}
     return word;
 }}
 
 // What threads of a block share beside the ring; counts of even and of odd exchanges.
+// A word: 20 bits of tag, 3 of the number of spikes (7: more than a word tells), and of each its step and neuron.
 struct Pool {{
-    K own[3];
+    unsigned own[TOLD];
+    {tables}
     int running[PARTS], over_block[PARTS], over_count[PARTS];
     int fired[2], overs[2], full, unused;
 }};
@@ -115,30 +126,41 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
             {update}
         }}
         __syncthreads();
-        K* box = words + even * 4 * PARTS;
+        K* box = words + even * COPIES * PARTS;
         const int fired = pool.fired[even];
-        if (tid < 4) {{
-            const K low = tid == 0 ? fired : NONE;
-            const K word = tid > 0 && tid <= fired ? pool.own[tid - 1] : (K)tag << 32 | low;
-            *(volatile K*)(box + part * 4 + tid) = word;
+        if (tid < COPIES) {{
+            K word = (K)tag << 44 | (K)(fired > TOLD ? 7 : fired) << 41;
+            #pragma unroll
+            for (int q = 0; q < TOLD; ++q) if (q < fired) word |= (K)pool.own[q] << q * BITS;
+            *(volatile K*)(box + tid * PARTS + part) = word;
+            if (fired > TOLD && tid == 0)
+                *(volatile K*)(others + ((L)even * PARTS + part) * (MOST + 1)) = (K)tag << 44 | (unsigned)fired;
         }}
         if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = 0;
         logged += fired;
         stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
         now = stop;
-        const int end = (warp + 1) * SHARE < 4 * PARTS ? (warp + 1) * SHARE : 4 * PARTS;
-        for (int i = warp * SHARE + lane; i - lane < end; i += LANES) {{
-            const K word = i < end ? seen(box + i, tag) : NONE;
-            const unsigned low = (unsigned)word;
-            if (i < end && !(i & 3)) {{
-                if (low > 3) {{
+        const int end = (warp + 1) * SHARE < PARTS ? (warp + 1) * SHARE : PARTS;
+        for (int from = warp * SHARE; from < end; from += PASS) {{
+            const int block = from + lane / TOLD, which = lane % TOLD;
+            const bool there = block < end && lane < PASS * TOLD;
+            const K word = there ? seen(box + part % COPIES * PARTS + block, tag) : 0;
+            int many = (int)(word >> 41) & 7;
+            const unsigned one = (unsigned)(word >> which * BITS) & ((1u << BITS) - 1);
+            const bool spike = which < many;
+            if (there && which == 0) {{
+                if (many == 7) {{
+                    many = (int)seen(others + ((L)even * PARTS + block) * (MOST + 1), tag);
                     const int o = atomicAdd(&pool.overs[even], 1);
-                    pool.over_block[o] = i >> 2;
-                    pool.over_count[o] = (int)low - 3;
+                    pool.over_block[o] = block;
+                    pool.over_count[o] = many - TOLD;
                 }}
-                if ((L)(pool.running[i >> 2] += (int)low) + MOST > capacity) pool.full = 1;
+                if ((L)(pool.running[block] += many) + MOST > capacity) pool.full = 1;
             }}
-            send(i < end && i & 3 ? (int)low : -1, begin + (int)(word >> 52));
+            int u = -1;
+            const int mine = (int)(one >> STEP_BITS);
+            {named}
+            send(spike ? u : -1, begin + (int)(one & ((1u << STEP_BITS) - 1)));
         }}
         {given}
         done = stop;
@@ -146,11 +168,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         const int overs = pool.overs[even];
         if (overs == 0) continue;
         for (int o = 0; o < overs; ++o) {{
-            const K* rest = others + ((L)even * PARTS + pool.over_block[o]) * MOST;
+            const K* rest = others + ((L)even * PARTS + pool.over_block[o]) * (MOST + 1) + 1;
             const int many = pool.over_count[o];
             for (int e = warp * LANES; e < many; e += THREADS) {{
-                const K word = e + lane < many ? seen(rest + e + lane, tag) : NONE;
-                send((int)(unsigned)word, begin + (int)(word >> 52));
+                const K word = e + lane < many ? seen(rest + e + lane, tag) : 0xFFFFFFFFu;
+                send((int)(unsigned)word, begin + (int)(word >> 32 & 0xFFF));
             }}
         }}
         __syncthreads();
@@ -237,13 +259,14 @@ def accumulator_bytes(plan: Plan, shape: Shape) -> int:
     return shape.slots * plan.horizon * (4 if plan.dtype == np.float32 else 8)
 
 
-def pool_bytes(shape: Shape) -> int:
+def pool_bytes(shape: Shape, rows: list[tuple[Places, bool]]) -> int:
     """Return the bytes of shared memory that a block needs beside its accumulators.
 
     Args:
         shape: where the neurons are.
+        rows: per bundle, where rows are, and whether some go on behind.
     """
-    return -(-(8 * 3 + 4 * (3 * shape.parts + 6)) // 8) * 8
+    return -(-4 * (_TOLD + 3 * shape.parts + 6 + sum(places.begin.size for places, _ in rows)) // 8) * 8
 
 
 class _Text:
@@ -270,6 +293,21 @@ class _Text:
         self.stimuli: list[str] = []
         self.update: list[str] = []
         self.sent: list[str] = []
+        self.tables: list[str] = []
+        self.named: list[str] = []
+        #: Per group, the number that its first neuron has among those of a block that can spike.
+        self.senders: list[int] = []
+        self.sending = 0
+        for g, group in enumerate(plan.groups):
+            self.senders.append(self.sending)
+            if group.program is not None and group.program.spikes:
+                at = sum(other.size for other in plan.groups[:g])
+                own = f"const int i = mine - {self.sending};"
+                self.named.append(
+                    f"if (mine >= {self.sending} && mine < {self.sending + shape.widths[g]}) "
+                    f"{{ {own} u = {at} + (((i >> 2) * PARTS + block) << 2 | (i & 3)); }}"
+                )
+                self.sending += shape.widths[g]
 
     def whole(self, name: str, kind: str = "L") -> None:
         """Take a whole number from the table."""
@@ -373,9 +411,9 @@ class _Text:
             lines += [
                 f"if ({result(program, 'out')} != F(0)) {{",
                 "    const int place = atomicAdd(&pool.fired[even], 1);",
-                f"    const K who = (K)((unsigned)(t - begin) << 20 | tag) << 32 | (unsigned)({at} + j);",
-                "    if (place < 3) pool.own[place] = who;",
-                "    else *(volatile K*)(others + ((L)even * PARTS + part) * MOST + place - 3) = who;",
+                f"    if (place < TOLD) pool.own[place] = (unsigned)({self.senders[g]} + i) << STEP_BITS | (t - begin);",
+                "    else *(volatile K*)(others + ((L)even * PARTS + part) * (MOST + 1) + 1 + place - TOLD) =",
+                f"        (K)tag << 44 | (K)(t - begin) << 32 | (unsigned)({at} + j);",
                 f"    log[part * capacity + logged + place] = (K)t << 32 | (unsigned)({at} + j);",
                 "}",
             ]
@@ -434,29 +472,40 @@ class _Text:
             "atomicAdd(came + fours[n].drive, (K)fours[n].came);"
         ]
 
-    def bundle(self, b: int, width: int, over: bool) -> None:
+    def bundle(self, b: int, places: Places, over: bool) -> None:
         """Add the rows that a warp's spikes have in a bundle to the block's accumulators."""
         bundle = self.plan.bundles[b]
         at = sum(group.size for group in self.plan.groups[: bundle.source])
         size = self.plan.groups[bundle.source].size
         self.pointer(f"b{b}_places", "S", True)
-        self.prologue += [f"b{b}_places += (L)part * {size * width};", f"unsigned hits{b} = 0;"]
+        width = places.widest
+        self.tables.append(f"unsigned begin{b}[{places.begin.size}];")
+        self.pointer(f"b{b}_begin", "unsigned", True)
+        self.prologue += [
+            f"b{b}_places += (L)part * {places.pieces * PIECE};",
+            f"unsigned hits{b} = 0;",
+            f"for (int i = tid; i < {places.begin.size}; i += THREADS) pool.begin{b}[i] = b{b}_begin[i];",
+        ]
         if over:
             self.pointer(f"b{b}_rest_start", "L", True)
             self.pointer(f"b{b}_rest", "S", True)
             self.prologue.append(f"b{b}_rest_start += (L)part * {size};")
         self.epilogue.append(f"if (hits{b}) atomicAdd(delivered + {b}, (K)hits{b});")
         # On the GPU; a warp of another width has other numbers of pieces.
-        spikes = max(1, min(4, _FLIGHT // max(1, -(-width // 32))))
+        spikes = max(1, min(8, _FLIGHT // max(1, -(-width // 32))))
         pieces = f"(({width} + LANES - 1) / LANES)"
         empty = [
             f"for (int c = 0; c < {pieces}; ++c) got[q][c] = S{{}};",
         ]
+        shift = places.shift
         look = [
+            f"        const unsigned first_piece = pool.begin{b}[source >> {shift}];",
+            f"        const unsigned each = (pool.begin{b}[(source >> {shift}) + 1] - first_piece) >> {shift};",
+            f"        const S* from_place = b{b}_places"
+            f" + ((L)first_piece + (source & {(1 << shift) - 1}) * each) * {PIECE};",
             "        #pragma unroll",
             f"        for (int c = 0; c < {pieces}; ++c)",
-            f"            if (c * LANES + lane < {width})"
-            f" got[q][c] = b{b}_places[(L)source * {width} + c * LANES + lane];",
+            f"            if (c * LANES + lane < {PIECE} * each) got[q][c] = from_place[c * LANES + lane];",
         ]
         more = [
             f"        for (L e = from[q] + lane; e < to[q]; e += {_FLIGHT // 2} * LANES) {{",
@@ -504,7 +553,7 @@ class _Text:
 
 
 def write(
-    plan: Plan, shape: Shape, form: Packing, rows: list[tuple[int, bool]], given: list[bool], threads: int, shared: int
+    plan: Plan, shape: Shape, form: Packing, rows: list[tuple[Places, bool]], given: list[bool], threads: int, shared: int
 ) -> Source:
     """Write the kernel of a network.
 
@@ -512,7 +561,7 @@ def write(
         plan: the network.
         shape: where its neurons are.
         form: how its synapses are packed.
-        rows: per bundle, the places of a row, and whether some rows go on behind.
+        rows: per bundle, where rows are, and whether some go on behind.
         given: per group, whether its spikes come from outside.
         threads: threads of a block.
         shared: bytes of shared memory a block may have.
@@ -521,8 +570,8 @@ def write(
     for g, group in enumerate(plan.groups):
         text.group(g, group)
     text.poisson()
-    for b, (width, over) in enumerate(rows):
-        text.bundle(b, width, over)
+    for b, (places, over) in enumerate(rows):
+        text.bundle(b, places, over)
     outside = []
     for g, there in enumerate(given):
         if there:
@@ -534,20 +583,24 @@ def write(
                 f"    for (L e = given_start{g}[t] + warp * LANES; e < given_start{g}[t + 1]; e += THREADS)",
                 f"        send(e + lane < given_start{g}[t + 1] ? {at} + given{g}[e + lane] : -1, t);",
             ]
-    pool, accumulators = pool_bytes(shape), accumulator_bytes(plan, shape)
+    pool, accumulators = pool_bytes(shape, rows), accumulator_bytes(plan, shape)
     fits = pool + accumulators <= shared
     ring = "(A*)(&pool + 1)"
     if not fits:
         text.pointer("ring_memory", "A")
         ring = "ring_memory + (L)part * RING * SLOTS"
     single = plan.dtype == np.float32
+    step_bits = (interval(plan) - 1).bit_length()
+    bits = max(1, (text.sending - 1).bit_length()) + step_bits
+    told = max(1, min(_TOLD, 41 // bits))
     top = _TOP.format(
+        copies=COPIES, told=told, bits=bits, step_bits=step_bits, tables="\n    ".join(text.tables),
         accumulator="int" if single else "L", unsigned="unsigned" if single else "K", threads=threads,
         parts=shape.parts, ring=plan.horizon, slots=shape.slots, interval=interval(plan), most=most(plan, shape),
         packing=form.text,
     )  # fmt: skip
     pieces = {"arguments": (text.arguments, 1), "prologue": (text.prologue, 1), "sent": (text.sent, 2),
-              "stimuli": (text.stimuli, 3), "update": (text.update, 3), "given": (outside, 2),
+              "named": (text.named, 3), "stimuli": (text.stimuli, 3), "update": (text.update, 3), "given": (outside, 2),
               "epilogue": (text.epilogue, 1)}  # fmt: skip
     body = _KERNEL.format(
         ring=ring, **{name: ("\n" + "    " * depth).join(lines) for name, (lines, depth) in pieces.items()}

@@ -1,9 +1,10 @@
-"""A plan's synapses as the blocks of a GPU want them: for every block and source a row of fixed length.
+"""A plan's synapses as the blocks of a GPU want them: for every block and source a row of so many places.
 
 Neurons go round the blocks in fours, so that populations of unlike rates and sizes weigh on all blocks alike: neuron j
-of a group is in block ``(j / 4) % parts``. A row's place follows from block and source alone, so that reading it takes
-one look-up. What does not fit in is in a list behind, whose rows begin where `rest_start` says. A synapse is packed
-into 4 bytes (8, 16 if it must): its slot, its delay and its integer weight. A delay of 0 marks an empty place.
+of a group is in block ``(j / 4) % parts``. Sources that are neighbours have rows of one length, so that a small table
+says where a row is, and reading it takes one look-up. What does not fit in is in a list behind, whose rows begin where
+`rest_start` says. A synapse is packed into 4 bytes (8, 16 if it must): its slot, its delay and its integer weight. A
+delay of 0 marks an empty place.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from typing import Any
 import numpy as np
 
 from spikeframe.errors import BackendError
-from spikeframe.kernels.grid import Bundle, Longs, Plan
+from spikeframe.kernels.grid import Bundle, Ints, Longs, Plan
 
 _TYPES = {"u1": "unsigned char", "u2": "unsigned short", "i2": "short", "i4": "int", "i8": "L", "u4": "unsigned",
           "u8": "unsigned long long", "f4": "float", "f8": "double"}  # fmt: skip
 #: Most places of a row; longer ones go on in the list.
 _LONGEST = 128
-#: Share of the rows that may be longer than the places.
-_LONGER = 1e-5
+#: Places come in pieces of so many.
+PIECE = 8
+#: Most entries of the table of rows' lengths.
+_ENTRIES = 512
 #: Places may take so many times the bytes that all synapses need, or so many bytes.
 _TIMES, _BYTES = 4, 1 << 28
 
@@ -46,15 +49,18 @@ static __device__ inline S packed(const L slot, const L delay, const L weight) {
 _SORT = """
 typedef long long L;
 {packing}
-// A thread has the row of one source in one part of the plan. Spans: first slot, what leads to the neuron, first slot here.
+// A thread has the row of one source in one part of the plan.
+// Spans: first slot, what leads to the neuron, first slot here.
 extern "C" __global__ void sort(
-    const L sources, const L fill, const L parts, const L width, const L delay, const L* __restrict__ start,
+    const L sources, const L fill, const L parts, const L delay, const L* __restrict__ start,
     const {target}* __restrict__ target, const {weight}* __restrict__ weight, const L* __restrict__ segment_start,
     const int* __restrict__ segment_delay, const int* __restrict__ segment_size, const L* __restrict__ spans,
-    const L many, unsigned* __restrict__ count, S* __restrict__ places, const L* __restrict__ rest_start,
-    S* __restrict__ rest) {{
+    const L many, unsigned* __restrict__ count, const unsigned* __restrict__ begin, const L shift, const L pieces,
+    S* __restrict__ places, const L* __restrict__ rest_start, S* __restrict__ rest) {{
     const L s = (L)blockIdx.x * blockDim.x + threadIdx.x;
     if (s >= sources) return;
+    const L entry = s >> shift, each = fill ? (begin[entry + 1] - begin[entry]) >> shift : 0, width = each * {piece};
+    const L place = fill ? begin[entry] + (s & ((1LL << shift) - 1)) * each : 0;
     L segment = segment_start ? segment_start[s] - segment_start[0] : 0, left = 0, d = delay;
     for (L e = start[s]; e < start[s + 1]; ++e) {{
         if (segment_start) {{
@@ -70,7 +76,7 @@ extern "C" __global__ void sort(
         const L j = at + spans[3 * span + 1], four = j >> 2, row = four % parts * sources + s, n = count[row]++;
         if (!fill) continue;
         const S one = packed(spans[3 * span + 2] + (four / parts << 2 | (j & 3)), d, weight[{which}]);
-        if (n < width) places[row * width + n] = one;
+        if (n < width) places[(four % parts * pieces + place) * {piece} + n] = one;
         else rest[rest_start[row] + n - width] = one;
     }}
 }}
@@ -153,18 +159,41 @@ def packing(plan: Plan, shape: Shape, least: int = 32) -> Packing:
 
 
 @dataclass(frozen=True, eq=False)
+class Places:
+    """Where the rows of a bundle are in a block's places.
+
+    Attributes:
+        shift: ``2**shift`` neighbouring sources have rows of one length.
+        begin: pieces before the first row of each such range, and all of them.
+    """
+
+    shift: int
+    begin: Ints
+
+    @property
+    def pieces(self) -> int:
+        """Pieces of a block."""
+        return int(self.begin[-1])
+
+    @property
+    def widest(self) -> int:
+        """Places of the longest row."""
+        return int(np.diff(self.begin).max(initial=0) >> self.shift) * PIECE
+
+
+@dataclass(frozen=True, eq=False)
 class Rows:
     """Synapses of one bundle on the device.
 
     Attributes:
-        width: places of a row.
-        places: ``[parts, sources, width]`` packed synapses.
+        places: where rows are.
+        held: packed synapses, ``places.pieces * PIECE`` a block.
         rest_start: ``[parts * sources + 1]`` where the rest of each row begins, or None if there is none.
         rest: packed synapses.
     """
 
-    width: int
-    places: Any
+    places: Places
+    held: Any
     rest_start: Any
     rest: Any
 
@@ -185,28 +214,39 @@ def rows(device: Any, plan: Plan, bundle: Bundle, shape: Shape, form: Packing) -
     sources = bundle.start.shape[1] - 1
     many, size = shape.parts * sources, 4 * form.words
     _check_room(device, bundle.synapses, many * 4 + bundle.synapses * size)
-    count = device.zeros(many, np.uint32)
-    empty = device.empty(1, np.int32)
-    _sort(device, plan, bundle, shape, form, [0, 0, count, empty, empty, empty])
-    found = device.get(count)
-    width = _width(found, bundle.synapses, size)
-    over = np.maximum(found.astype(np.int64) - width, 0)
+    count = device.zeros(max(1, many), np.uint32)
+    _sort(device, plan, bundle, shape, form, [0, count, 0, 0, 0, 0, 0, 0])
+    found = device.get(count)[:many].reshape(shape.parts, sources)
+    places = _places(found, shape.parts, bundle.synapses, size)
+    width = np.repeat(np.diff(places.begin) >> places.shift, 1 << places.shift)[:sources] * PIECE
+    over = np.maximum(found.astype(np.int64) - width, 0).ravel()
     rest_start = np.concatenate([[0], np.cumsum(over)])
-    words = (many * width * form.words, max(1, int(rest_start[-1]) * form.words))
-    _check_room(device, bundle.synapses, 4 * sum(words) + 8 * (rest_start.size if over.any() else 0))
-    places, rest = device.zeros(max(1, words[0]), np.int32), device.empty(words[1], np.int32)
-    starts = device.put(rest_start) if over.any() else None
+    words = [max(1, n) * form.words for n in (shape.parts * places.pieces * PIECE, int(rest_start[-1]))]
+    _check_room(device, bundle.synapses, 4 * sum(words) + (8 * rest_start.size if over.any() else 0))
+    held, rest = device.zeros(words[0], np.int32), device.empty(words[1], np.int32)
+    starts, begin = device.put(rest_start) if over.any() else None, device.put(places.begin)
     count[:] = 0
-    _sort(device, plan, bundle, shape, form, [1, width, count, places, empty if starts is None else starts, rest])
-    return Rows(width, places, starts, rest)
+    behind = [0 if starts is None else device.address(starts), device.address(rest)]
+    to = [1, count, device.address(begin), places.shift, places.pieces, device.address(held), *behind]
+    _sort(device, plan, bundle, shape, form, to)
+    return Rows(places, held, starts, rest)
 
 
-def _width(count: Any, synapses: int, size: int) -> int:
-    """Return how many places a row has: enough for nearly all of them, within some memory."""
-    longer = count.size - np.cumsum(np.bincount(count, minlength=1))
-    width = int(np.argmax(longer <= _LONGER * count.size))
-    most = max(_BYTES, _TIMES * synapses * size) // max(1, size * count.size)
-    return int(min(-(-width // 8) * 8, most // 8 * 8, _LONGEST))
+def _places(count: Any, parts: int, synapses: int, size: int) -> Places:
+    """Return rows long enough for what was counted, within some memory."""
+    sources = count.shape[1]
+    shift = 3
+    while sources >> shift >= _ENTRIES:
+        shift += 1
+    entries = -(-sources // (1 << shift))
+    longest = np.zeros(entries << shift, np.int64)
+    longest[:sources] = count.max(axis=0, initial=0)
+    pieces = -(-longest.reshape(entries, -1).max(axis=1, initial=0) // PIECE)
+    cap = _LONGEST // PIECE
+    while cap and (np.minimum(pieces, cap).sum() * parts * PIECE * size << shift) > max(_BYTES, _TIMES * synapses * size):
+        cap -= 1
+    begin = np.concatenate([[0], np.cumsum(np.minimum(pieces, cap) << shift)])
+    return Places(shift, begin.astype(np.int32))
 
 
 def _check_room(device: Any, synapses: int, needed: int) -> None:
@@ -221,10 +261,10 @@ def _check_room(device: Any, synapses: int, needed: int) -> None:
 
 def _sort(device: Any, plan: Plan, bundle: Bundle, shape: Shape, form: Packing, to: list[Any]) -> None:
     """Count (``to[0]`` is 0) or place every synapse; part by part, so that little of them is on the device twice."""
-    fill, width, *arrays = to
+    fill, count, *rest = to
     sources = bundle.start.shape[1] - 1
     text = _SORT.format(
-        packing=form.text, target=c_type(bundle.target.dtype), weight=c_type(bundle.weight.dtype),
+        packing=form.text, piece=PIECE, target=c_type(bundle.target.dtype), weight=c_type(bundle.weight.dtype),
         which="s" if bundle.shared else "e - start[0]",
     )  # fmt: skip
     segmented = bundle.delay is None
@@ -243,8 +283,8 @@ def _sort(device: Any, plan: Plan, bundle: Bundle, shape: Shape, form: Packing, 
         addresses = [device.address(a) for a in held] + ([] if segmented else [0, 0, 0])
         spans_there = device.put(spans)
         device.each(text, "sort", sources, [
-            sources, fill, shape.parts, width, bundle.delay or 0, *addresses, device.address(spans_there),
-            spans.shape[0], *(device.address(a) for a in arrays),
+            sources, fill, shape.parts, bundle.delay or 0, *addresses, device.address(spans_there),
+            spans.shape[0], device.address(count), *rest,
         ])  # fmt: skip
 
 
