@@ -54,6 +54,8 @@ typedef unsigned long long K;
 #ifndef LANES
 #define LANES 32
 #define SPIN
+#define TELL(place, word) asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" :: "l"(place), "l"(word))
+#define HEAR(place, word) asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(word) : "l"(place))
 extern __shared__ L dynamic_pool[];
 #define POOL dynamic_pool
 #endif
@@ -66,7 +68,11 @@ static __device__ inline void add(A* place, const A value) {{ atomicAdd(({unsign
 // Wait until a word carries the number of the exchange.
 static __device__ inline K seen(const K* place, const unsigned tag) {{
     K word;
-    while ((unsigned)((word = *(volatile const K*)place) >> 44) != tag) {{ SPIN; }}
+    HEAR(place, word);
+    while ((unsigned)(word >> 44) != tag) {{
+        SPIN;
+        HEAR(place, word);
+    }}
     return word;
 }}
 
@@ -75,7 +81,7 @@ static __device__ inline K seen(const K* place, const unsigned tag) {{
 struct Pool {{
     unsigned own[TOLD];
     {tables}
-    int running[PARTS], over_block[PARTS], over_count[PARTS];
+    int over_block[PARTS], over_count[PARTS];
     int fired[2], overs[2], full, unused;
 }};
 """
@@ -87,9 +93,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
     Pool& pool = *(Pool*)POOL;
     A* ring = {ring};
     for (int i = tid; i < RING * SLOTS; i += THREADS) ring[i] = 0;
-    for (int i = tid; i < PARTS; i += THREADS) pool.running[i] = 0;
     if (tid == 0) pool.fired[0] = pool.fired[1] = pool.overs[0] = pool.overs[1] = pool.full = 0;
-    int now = 0, logged = 0;
+    int now = 0, logged = 0, running[(SHARE + PASS - 1) / PASS] = {{}};  // spikes of the blocks that a lane hears
     {prologue}
     // A synapse of a spike in step t: `row` is t's row of the ring.
     const auto arrive = [&](const S one, const int t, const int row, unsigned& hits) {{
@@ -132,16 +137,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
             K word = (K)tag << 44 | (K)(fired > TOLD ? 7 : fired) << 41;
             #pragma unroll
             for (int q = 0; q < TOLD; ++q) if (q < fired) word |= (K)pool.own[q] << q * BITS;
-            *(volatile K*)(box + tid * PARTS + part) = word;
+            TELL(box + tid * PARTS + part, word);
             if (fired > TOLD && tid == 0)
-                *(volatile K*)(others + ((L)even * PARTS + part) * (MOST + 1)) = (K)tag << 44 | (unsigned)fired;
+                TELL(others + ((L)even * PARTS + part) * (MOST + 1), (K)tag << 44 | (unsigned)fired);
         }}
         if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = 0;
         logged += fired;
         stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
         now = stop;
         const int end = (warp + 1) * SHARE < PARTS ? (warp + 1) * SHARE : PARTS;
-        for (int from = warp * SHARE; from < end; from += PASS) {{
+        #pragma unroll
+        for (int pass = 0; pass < (SHARE + PASS - 1) / PASS; ++pass) {{
+            const int from = warp * SHARE + pass * PASS;
             const int block = from + lane / TOLD, which = lane % TOLD;
             const bool there = block < end && lane < PASS * TOLD;
             const K word = there ? seen(box + part % COPIES * PARTS + block, tag) : 0;
@@ -155,7 +162,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
                     pool.over_block[o] = block;
                     pool.over_count[o] = many - TOLD;
                 }}
-                if ((L)(pool.running[block] += many) + MOST > capacity) pool.full = 1;
+                if ((L)(running[pass] += many) + MOST > capacity) pool.full = 1;
             }}
             int u = -1;
             const int mine = (int)(one >> STEP_BITS);
@@ -266,7 +273,7 @@ def pool_bytes(shape: Shape, rows: list[tuple[Places, bool]]) -> int:
         shape: where the neurons are.
         rows: per bundle, where rows are, and whether some go on behind.
     """
-    return -(-4 * (_TOLD + 3 * shape.parts + 6 + sum(places.begin.size for places, _ in rows)) // 8) * 8
+    return -(-4 * (_TOLD + 2 * shape.parts + 6 + sum(places.begin.size for places, _ in rows)) // 8) * 8
 
 
 class _Text:
@@ -412,8 +419,8 @@ class _Text:
                 f"if ({result(program, 'out')} != F(0)) {{",
                 "    const int place = atomicAdd(&pool.fired[even], 1);",
                 f"    if (place < TOLD) pool.own[place] = (unsigned)({self.senders[g]} + i) << STEP_BITS | (t - begin);",
-                "    else *(volatile K*)(others + ((L)even * PARTS + part) * (MOST + 1) + 1 + place - TOLD) =",
-                f"        (K)tag << 44 | (K)(t - begin) << 32 | (unsigned)({at} + j);",
+                "    else TELL(others + ((L)even * PARTS + part) * (MOST + 1) + 1 + place - TOLD,",
+                f"              (K)tag << 44 | (K)(t - begin) << 32 | (unsigned)({at} + j));",
                 f"    log[part * capacity + logged + place] = (K)t << 32 | (unsigned)({at} + j);",
                 "}",
             ]
