@@ -80,7 +80,9 @@ def test_the_kernel_compiles_for_the_gpu(name, tmp_path):
     given = [group.program is None for group in plan.groups]
     shape = cuda_rows.shape_of(plan, 132)
     places = cuda_rows.Places(3, np.array([0, 40, 72], np.int32))
-    rows = [(places, b == 0) for b in range(len(plan.bundles))]
+    rows = [
+        grid_source.Line(b, late, places, b == 0 and late) for b in range(len(plan.bundles)) for late in (False, True)
+    ]
     source = grid_source.write(plan, shape, cuda_rows.packing(plan, shape), rows, given, 512, 220 * 1024)
     said = compiled_by_nvcc(source.text, tmp_path)
     assert max(int(n) for n in re.findall(r"(\d+) bytes spill stores", said)) < 1024, said

@@ -14,7 +14,7 @@ import numpy as np
 
 from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda import grid_source
-from spikeframe.kernels.cuda.rows import Packing, Rows, Shape, packing, rows, shape_of
+from spikeframe.kernels.cuda.rows import Packing, Shape, packing, rows, shape_of
 from spikeframe.kernels.emit import identifier
 from spikeframe.kernels.grid import Chunk, Ints, Longs, Plan, State, dense_updates, kept_spikes
 from spikeframe.kernels.reference.poisson import guide, thresholds
@@ -80,7 +80,7 @@ class _Resident:
 
     shape: Shape
     form: Packing
-    rows: list[Rows]
+    lines: list[grid_source.Line]
     arrays: dict[str, Any]
     sources: dict[tuple[bool, ...], grid_source.Source] = field(default_factory=dict)
     columns: list[tuple[int, Longs]] = field(default_factory=list)
@@ -132,12 +132,13 @@ class CudaGrid:
         neurons = sum(group.size for group in plan.groups if group.program is not None)
         shape = shape_of(plan, max(1, min(self.device.blocks, neurons // _LEAST)))
         form = packing(plan, shape)
-        placed = [rows(self.device, plan, bundle, shape, form) for bundle in plan.bundles]
+        late = 2 * grid_source.interval(plan)
+        placed = [one for b in range(len(plan.bundles)) for one in rows(self.device, plan, b, shape, form, late)]
         put = self.device.put
         arrays: dict[str, Any] = {}
-        for b, one in enumerate(placed):
-            arrays[f"b{b}_places"], arrays[f"b{b}_begin"] = one.held, put(one.places.begin)
-            arrays[f"b{b}_rest_start"], arrays[f"b{b}_rest"] = one.rest_start, one.rest
+        for z, one in enumerate(placed):
+            arrays[f"r{z}_places"], arrays[f"r{z}_begin"] = one.held, put(one.places.begin)
+            arrays[f"r{z}_rest_start"], arrays[f"r{z}_rest"] = one.rest_start, one.rest
         for g, group in enumerate(plan.groups):
             if group.bias is not None:
                 arrays[f"g{g}_bias"] = put(np.asarray(group.bias, plan.dtype))
@@ -160,11 +161,11 @@ class CudaGrid:
             where[ids] = np.arange(ids.size)
             arrays[f"where{i}"] = put(where)
             columns.append((int(ids.size), back.astype(np.int64)))
-        lines = [(one.places, one.rest_start is not None) for one in placed]
+        lines = [grid_source.Line(one.bundle, one.late, one.places, one.rest_start is not None) for one in placed]
         if grid_source.pool_bytes(shape, lines) + grid_source.accumulator_bytes(plan, shape) > self.device.shared:
             kind = np.int32 if plan.dtype == np.float32 else np.int64
             arrays["ring_memory"] = self.device.empty(shape.parts * shape.slots * plan.horizon, kind)
-        return _Resident(shape, form, placed, arrays, columns=columns)
+        return _Resident(shape, form, lines, arrays, columns=columns)
 
 
 class _Stretch:
@@ -219,9 +220,8 @@ class _Stretch:
         threads = self.device.threads or min(largest, max(512, -(-max(shape.widths) // 64) * 64))
         source = self.resident.sources.get(given)
         if source is None:
-            lines = [(one.places, one.rest_start is not None) for one in self.resident.rows]
             source = grid_source.write(
-                self.plan, shape, self.resident.form, lines, list(given), threads, self.device.shared
+                self.plan, shape, self.resident.form, self.resident.lines, list(given), threads, self.device.shared
             )  # fmt: skip
             self.resident.sources[given] = source
         table = [a if isinstance(a, int) else self.device.address(a) for a in (self.arrays[n] for n in source.names)]
