@@ -82,7 +82,7 @@ class _Resident:
     form: Packing
     lines: list[grid_source.Line]
     arrays: dict[str, Any]
-    sources: dict[tuple[bool, ...], grid_source.Source] = field(default_factory=dict)
+    source: grid_source.Source | None = None
     columns: list[tuple[int, Longs]] = field(default_factory=list)
 
 
@@ -198,10 +198,17 @@ class _Stretch:
         for g, group in enumerate(plan.groups):
             for name in group.states:
                 self.arrays[f"g{g}_{identifier(name)}"] = put(state.values[g][name])
-            outside = given[g]
-            if outside is not None:
-                self.arrays[f"given_start{g}"] = put(np.ascontiguousarray(outside[0], np.int64))
-                self.arrays[f"given{g}"] = put(np.ascontiguousarray(outside[1], np.int32))
+        outside = [(at, g) for at, g in zip(_firsts(plan), given, strict=True) if g is not None]
+        self.arrays["given"] = self.arrays["given_start"] = 0
+        if outside:
+            when = [np.repeat(np.arange(steps, dtype=np.int64), np.diff(start[: steps + 1])) for _, (start, _) in outside]
+            words = [
+                t << 32 | (ids[start[0] : start[steps]].astype(np.int64) + at)
+                for t, (at, (start, ids)) in zip(when, outside, strict=True)
+            ]
+            self.arrays["given"] = put(np.sort(np.concatenate(words)))
+            starts = np.searchsorted(np.sort(np.concatenate(when)), np.arange(steps + 1))
+            self.arrays["given_start"] = put(starts.astype(np.int64))
         at = np.arange(state.step, state.step + steps, dtype=np.int64)
         for d, drive in enumerate(plan.currents):
             level = np.where((at >= drive.start) & (at < drive.stop), drive.amplitude(at), 0.0)
@@ -213,17 +220,16 @@ class _Stretch:
 
     def launch(self) -> None:
         """Run; afterwards `steps` is how many were done and `spikes` how many there were."""
-        given = tuple(g is not None for g in self.given)
         programs = [g.program for g in self.plan.groups if g.program is not None]
         shape = self.resident.shape
         largest = 1024 if all(len(p.nodes) <= _SHORT for p in programs) else 512
         threads = self.device.threads or min(largest, max(512, -(-max(shape.widths) // 64) * 64))
-        source = self.resident.sources.get(given)
+        source = self.resident.source
         if source is None:
             source = grid_source.write(
-                self.plan, shape, self.resident.form, self.resident.lines, list(given), threads, self.device.shared
+                self.plan, shape, self.resident.form, self.resident.lines, threads, self.device.shared
             )  # fmt: skip
-            self.resident.sources[given] = source
+            self.resident.source = source
         table = [a if isinstance(a, int) else self.device.address(a) for a in (self.arrays[n] for n in source.names)]
         self.device.launch(source.text, shape.parts, threads, source.shared, np.array(table, np.int64))
         self.steps, *logged = (int(n) for n in self.device.get(self.arrays["finished"]))

@@ -130,79 +130,86 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         }}
     }};
     __syncthreads();
-    for (int e = warp * LANES; e < many_kept; e += THREADS) {{
-        const K one = e + lane < many_kept ? kept[e + lane] : 0xFFFFFFFFu;
-        send((int)(unsigned)one, (int)(one >> 32));
-        follow((int)(unsigned)one, (int)(one >> 32));
-    }}
     stimulate(0, INTERVAL < steps ? INTERVAL : steps);
-    __syncthreads();
     int done = 0;
-    for (int begin = 0, k = 0; begin < steps && !pool.full; begin += INTERVAL, ++k) {{
-        const int stop = begin + INTERVAL < steps ? begin + INTERVAL : steps, even = k & 1;
+    // Before the first exchange come the spikes of the past that are still under way.
+    for (int k = -1; done < steps && !pool.full; ++k) {{
+        const int begin = k * INTERVAL, even = k & 1;
+        const int stop = k < 0 ? 0 : begin + INTERVAL < steps ? begin + INTERVAL : steps;
         const unsigned tag = k + 1;
-        #pragma unroll
-        for (int pass = 0; pass < PASSES; ++pass) ask(last_u[pass]);
-        for (int t = begin; t < stop; ++t) {{
-            const L step = first + t;
-            A* a = ring + t % RING * SLOTS;
-            {update}
-        }}
-        __syncthreads();
-        K* box = words + even * COPIES * PARTS;
-        const int fired = pool.fired[even];
-        if (tid < COPIES) {{
-            K word = (K)tag << 44 | (K)(fired > TOLD ? 7 : fired) << 41;
+        if (k >= 0) {{
             #pragma unroll
-            for (int q = 0; q < TOLD; ++q) if (q < fired) word |= (K)pool.own[q] << q * BITS;
-            TELL(box + tid * PARTS + part, word);
-            if (fired > TOLD && tid == 0)
-                TELL(others + ((L)even * PARTS + part) * (MOST + 1), (K)tag << 44 | (unsigned)fired);
-        }}
-        if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = 0;
-        logged += fired;
-        stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
-        #pragma unroll
-        for (int pass = 0; pass < PASSES; ++pass) follow(last_u[pass], last_t[pass]);
-        now = stop;
-        const int end = (warp + 1) * SHARE < PARTS ? (warp + 1) * SHARE : PARTS;
-        #pragma unroll
-        for (int pass = 0; pass < PASSES; ++pass) {{
-            const int from = warp * SHARE + pass * PASS;
-            const int block = from + lane / TOLD, which = lane % TOLD;
-            const bool there = block < end && lane < PASS * TOLD;
-            const K word = there ? seen(box + part % COPIES * PARTS + block, tag) : 0;
-            int many = (int)(word >> 41) & 7;
-            const unsigned one = (unsigned)(word >> which * BITS) & ((1u << BITS) - 1);
-            const bool spike = which < many;
-            if (there && which == 0) {{
-                if (many == 7) {{
-                    many = (int)seen(others + ((L)even * PARTS + block) * (MOST + 1), tag);
-                    const int o = atomicAdd(&pool.overs[even], 1);
-                    pool.over_block[o] = block;
-                    pool.over_count[o] = many - TOLD;
-                }}
-                if ((L)(running[pass] += many) + MOST > capacity) pool.full = 1;
+            for (int pass = 0; pass < PASSES; ++pass) ask(last_u[pass]);
+            for (int t = begin; t < stop; ++t) {{
+                const L step = first + t;
+                A* a = ring + t % RING * SLOTS;
+                {update}
             }}
-            int u = -1;
-            const int mine = (int)(one >> STEP_BITS);
-            {named}
-            last_u[pass] = spike ? u : -1;
-            last_t[pass] = begin + (int)(one & ((1u << STEP_BITS) - 1));
-            send(last_u[pass], last_t[pass]);
+            __syncthreads();
+            K* box = words + even * COPIES * PARTS;
+            const int fired = pool.fired[even];
+            if (tid < COPIES) {{
+                K word = (K)tag << 44 | (K)(fired > TOLD ? 7 : fired) << 41;
+                #pragma unroll
+                for (int q = 0; q < TOLD; ++q) if (q < fired) word |= (K)pool.own[q] << q * BITS;
+                TELL(box + tid * PARTS + part, word);
+                if (fired > TOLD && tid == 0)
+                    TELL(others + ((L)even * PARTS + part) * (MOST + 1), (K)tag << 44 | (unsigned)fired);
+            }}
+            if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = 0;
+            logged += fired;
+            stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
+            #pragma unroll
+            for (int pass = 0; pass < PASSES; ++pass) follow(last_u[pass], last_t[pass]);
+            now = stop;
+            const int end = (warp + 1) * SHARE < PARTS ? (warp + 1) * SHARE : PARTS;
+            #pragma unroll
+            for (int pass = 0; pass < PASSES; ++pass) {{
+                const int from = warp * SHARE + pass * PASS;
+                const int block = from + lane / TOLD, which = lane % TOLD;
+                const bool there = block < end && lane < PASS * TOLD;
+                const K word = there ? seen(box + part % COPIES * PARTS + block, tag) : 0;
+                int many = (int)(word >> 41) & 7;
+                const unsigned one = (unsigned)(word >> which * BITS) & ((1u << BITS) - 1);
+                const bool spike = which < many;
+                if (there && which == 0) {{
+                    if (many == 7) {{
+                        many = (int)seen(others + ((L)even * PARTS + block) * (MOST + 1), tag);
+                        const int o = atomicAdd(&pool.overs[even], 1);
+                        pool.over_block[o] = block;
+                        pool.over_count[o] = many - TOLD;
+                    }}
+                    if ((L)(running[pass] += many) + MOST > capacity) pool.full = 1;
+                }}
+                int u = -1;
+                const int mine = (int)(one >> STEP_BITS);
+                {named}
+                last_u[pass] = spike ? u : -1;
+                last_t[pass] = begin + (int)(one & ((1u << STEP_BITS) - 1));
+                send(last_u[pass], last_t[pass]);
+            }}
+            __syncthreads();
         }}
-        {given}
         done = stop;
-        __syncthreads();
+        const K* list = kept;
+        int many = k < 0 ? many_kept : 0;
+        if (k >= 0 && given) {{
+            list = given + given_start[begin];
+            many = (int)(given_start[stop] - given_start[begin]);
+        }}
         const int overs = pool.overs[even];
-        if (overs == 0) continue;
-        for (int o = 0; o < overs; ++o) {{
-            const K* rest = others + ((L)even * PARTS + pool.over_block[o]) * (MOST + 1) + 1;
-            const int many = pool.over_count[o];
+        if (k >= 0 && overs == 0 && many == 0) continue;
+        for (int o = -1; o < overs; ++o) {{
+            if (o >= 0) {{
+                list = others + ((L)even * PARTS + pool.over_block[o]) * (MOST + 1) + 1;
+                many = pool.over_count[o];
+            }}
             for (int e = warp * LANES; e < many; e += THREADS) {{
-                const K word = e + lane < many ? seen(rest + e + lane, tag) : 0xFFFFFFFFu;
-                send((int)(unsigned)word, begin + (int)(word >> 32 & 0xFFF));
-                follow((int)(unsigned)word, begin + (int)(word >> 32 & 0xFFF));
+                K word = 0xFFFFFFFFu;
+                if (e + lane < many) word = o < 0 ? list[e + lane] : seen(list + e + lane, tag);
+                const int t = o < 0 ? (int)(word >> 32) : begin + (int)(word >> 32 & 0xFFF);
+                send((int)(unsigned)word, t);
+                follow((int)(unsigned)word, t);
             }}
         }}
         __syncthreads();
@@ -335,6 +342,8 @@ class _Text:
         self.pointer("came", "K")
         self.pointer("kept", "K", True)
         self.whole("many_kept", "int")
+        self.pointer("given", "K", True)
+        self.pointer("given_start", "L", True)
         self.prologue: list[str] = []
         self.epilogue: list[str] = []
         self.stimuli: list[str] = []
@@ -622,7 +631,7 @@ class _Text:
 
 
 def write(
-    plan: Plan, shape: Shape, form: Packing, lines: list[Line], given: list[bool], threads: int, shared: int
+    plan: Plan, shape: Shape, form: Packing, lines: list[Line], threads: int, shared: int
 ) -> Source:
     """Write the kernel of a network.
 
@@ -631,7 +640,6 @@ def write(
         shape: where its neurons are.
         form: how its synapses are packed.
         lines: the rows of synapses.
-        given: per group, whether its spikes come from outside.
         threads: threads of a block.
         shared: bytes of shared memory a block may have.
     """
@@ -644,21 +652,6 @@ def write(
         text.epilogue.append(f"if (hits{b}) atomicAdd(delivered + {b}, (K)hits{b});")
     for z, line in enumerate(lines):
         text.rows(z, line)
-    outside = []
-    for g, there in enumerate(given):
-        if there:
-            at = sum(other.size for other in plan.groups[:g])
-            text.pointer(f"given{g}", "int", True)
-            text.pointer(f"given_start{g}", "L", True)
-            outside += [
-                "for (int t = begin; t < stop; ++t)",
-                f"    for (L e = given_start{g}[t] + warp * LANES; e < given_start{g}[t + 1]; e += THREADS)",
-                "    {",
-                f"        const int u = e + lane < given_start{g}[t + 1] ? {at} + given{g}[e + lane] : -1;",
-                "        send(u, t);",
-                "        follow(u, t);",
-                "    }",
-            ]
     pool, accumulators = pool_bytes(shape, lines), accumulator_bytes(plan, shape)
     fits = pool + accumulators <= shared
     ring = "(A*)(&pool + 1)"
@@ -676,7 +669,7 @@ def write(
         packing=form.text,
     )  # fmt: skip
     pieces = {"arguments": (text.arguments, 1), "prologue": (text.prologue, 1), "sent": (text.sent, 2),
-              "followed": (text.followed, 2), "asked": (text.asked, 2), "named": (text.named, 3), "stimuli": (text.stimuli, 3), "update": (text.update, 3), "given": (outside, 2),
+              "followed": (text.followed, 2), "asked": (text.asked, 2), "named": (text.named, 3), "stimuli": (text.stimuli, 3), "update": (text.update, 3),
               "epilogue": (text.epilogue, 1)}  # fmt: skip
     body = _KERNEL.format(
         ring=ring, **{name: ("\n" + "    " * depth).join(lines) for name, (lines, depth) in pieces.items()}
