@@ -140,12 +140,14 @@ class Circuit:
         first = self.state.step
         sizes = spike_sizes(self.network)
         file = None if output is None else SpikeWriter(output, sizes, self.dt, self.network.seed, first)
-        recording = Recording(self.network, self.laid, self.dt, first, self.bins, file)
+        elsewhere = self._provider.speed > 1  # not on the cores that would write down
+        recording = Recording(self.network, self.laid, self.dt, first, self.bins, file, elsewhere)
         before = self._in_flight()
         with tqdm(total=round(steps * self.dt), unit="ms", delay=2.0, disable=not progress, leave=False) as bar:
             stretch = self._stretch()
             while (left := first + steps - self.state.step) > 0:
                 bar.update(round(self._advance(min(left, stretch), recording) * self.dt))
+        recording.finish()
         return self._result(steps, recording, before, None if file is None else file.path)
 
     def _stretch(self) -> int:

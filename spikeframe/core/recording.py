@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,8 +113,9 @@ class Recording:
         first: step at which the run begins.
         bins: of the recorded rates.
         file: takes the spikes.
+        apart: whether a thread of its own takes in what comes, while the next stretch runs elsewhere; not with a file.
 
-    Attributes:
+    Attributes (complete after `finish`):
         fired: per population, ``[size]`` how often each neuron has fired.
         delivered: synaptic events delivered.
         arrivals: Poisson arrivals per drive of the plan.
@@ -121,8 +123,9 @@ class Recording:
     """
 
     def __init__(
-        self, network: Network, laid: Laid, dt: float, first: int, bins: list[Bins], file: SpikeWriter | None = None
-    ) -> None:
+        self, network: Network, laid: Laid, dt: float, first: int, bins: list[Bins], file: SpikeWriter | None = None,
+        apart: bool = False,
+    ) -> None:  # fmt: skip
         self._network, self._place, self._dt, self._file = network, laid.place, dt, file
         self._first = self._at = first
         self._listed = {r.population.name: r for r in network.recorders if r.variable == "spikes"}
@@ -135,13 +138,28 @@ class Recording:
         self._weights: list[list[NDArray[Any]]] = [[] for _ in self._wanted]
         self.delivered, self.arrivals = 0, np.zeros(len(laid.plan.poisson), np.int64)
         self.updates = [dense_updates(group, 0) for group in laid.plan.groups]
+        self._clerk = ThreadPoolExecutor(1) if apart and file is None else None
+        self._pending: Future[None] | None = None
 
     def add(self, chunk: Chunk) -> None:
         """Take in the next stretch.
 
         Args:
-            chunk: what it gave.
+            chunk: what it gave; nobody may change its arrays afterwards if a thread of its own takes it in.
         """
+        self.finish()
+        if self._clerk is None:
+            self._take(chunk)
+        else:
+            self._pending = self._clerk.submit(self._take, chunk)
+
+    def finish(self) -> None:
+        """Wait until everything so far is taken in."""
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+    def _take(self, chunk: Chunk) -> None:
         fired = self._of(chunk)
         listed = {name: _chosen(fired[name], r) for name, r in self._listed.items()}
         if self._file is not None:  # first, as it alone can fail

@@ -34,6 +34,7 @@ SHIM = """
 #define __restrict__ __restrict
 struct Index { unsigned x; };
 #define LANES 4
+#define GLOBAL(place)
 static thread_local Index blockIdx, threadIdx, blockDim, gridDim;
 static std::vector<pthread_barrier_t> barriers;
 static std::vector<std::vector<long long>> pools;
@@ -60,7 +61,6 @@ static void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 template <class A> static A __ldcg(const A* p) { return *(const volatile A*)p; }
 #define SPIN sched_yield()
 #define TELL(place, word) *(volatile unsigned long long*)(place) = word
-#define FETCH(place)
 #define HEAR(place, word) word = *(volatile const unsigned long long*)(place)
 #define POOL pools[blockIdx.x].data()
 extern "C" void place(const unsigned block, const unsigned thread, const unsigned threads, const unsigned blocks) {

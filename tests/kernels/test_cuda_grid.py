@@ -77,12 +77,11 @@ def test_a_full_log_cuts_the_stretch_and_changes_nothing(folder, monkeypatch):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_kernel_compiles_for_the_gpu(name, tmp_path):
     plan = Circuit(NETWORKS[name](), 0.1, "numba", 3, "float32").laid.plan
+    given = [group.program is None for group in plan.groups]
     shape = cuda_rows.shape_of(plan, 132)
     places = cuda_rows.Places(3, np.array([0, 40, 72], np.int32))
-    rows = [
-        grid_source.Line(b, late, places, b == 0 and late) for b in range(len(plan.bundles)) for late in (False, True)
-    ]
-    source = grid_source.write(plan, shape, cuda_rows.packing(plan, shape), rows, 512, 220 * 1024)
+    rows = [(places, b == 0) for b in range(len(plan.bundles))]
+    source = grid_source.write(plan, shape, cuda_rows.packing(plan, shape), rows, given, 512, 220 * 1024)
     said = compiled_by_nvcc(source.text, tmp_path)
     assert max(int(n) for n in re.findall(r"(\d+) bytes spill stores", said)) < 1024, said
 

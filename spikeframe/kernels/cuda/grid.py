@@ -14,7 +14,7 @@ import numpy as np
 
 from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda import grid_source
-from spikeframe.kernels.cuda.rows import Packing, Shape, packing, rows, shape_of
+from spikeframe.kernels.cuda.rows import Packing, Rows, Shape, packing, rows, shape_of
 from spikeframe.kernels.emit import identifier
 from spikeframe.kernels.grid import Chunk, Ints, Longs, Plan, State, dense_updates, kept_spikes
 from spikeframe.kernels.reference.poisson import guide, thresholds
@@ -80,9 +80,9 @@ class _Resident:
 
     shape: Shape
     form: Packing
-    lines: list[grid_source.Line]
+    rows: list[Rows]
     arrays: dict[str, Any]
-    source: grid_source.Source | None = None
+    sources: dict[tuple[bool, ...], grid_source.Source] = field(default_factory=dict)
     columns: list[tuple[int, Longs]] = field(default_factory=list)
 
 
@@ -132,13 +132,12 @@ class CudaGrid:
         neurons = sum(group.size for group in plan.groups if group.program is not None)
         shape = shape_of(plan, max(1, min(self.device.blocks, neurons // _LEAST)))
         form = packing(plan, shape)
-        late = 2 * grid_source.interval(plan)
-        placed = [one for b in range(len(plan.bundles)) for one in rows(self.device, plan, b, shape, form, late)]
+        placed = [rows(self.device, plan, bundle, shape, form) for bundle in plan.bundles]
         put = self.device.put
         arrays: dict[str, Any] = {}
-        for z, one in enumerate(placed):
-            arrays[f"r{z}_places"], arrays[f"r{z}_begin"] = one.held, put(one.places.begin)
-            arrays[f"r{z}_rest_start"], arrays[f"r{z}_rest"] = one.rest_start, one.rest
+        for b, one in enumerate(placed):
+            arrays[f"b{b}_places"], arrays[f"b{b}_begin"] = one.held, put(one.places.begin)
+            arrays[f"b{b}_rest_start"], arrays[f"b{b}_rest"] = one.rest_start, one.rest
         for g, group in enumerate(plan.groups):
             if group.bias is not None:
                 arrays[f"g{g}_bias"] = put(np.asarray(group.bias, plan.dtype))
@@ -161,11 +160,11 @@ class CudaGrid:
             where[ids] = np.arange(ids.size)
             arrays[f"where{i}"] = put(where)
             columns.append((int(ids.size), back.astype(np.int64)))
-        lines = [grid_source.Line(one.bundle, one.late, one.places, one.rest_start is not None) for one in placed]
+        lines = [(one.places, one.rest_start is not None) for one in placed]
         if grid_source.pool_bytes(shape, lines) + grid_source.accumulator_bytes(plan, shape) > self.device.shared:
             kind = np.int32 if plan.dtype == np.float32 else np.int64
             arrays["ring_memory"] = self.device.empty(shape.parts * shape.slots * plan.horizon, kind)
-        return _Resident(shape, form, lines, arrays, columns=columns)
+        return _Resident(shape, form, placed, arrays, columns=columns)
 
 
 class _Stretch:
@@ -198,17 +197,10 @@ class _Stretch:
         for g, group in enumerate(plan.groups):
             for name in group.states:
                 self.arrays[f"g{g}_{identifier(name)}"] = put(state.values[g][name])
-        outside = [(at, g) for at, g in zip(_firsts(plan), given, strict=True) if g is not None]
-        self.arrays["given"] = self.arrays["given_start"] = 0
-        if outside:
-            when = [np.repeat(np.arange(steps, dtype=np.int64), np.diff(start[: steps + 1])) for _, (start, _) in outside]
-            words = [
-                t << 32 | (ids[start[0] : start[steps]].astype(np.int64) + at)
-                for t, (at, (start, ids)) in zip(when, outside, strict=True)
-            ]
-            self.arrays["given"] = put(np.sort(np.concatenate(words)))
-            starts = np.searchsorted(np.sort(np.concatenate(when)), np.arange(steps + 1))
-            self.arrays["given_start"] = put(starts.astype(np.int64))
+            outside = given[g]
+            if outside is not None:
+                self.arrays[f"given_start{g}"] = put(np.ascontiguousarray(outside[0], np.int64))
+                self.arrays[f"given{g}"] = put(np.ascontiguousarray(outside[1], np.int32))
         at = np.arange(state.step, state.step + steps, dtype=np.int64)
         for d, drive in enumerate(plan.currents):
             level = np.where((at >= drive.start) & (at < drive.stop), drive.amplitude(at), 0.0)
@@ -220,16 +212,18 @@ class _Stretch:
 
     def launch(self) -> None:
         """Run; afterwards `steps` is how many were done and `spikes` how many there were."""
+        given = tuple(g is not None for g in self.given)
         programs = [g.program for g in self.plan.groups if g.program is not None]
         shape = self.resident.shape
         largest = 1024 if all(len(p.nodes) <= _SHORT for p in programs) else 512
-        threads = self.device.threads or min(largest, max(512, -(-max(shape.widths) // 64) * 64))
-        source = self.resident.source
+        threads = self.device.threads or min(largest, max(768, -(-max(shape.widths) // 64) * 64))
+        source = self.resident.sources.get(given)
         if source is None:
+            lines = [(one.places, one.rest_start is not None) for one in self.resident.rows]
             source = grid_source.write(
-                self.plan, shape, self.resident.form, self.resident.lines, threads, self.device.shared
+                self.plan, shape, self.resident.form, lines, list(given), threads, self.device.shared
             )  # fmt: skip
-            self.resident.source = source
+            self.resident.sources[given] = source
         table = [a if isinstance(a, int) else self.device.address(a) for a in (self.arrays[n] for n in source.names)]
         self.device.launch(source.text, shape.parts, threads, source.shared, np.array(table, np.int64))
         self.steps, *logged = (int(n) for n in self.device.get(self.arrays["finished"]))

@@ -9,8 +9,7 @@ Per smallest delay all blocks exchange their spikes, and nothing else holds them
 the exchange, so each is valid by itself and a reader just waits for it; a block can be at most one exchange ahead of
 another, so two sets of words suffice. Copies of the words keep readers out of each other's way. While they travel, each block draws its random arrivals for the next
 steps. A warp waits for its share of the words and adds the rows of the spikes that it finds there, several at once;
-the lists, which are rare, are shared by all warps afterwards. Only synapses that the next steps need are added at
-once; the others are asked for and added while the next words travel.
+the lists, which are rare, are shared by all warps afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from spikeframe.kernels.trace import FLOAT, Program
 _UNROLLED = 4
 
 #: Synapses whose loads a lane has under way at once.
-_FLIGHT = 16
+_FLIGHT = 12
 
 #: Copies of the words that blocks publish.
 COPIES = 16
@@ -56,15 +55,14 @@ typedef unsigned long long K;
 #define LANES 32
 #define SPIN
 #define TELL(place, word) asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" :: "l"(place), "l"(word))
-#define FETCH(place) asm volatile("prefetch.global.L2 [%0];" :: "l"(place))
 #define HEAR(place, word) asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(word) : "l"(place))
 extern __shared__ L dynamic_pool[];
 #define POOL dynamic_pool
+#define GLOBAL(place) __builtin_assume(__isGlobal(place))
 #endif
 #define WARPS (THREADS / LANES)
 #define SHARE ((PARTS + WARPS - 1) / WARPS)
 #define PASS (LANES / TOLD)
-#define PASSES ((SHARE + PASS - 1) / PASS)
 {packing}
 static __device__ inline void add(A* place, const A value) {{ atomicAdd(({unsigned}*)place, ({unsigned})value); }}
 
@@ -97,9 +95,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
     A* ring = {ring};
     for (int i = tid; i < RING * SLOTS; i += THREADS) ring[i] = 0;
     if (tid == 0) pool.fired[0] = pool.fired[1] = pool.overs[0] = pool.overs[1] = pool.full = 0;
-    int now = 0, logged = 0, running[PASSES] = {{}};  // spikes of the blocks that a lane hears
-    int last_u[PASSES], last_t[PASSES];  // its spikes of the last exchange
-    for (int pass = 0; pass < PASSES; ++pass) last_u[pass] = -1;
+    int now = 0, logged = 0, running[(SHARE + PASS - 1) / PASS] = {{}};  // spikes of the blocks that a lane hears
     {prologue}
     // A synapse of a spike in step t: `row` is t's row of the ring.
     const auto arrive = [&](const S one, const int t, const int row, unsigned& hits) {{
@@ -109,18 +105,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         add(ring + to * SLOTS + slot_of(one), (A)weight_of(one));
         hits += at < steps;
     }};
-    // Add the early, and the late, rows of a warp's spikes: every lane has one, of neuron u in step t, or none (u < 0).
+    // Add the rows of a warp's spikes: every lane has one, of neuron u in step t, or none (u < 0).
     const auto send = [&](const int u, const int t) {{
         const K who = (K)(unsigned)t << 32 | (unsigned)u;
         {sent}
-    }};
-    const auto follow = [&](const int u, const int t) {{
-        const K who = (K)(unsigned)t << 32 | (unsigned)u;
-        {followed}
-    }};
-    // Ask for the late rows of a lane's spike.
-    const auto ask = [&](const int u) {{
-        {asked}
     }};
     const auto stimulate = [&](const int from, const int to) {{
         for (int t = from; t < to; ++t) {{
@@ -130,86 +118,69 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         }}
     }};
     __syncthreads();
+    for (int e = warp * LANES; e < many_kept; e += THREADS)
+        send(e + lane < many_kept ? (int)kept[e + lane] : -1, e + lane < many_kept ? (int)(kept[e + lane] >> 32) : 0);
     stimulate(0, INTERVAL < steps ? INTERVAL : steps);
+    __syncthreads();
     int done = 0;
-    // Before the first exchange come the spikes of the past that are still under way.
-    for (int k = -1; done < steps && !pool.full; ++k) {{
-        const int begin = k * INTERVAL, even = k & 1;
-        const int stop = k < 0 ? 0 : begin + INTERVAL < steps ? begin + INTERVAL : steps;
+    for (int begin = 0, k = 0; begin < steps && !pool.full; begin += INTERVAL, ++k) {{
+        const int stop = begin + INTERVAL < steps ? begin + INTERVAL : steps, even = k & 1;
         const unsigned tag = k + 1;
-        if (k >= 0) {{
+        for (int t = begin; t < stop; ++t) {{
+            const L step = first + t;
+            A* a = ring + t % RING * SLOTS;
+            {update}
+        }}
+        __syncthreads();
+        K* box = words + even * COPIES * PARTS;
+        const int fired = pool.fired[even];
+        if (tid < COPIES) {{
+            K word = (K)tag << 44 | (K)(fired > TOLD ? 7 : fired) << 41;
             #pragma unroll
-            for (int pass = 0; pass < PASSES; ++pass) ask(last_u[pass]);
-            for (int t = begin; t < stop; ++t) {{
-                const L step = first + t;
-                A* a = ring + t % RING * SLOTS;
-                {update}
-            }}
-            __syncthreads();
-            K* box = words + even * COPIES * PARTS;
-            const int fired = pool.fired[even];
-            if (tid < COPIES) {{
-                K word = (K)tag << 44 | (K)(fired > TOLD ? 7 : fired) << 41;
-                #pragma unroll
-                for (int q = 0; q < TOLD; ++q) if (q < fired) word |= (K)pool.own[q] << q * BITS;
-                TELL(box + tid * PARTS + part, word);
-                if (fired > TOLD && tid == 0)
-                    TELL(others + ((L)even * PARTS + part) * (MOST + 1), (K)tag << 44 | (unsigned)fired);
-            }}
-            if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = 0;
-            logged += fired;
-            stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
-            #pragma unroll
-            for (int pass = 0; pass < PASSES; ++pass) follow(last_u[pass], last_t[pass]);
-            now = stop;
-            const int end = (warp + 1) * SHARE < PARTS ? (warp + 1) * SHARE : PARTS;
-            #pragma unroll
-            for (int pass = 0; pass < PASSES; ++pass) {{
-                const int from = warp * SHARE + pass * PASS;
-                const int block = from + lane / TOLD, which = lane % TOLD;
-                const bool there = block < end && lane < PASS * TOLD;
-                const K word = there ? seen(box + part % COPIES * PARTS + block, tag) : 0;
-                int many = (int)(word >> 41) & 7;
-                const unsigned one = (unsigned)(word >> which * BITS) & ((1u << BITS) - 1);
-                const bool spike = which < many;
-                if (there && which == 0) {{
-                    if (many == 7) {{
-                        many = (int)seen(others + ((L)even * PARTS + block) * (MOST + 1), tag);
-                        const int o = atomicAdd(&pool.overs[even], 1);
-                        pool.over_block[o] = block;
-                        pool.over_count[o] = many - TOLD;
-                    }}
-                    if ((L)(running[pass] += many) + MOST > capacity) pool.full = 1;
+            for (int q = 0; q < TOLD; ++q) if (q < fired) word |= (K)pool.own[q] << q * BITS;
+            TELL(box + tid * PARTS + part, word);
+            if (fired > TOLD && tid == 0)
+                TELL(others + ((L)even * PARTS + part) * (MOST + 1), (K)tag << 44 | (unsigned)fired);
+        }}
+        if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = 0;
+        logged += fired;
+        stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
+        now = stop;
+        const int end = (warp + 1) * SHARE < PARTS ? (warp + 1) * SHARE : PARTS;
+        #pragma unroll
+        for (int pass = 0; pass < (SHARE + PASS - 1) / PASS; ++pass) {{
+            const int from = warp * SHARE + pass * PASS;
+            const int block = from + lane / TOLD, which = lane % TOLD;
+            const bool there = block < end && lane < PASS * TOLD;
+            const K word = there ? seen(box + part % COPIES * PARTS + block, tag) : 0;
+            int many = (int)(word >> 41) & 7;
+            const unsigned one = (unsigned)(word >> which * BITS) & ((1u << BITS) - 1);
+            const bool spike = which < many;
+            if (there && which == 0) {{
+                if (many == 7) {{
+                    many = (int)seen(others + ((L)even * PARTS + block) * (MOST + 1), tag);
+                    const int o = atomicAdd(&pool.overs[even], 1);
+                    pool.over_block[o] = block;
+                    pool.over_count[o] = many - TOLD;
                 }}
-                int u = -1;
-                const int mine = (int)(one >> STEP_BITS);
-                {named}
-                last_u[pass] = spike ? u : -1;
-                last_t[pass] = begin + (int)(one & ((1u << STEP_BITS) - 1));
-                send(last_u[pass], last_t[pass]);
+                if ((L)(running[pass] += many) + MOST > capacity) pool.full = 1;
             }}
-            __syncthreads();
+            int u = -1;
+            const int mine = (int)(one >> STEP_BITS);
+            {named}
+            send(spike ? u : -1, begin + (int)(one & ((1u << STEP_BITS) - 1)));
         }}
+        {given}
         done = stop;
-        const K* list = kept;
-        int many = k < 0 ? many_kept : 0;
-        if (k >= 0 && given) {{
-            list = given + given_start[begin];
-            many = (int)(given_start[stop] - given_start[begin]);
-        }}
+        __syncthreads();
         const int overs = pool.overs[even];
-        if (k >= 0 && overs == 0 && many == 0) continue;
-        for (int o = -1; o < overs; ++o) {{
-            if (o >= 0) {{
-                list = others + ((L)even * PARTS + pool.over_block[o]) * (MOST + 1) + 1;
-                many = pool.over_count[o];
-            }}
+        if (overs == 0) continue;
+        for (int o = 0; o < overs; ++o) {{
+            const K* rest = others + ((L)even * PARTS + pool.over_block[o]) * (MOST + 1) + 1;
+            const int many = pool.over_count[o];
             for (int e = warp * LANES; e < many; e += THREADS) {{
-                K word = 0xFFFFFFFFu;
-                if (e + lane < many) word = o < 0 ? list[e + lane] : seen(list + e + lane, tag);
-                const int t = o < 0 ? (int)(word >> 32) : begin + (int)(word >> 32 & 0xFFF);
-                send((int)(unsigned)word, t);
-                follow((int)(unsigned)word, t);
+                const K word = e + lane < many ? seen(rest + e + lane, tag) : 0xFFFFFFFFu;
+                send((int)(unsigned)word, begin + (int)(word >> 32 & 0xFFF));
             }}
         }}
         __syncthreads();
@@ -267,23 +238,6 @@ class Source:
     shared: int = 0
 
 
-@dataclass(frozen=True)
-class Line:
-    """Rows of synapses that a kernel reads.
-
-    Attributes:
-        bundle: index of their bundle.
-        late: whether they can wait for the next exchange.
-        places: where they are.
-        over: whether some go on behind.
-    """
-
-    bundle: int
-    late: bool
-    places: Places
-    over: bool
-
-
 def interval(plan: Plan) -> int:
     """Return the steps between two exchanges of spikes.
 
@@ -313,14 +267,14 @@ def accumulator_bytes(plan: Plan, shape: Shape) -> int:
     return shape.slots * plan.horizon * (4 if plan.dtype == np.float32 else 8)
 
 
-def pool_bytes(shape: Shape, lines: list[Line]) -> int:
+def pool_bytes(shape: Shape, rows: list[tuple[Places, bool]]) -> int:
     """Return the bytes of shared memory that a block needs beside its accumulators.
 
     Args:
         shape: where the neurons are.
-        lines: the rows of synapses.
+        rows: per bundle, where rows are, and whether some go on behind.
     """
-    return -(-4 * (_TOLD + 2 * shape.parts + 6 + sum(line.places.begin.size for line in lines)) // 8) * 8
+    return -(-4 * (_TOLD + 2 * shape.parts + 6 + sum(places.begin.size for places, _ in rows)) // 8) * 8
 
 
 class _Text:
@@ -342,15 +296,11 @@ class _Text:
         self.pointer("came", "K")
         self.pointer("kept", "K", True)
         self.whole("many_kept", "int")
-        self.pointer("given", "K", True)
-        self.pointer("given_start", "L", True)
         self.prologue: list[str] = []
         self.epilogue: list[str] = []
         self.stimuli: list[str] = []
         self.update: list[str] = []
         self.sent: list[str] = []
-        self.followed: list[str] = []
-        self.asked: list[str] = []
         self.tables: list[str] = []
         self.named: list[str] = []
         #: Per group, the number that its first neuron has among those of a block that can spike.
@@ -376,6 +326,7 @@ class _Text:
         """Take an array from the table."""
         const = "const " if constant else ""
         self.arguments.append(f"{const}{kind}* __restrict__ {name} = ({const}{kind}*)table[{len(self.names)}];")
+        self.arguments.append(f"GLOBAL({name});")
         self.names.append(name)
 
     def loop(self, group: int, body: list[str]) -> list[str]:
@@ -530,82 +481,76 @@ class _Text:
             "atomicAdd(came + fours[n].drive, (K)fours[n].came);"
         ]
 
-    def rows(self, z: int, line: Line) -> None:
-        """Add the rows that a warp's spikes have to the block's accumulators."""
-        bundle, places, over = self.plan.bundles[line.bundle], line.places, line.over
+    def bundle(self, b: int, places: Places, over: bool) -> None:
+        """Add the rows that a warp's spikes have in a bundle to the block's accumulators."""
+        bundle = self.plan.bundles[b]
         at = sum(group.size for group in self.plan.groups[: bundle.source])
         size = self.plan.groups[bundle.source].size
-        width, shift = places.widest, places.shift
-        self.tables.append(f"unsigned begin{z}[{places.begin.size}];")
-        self.pointer(f"r{z}_places", "S", True)
-        self.pointer(f"r{z}_begin", "unsigned", True)
+        self.pointer(f"b{b}_places", "S", True)
+        width = places.widest
+        self.tables.append(f"unsigned begin{b}[{places.begin.size}];")
+        self.pointer(f"b{b}_begin", "unsigned", True)
         self.prologue += [
-            f"r{z}_places += (L)part * {places.pieces * PIECE};",
-            f"for (int i = tid; i < {places.begin.size}; i += THREADS) pool.begin{z}[i] = r{z}_begin[i];",
+            f"b{b}_places += (L)part * {places.pieces * PIECE};",
+            f"unsigned hits{b} = 0;",
+            f"for (int i = tid; i < {places.begin.size}; i += THREADS) pool.begin{b}[i] = b{b}_begin[i];",
         ]
         if over:
-            self.pointer(f"r{z}_rest_start", "L", True)
-            self.pointer(f"r{z}_rest", "S", True)
-            self.prologue.append(f"r{z}_rest_start += (L)part * {size};")
-        arrive = f"arrive({{}}, when[q], row[q], hits{line.bundle});"
-        place = [
-            f"const unsigned first_piece = pool.begin{z}[source >> {shift}];",
-            f"const int each = (pool.begin{z}[(source >> {shift}) + 1] - first_piece) >> {shift};",
-            f"const S* from_place = r{z}_places + ((L)first_piece + (source & {(1 << shift) - 1}) * each) * {PIECE};",
+            self.pointer(f"b{b}_rest_start", "L", True)
+            self.pointer(f"b{b}_rest", "S", True)
+            self.prologue.append(f"b{b}_rest_start += (L)part * {size};")
+        self.epilogue.append(f"if (hits{b}) atomicAdd(delivered + {b}, (K)hits{b});")
+        # On the GPU; a warp of another width has other numbers of pieces.
+        spikes = max(1, min(8, _FLIGHT // max(1, -(-width // 32))))
+        pieces = f"(({width} + LANES - 1) / LANES)"
+        empty = [
+            f"for (int c = 0; c < {pieces}; ++c) got[q][c] = S{{}};",
         ]
-        # A row has so many lanes, a lane so many places of it; so many times as many spikes are under way at once.
-        lanes = f"({1 << max(0, width - 1).bit_length()} < LANES ? {1 << max(0, width - 1).bit_length()} : LANES)"
-        times = max(1, min(8, _FLIGHT // max(1, -(-width // 32)))) if width > 16 else 2
+        shift = places.shift
         look = [
-            *place,
-            "#pragma unroll",
-            "for (int c = 0; c < own; ++c)",
-            f"    if (c * wide + lane % wide < {PIECE} * each) got[q][c] = from_place[c * wide + lane % wide];",
+            f"        const unsigned first_piece = pool.begin{b}[source >> {shift}];",
+            f"        const unsigned each = (pool.begin{b}[(source >> {shift}) + 1] - first_piece) >> {shift};",
+            f"        const S* from_place = b{b}_places"
+            f" + ((L)first_piece + (source & {(1 << shift) - 1}) * each) * {PIECE};",
+            "        #pragma unroll",
+            f"        for (int c = 0; c < {pieces}; ++c)",
+            f"            if (c * LANES + lane < {PIECE} * each) LOAD(got[q][c], from_place + c * LANES + lane);",
         ]
-        behind = f"from[q] = r{z}_rest_start[source]; to[q] = r{z}_rest_start[source + 1];"
         more = [
-            f"        for (L e = from[q] + lane % wide; e < to[q]; e += {_FLIGHT // 2} * wide) {{",
+            f"        for (L e = from[q] + lane; e < to[q]; e += {_FLIGHT // 2} * LANES) {{",
             f"            S got[{_FLIGHT // 2}];",
             "            #pragma unroll",
             f"            for (int c = 0; c < {_FLIGHT // 2}; ++c)"
-            f" got[c] = e + c * wide < to[q] ? r{z}_rest[e + c * wide] : S{{}};",
+            f" got[c] = e + c * LANES < to[q] ? b{b}_rest[e + c * LANES] : S{{}};",
             "            #pragma unroll",
-            f"            for (int c = 0; c < {_FLIGHT // 2}; ++c) {arrive.format('got[c]')}",
+            f"            for (int c = 0; c < {_FLIGHT // 2}; ++c) arrive(got[c], when[q], row[q], hits{b});",
             "        }",
         ]
-        lines = [
+        self.sent += [
             f"for (unsigned left = __ballot_sync(ALL, u >= {at} && u < {at + size}); left;) {{",
-            f"    constexpr int wide = {lanes}, own = ({max(1, width)} + wide - 1) / wide;",
-            f"    int when[{times}], row[{times}];",
-            *([f"    L from[{times}], to[{times}];"] if over else []),
-            *([f"    S got[{times}][own];"] if width else []),
+            f"    int when[{spikes}], row[{spikes}];",
+            *([f"    L from[{spikes}], to[{spikes}];"] if over else []),
+            *([f"    S got[{spikes}][{pieces}];"] if width else []),
             "    #pragma unroll",
-            f"    for (int q = 0; q < {times}; ++q) {{  // loads first, so that they are under way together",
-            *(["        #pragma unroll", "        for (int c = 0; c < own; ++c) got[q][c] = S{};"] if width else []),
+            f"    for (int q = 0; q < {spikes}; ++q) {{  // loads first, so that they are under way together",
+            *(["        #pragma unroll", *("        " + line for line in empty)] if width else []),
             *(["        from[q] = to[q] = 0;"] if over else []),
             "        when[q] = row[q] = 0;",
             "        if (!left) continue;",
-            "        int its = -1;  // the lane that has this lane's spike",
-            "        #pragma unroll",
-            "        for (int s = 0; s < LANES / wide; ++s) {",
-            "            if (left && lane / wide == s) its = __ffs(left) - 1;",
-            "            left &= left - 1;",
-            "        }",
-            "        const K one = __shfl_sync(ALL, who, its < 0 ? 0 : its);",
-            "        if (its >= 0) {",
-            f"            const int source = (int)one - {at};",
-            "            when[q] = (int)(one >> 32);",
-            "            row[q] = (when[q] + RING) % RING;",
-            *([f"            {behind}"] if over else []),
-            *(["            " + line for line in look] if width else []),
-            "        }",
+            "        const K one = __shfl_sync(ALL, who, __ffs(left) - 1);",
+            "        left &= left - 1;",
+            f"        const int source = (int)one - {at};",
+            "        when[q] = (int)(one >> 32);",
+            "        row[q] = (when[q] + RING) % RING;",
+            *([f"        from[q] = b{b}_rest_start[source]; to[q] = b{b}_rest_start[source + 1];"] if over else []),
+            *(look if width else []),
             "    }",
             "    #pragma unroll",
-            f"    for (int q = 0; q < {times}; ++q) {{",
+            f"    for (int q = 0; q < {spikes}; ++q) {{",
             *(
                 [
                     "        #pragma unroll",
-                    f"        for (int c = 0; c < own; ++c) {arrive.format('got[q][c]')}",
+                    f"        for (int c = 0; c < {pieces}; ++c) arrive(got[q][c], when[q], row[q], hits{b});",
                 ]
                 if width
                 else []
@@ -614,24 +559,10 @@ class _Text:
             "    }",
             "}",
         ]
-        if line.late:
-            self.followed += lines
-            if width:
-                self.asked += [
-                    f"if (u >= {at} && u < {at + size}) {{",
-                    f"    const int source = u - {at};",
-                    *("    " + x for x in place),
-                    f"    const S* const to_place = from_place + {PIECE} * each;",
-                    "    for (const S* p = from_place; p < to_place; p += 128 / sizeof(S)) FETCH(p);",
-                    "    if (each) FETCH(to_place - 1);",
-                    "}",
-                ]
-        else:
-            self.sent += lines
 
 
 def write(
-    plan: Plan, shape: Shape, form: Packing, lines: list[Line], threads: int, shared: int
+    plan: Plan, shape: Shape, form: Packing, rows: list[tuple[Places, bool]], given: list[bool], threads: int, shared: int
 ) -> Source:
     """Write the kernel of a network.
 
@@ -639,7 +570,8 @@ def write(
         plan: the network.
         shape: where its neurons are.
         form: how its synapses are packed.
-        lines: the rows of synapses.
+        rows: per bundle, where rows are, and whether some go on behind.
+        given: per group, whether its spikes come from outside.
         threads: threads of a block.
         shared: bytes of shared memory a block may have.
     """
@@ -647,12 +579,20 @@ def write(
     for g, group in enumerate(plan.groups):
         text.group(g, group)
     text.poisson()
-    for b in range(len(plan.bundles)):
-        text.prologue.append(f"unsigned hits{b} = 0;")
-        text.epilogue.append(f"if (hits{b}) atomicAdd(delivered + {b}, (K)hits{b});")
-    for z, line in enumerate(lines):
-        text.rows(z, line)
-    pool, accumulators = pool_bytes(shape, lines), accumulator_bytes(plan, shape)
+    for b, (places, over) in enumerate(rows):
+        text.bundle(b, places, over)
+    outside = []
+    for g, there in enumerate(given):
+        if there:
+            at = sum(other.size for other in plan.groups[:g])
+            text.pointer(f"given{g}", "int", True)
+            text.pointer(f"given_start{g}", "L", True)
+            outside += [
+                "for (int t = begin; t < stop; ++t)",
+                f"    for (L e = given_start{g}[t] + warp * LANES; e < given_start{g}[t + 1]; e += THREADS)",
+                f"        send(e + lane < given_start{g}[t + 1] ? {at} + given{g}[e + lane] : -1, t);",
+            ]
+    pool, accumulators = pool_bytes(shape, rows), accumulator_bytes(plan, shape)
     fits = pool + accumulators <= shared
     ring = "(A*)(&pool + 1)"
     if not fits:
@@ -669,7 +609,7 @@ def write(
         packing=form.text,
     )  # fmt: skip
     pieces = {"arguments": (text.arguments, 1), "prologue": (text.prologue, 1), "sent": (text.sent, 2),
-              "followed": (text.followed, 2), "asked": (text.asked, 2), "named": (text.named, 3), "stimuli": (text.stimuli, 3), "update": (text.update, 3),
+              "named": (text.named, 3), "stimuli": (text.stimuli, 3), "update": (text.update, 3), "given": (outside, 2),
               "epilogue": (text.epilogue, 1)}  # fmt: skip
     body = _KERNEL.format(
         ring=ring, **{name: ("\n" + "    " * depth).join(lines) for name, (lines, depth) in pieces.items()}

@@ -36,6 +36,11 @@ static __device__ inline {signed} weight_of(const S s) {{ return ({signed})s >> 
 static __device__ inline S packed(const L slot, const L delay, const L weight) {{
     return (S)weight << {both} | (S)delay << {slot} | (S)slot;
 }}
+#ifdef __CUDACC__
+#define LOAD(one, place) asm volatile("ld.global.nc.L1::no_allocate.{load} %0, [%1];" : "={kind}"(one) : "l"(place))
+#else
+#define LOAD(one, place) one = *(place)
+#endif
 """
 
 _WIDE = """
@@ -44,21 +49,24 @@ static __device__ inline int slot_of(const S s) { return (int)(s.where & 0xFFFFF
 static __device__ inline int delay_of(const S s) { return (int)(s.where >> 32); }
 static __device__ inline L weight_of(const S s) { return s.weight; }
 static __device__ inline S packed(const L slot, const L delay, const L weight) { return S{delay << 32 | slot, weight}; }
+#define LOAD(one, place) one = *(place)
 """
 
 _SORT = """
 typedef long long L;
 {packing}
 // A thread has the row of one source in one part of the plan.
-// Spans: first slot, what leads to the neuron, first slot here. The table, for early and for late synapses: begin, shift
-// and pieces of the places (`Places`), the places, where rests begin, rests.
+// Spans: first slot, what leads to the neuron, first slot here.
 extern "C" __global__ void sort(
-    const L sources, const L fill, const L parts, const L delay, const L late, const L* __restrict__ start,
+    const L sources, const L fill, const L parts, const L delay, const L* __restrict__ start,
     const {target}* __restrict__ target, const {weight}* __restrict__ weight, const L* __restrict__ segment_start,
     const int* __restrict__ segment_delay, const int* __restrict__ segment_size, const L* __restrict__ spans,
-    const L many, unsigned* __restrict__ count, const L* __restrict__ table) {{
+    const L many, unsigned* __restrict__ count, const unsigned* __restrict__ begin, const L shift, const L pieces,
+    S* __restrict__ places, const L* __restrict__ rest_start, S* __restrict__ rest) {{
     const L s = (L)blockIdx.x * blockDim.x + threadIdx.x;
     if (s >= sources) return;
+    const L entry = s >> shift, each = fill ? (begin[entry + 1] - begin[entry]) >> shift : 0, width = each * {piece};
+    const L place = fill ? begin[entry] + (s & ((1LL << shift) - 1)) * each : 0;
     L segment = segment_start ? segment_start[s] - segment_start[0] : 0, left = 0, d = delay;
     for (L e = start[s]; e < start[s + 1]; ++e) {{
         if (segment_start) {{
@@ -71,15 +79,11 @@ extern "C" __global__ void sort(
         const L at = target[e - start[0]];
         L span = 0;
         while (span + 1 < many && spans[3 * (span + 1)] <= at) ++span;
-        const L j = at + spans[3 * span + 1], four = j >> 2, row = four % parts * sources + s, which = d >= late;
-        const L n = count[which * parts * sources + row]++;
+        const L j = at + spans[3 * span + 1], four = j >> 2, row = four % parts * sources + s, n = count[row]++;
         if (!fill) continue;
-        const L* to = table + 6 * which;
-        const unsigned* begin = (const unsigned*)to[0] + (s >> to[1]);
-        const L each = (begin[1] - begin[0]) >> to[1], first = begin[0] + (s & ((1LL << to[1]) - 1)) * each;
         const S one = packed(spans[3 * span + 2] + (four / parts << 2 | (j & 3)), d, weight[{which}]);
-        if (n < each * {piece}) ((S*)to[3])[(four % parts * to[2] + first) * {piece} + n] = one;
-        else ((S*)to[5])[((const L*)to[4])[row] + n - each * {piece}] = one;
+        if (n < width) places[(four % parts * pieces + place) * {piece} + n] = one;
+        else rest[rest_start[row] + n - width] = one;
     }}
 }}
 """
@@ -154,6 +158,7 @@ def packing(plan: Plan, shape: Shape, least: int = 32) -> Packing:
     if bits > 64:
         return Packing(_WIDE, 4)
     text = _NARROW.format(
+        load="u32" if bits <= 32 else "u64", kind="r" if bits <= 32 else "l",
         word="unsigned" if bits <= 32 else "unsigned long long", signed="int" if bits <= 32 else "L",
         slot=slot, both=slot + delay, slot_mask=f"{(1 << slot) - 1}u", delay_mask=f"{(1 << delay) - 1}u",
     )  # fmt: skip
@@ -185,62 +190,53 @@ class Places:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Synapses of one bundle on the device: those that the next steps need at once, or those that can wait for them.
+    """Synapses of one bundle on the device.
 
     Attributes:
-        bundle: index of the bundle.
-        late: whether they can wait.
         places: where rows are.
         held: packed synapses, ``places.pieces * PIECE`` a block.
         rest_start: ``[parts * sources + 1]`` where the rest of each row begins, or None if there is none.
         rest: packed synapses.
     """
 
-    bundle: int
-    late: bool
     places: Places
     held: Any
     rest_start: Any
     rest: Any
 
 
-def rows(device: Any, plan: Plan, index: int, shape: Shape, form: Packing, late: int) -> list[Rows]:
+def rows(device: Any, plan: Plan, bundle: Bundle, shape: Shape, form: Packing) -> Rows:
     """Copy a bundle to the device.
 
     Args:
         device: a `spikeframe.kernels.cuda.grid.GridDevice`.
         plan: the network.
-        index: which of its bundles.
+        bundle: one of its bundles.
         shape: where its neurons are.
         form: how synapses are packed.
-        late: synapses of this delay (steps) and longer have rows of their own.
 
     Raises:
         BackendError: it does not fit.
     """
-    bundle = plan.bundles[index]
     sources = bundle.start.shape[1] - 1
     many, size = shape.parts * sources, 4 * form.words
-    _check_room(device, bundle.synapses, many * 8 + bundle.synapses * size)
-    count = device.zeros(max(1, 2 * many), np.uint32)
-    _sort(device, plan, bundle, shape, form, late, 0, count, device.zeros(12, np.int64))
-    counts = device.get(count)[: 2 * many].reshape(2, shape.parts, sources)
-    found, table = [], []
-    for which in (0, 1):
-        places = _places(counts[which], shape.parts, bundle.synapses, size)
-        width = np.repeat(np.diff(places.begin) >> places.shift, 1 << places.shift)[:sources] * PIECE
-        over = np.maximum(counts[which].astype(np.int64) - width, 0).ravel()
-        rest_start = np.concatenate([[0], np.cumsum(over)])
-        words = [max(1, n) * form.words for n in (shape.parts * places.pieces * PIECE, int(rest_start[-1]))]
-        _check_room(device, bundle.synapses, 4 * sum(words) + (8 * rest_start.size if over.any() else 0))
-        held, rest = device.zeros(words[0], np.int32), device.empty(words[1], np.int32)
-        starts, begin = device.put(rest_start) if over.any() else None, device.put(places.begin)
-        found.append((Rows(index, which == 1, places, held, starts, rest), begin))
-        table += [device.address(begin), places.shift, places.pieces, device.address(held),
-                  0 if starts is None else device.address(starts), device.address(rest)]  # fmt: skip
+    _check_room(device, bundle.synapses, many * 4 + bundle.synapses * size)
+    count = device.zeros(max(1, many), np.uint32)
+    _sort(device, plan, bundle, shape, form, [0, count, 0, 0, 0, 0, 0, 0])
+    found = device.get(count)[:many].reshape(shape.parts, sources)
+    places = _places(found, shape.parts, bundle.synapses, size)
+    width = np.repeat(np.diff(places.begin) >> places.shift, 1 << places.shift)[:sources] * PIECE
+    over = np.maximum(found.astype(np.int64) - width, 0).ravel()
+    rest_start = np.concatenate([[0], np.cumsum(over)])
+    words = [max(1, n) * form.words for n in (shape.parts * places.pieces * PIECE, int(rest_start[-1]))]
+    _check_room(device, bundle.synapses, 4 * sum(words) + (8 * rest_start.size if over.any() else 0))
+    held, rest = device.zeros(words[0], np.int32), device.empty(words[1], np.int32)
+    starts, begin = device.put(rest_start) if over.any() else None, device.put(places.begin)
     count[:] = 0
-    _sort(device, plan, bundle, shape, form, late, 1, count, device.put(np.array(table, np.int64)))
-    return [one for one, _ in found if one.places.pieces or one.rest_start is not None]
+    behind = [0 if starts is None else device.address(starts), device.address(rest)]
+    to = [1, count, device.address(begin), places.shift, places.pieces, device.address(held), *behind]
+    _sort(device, plan, bundle, shape, form, to)
+    return Rows(places, held, starts, rest)
 
 
 def _places(count: Any, parts: int, synapses: int, size: int) -> Places:
@@ -270,10 +266,9 @@ def _check_room(device: Any, synapses: int, needed: int) -> None:
         )
 
 
-def _sort(
-    device: Any, plan: Plan, bundle: Bundle, shape: Shape, form: Packing, late: int, fill: int, count: Any, table: Any
-) -> None:  # fmt: skip
-    """Count every synapse, or place it too; part by part, so that little of them is on the device twice."""
+def _sort(device: Any, plan: Plan, bundle: Bundle, shape: Shape, form: Packing, to: list[Any]) -> None:
+    """Count (``to[0]`` is 0) or place every synapse; part by part, so that little of them is on the device twice."""
+    fill, count, *rest = to
     sources = bundle.start.shape[1] - 1
     text = _SORT.format(
         packing=form.text, piece=PIECE, target=c_type(bundle.target.dtype), weight=c_type(bundle.weight.dtype),
@@ -295,8 +290,8 @@ def _sort(
         addresses = [device.address(a) for a in held] + ([] if segmented else [0, 0, 0])
         spans_there = device.put(spans)
         device.each(text, "sort", sources, [
-            sources, fill, shape.parts, bundle.delay or 0, late, *addresses, device.address(spans_there),
-            spans.shape[0], device.address(count), device.address(table),
+            sources, fill, shape.parts, bundle.delay or 0, *addresses, device.address(spans_there),
+            spans.shape[0], device.address(count), *rest,
         ])  # fmt: skip
 
 
