@@ -18,11 +18,11 @@ from torch.autograd.function import once_differentiable
 from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda.launch import cupy, launch
 from spikeframe.kernels.cuda.steps import CudaSteps
-from spikeframe.kernels.steps import Provider, provider
+from spikeframe.kernels.steps import Provider
 from spikeframe.kernels.trace import FLOAT, Program
 
 #: Bytes of registers that a thread on a GPU may use for one piece of steps.
-_REGISTERS = 96
+_REGISTERS = 192
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,6 @@ class _Gpu:
     def __init__(self, device: torch.device, watch: Watch) -> None:
         self.device, self.watch = device, watch.address
 
-    def storage(self, array: Tensor) -> str:
-        """Return the name of a tensor's type."""
-        return str(array.dtype).removeprefix("torch.")
-
     def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Return an uninitialised tensor."""
         try:
@@ -78,9 +74,10 @@ class _Gpu:
             needed = math.prod(shape) * like.itemsize
             idle = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
             free = torch.cuda.mem_get_info(self.device)[0] + idle
+            columns = math.prod(shape[1:])
             raise BackendError(
-                f"{self.device} is out of memory: an array of {list(shape)} (steps, batch x neurons) needs "
-                f"{needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free; {shape[-1] * free // needed} columns "
+                f"{self.device} is out of memory: an array of {list(shape)} (steps, batch, neurons) needs "
+                f"{needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free; {columns * free // needed} columns "
                 "of it would fit: use a smaller batch or fewer steps."
             ) from error
 
@@ -95,7 +92,7 @@ class _Gpu:
     def launch(self, text: str, kernel: str, columns: int, arguments: list[int]) -> None:
         """Launch a kernel on the current stream."""
         index = self.device.index
-        stream = torch.cuda.current_stream(index).cuda_stream
+        stream = torch._C._cuda_getCurrentRawStream(index)
         if torch.cuda.current_device() == index:
             launch(text, kernel, columns, arguments, index, stream)
         else:
@@ -129,27 +126,24 @@ def gpu_ready() -> bool:
     return True
 
 
-def provider_for(x: Tensor, backend: str, watch: Watch | None) -> Provider:
-    """Return the provider of step kernels for tensors like this one.
+def on_gpu(x: Tensor, backend: str) -> bool:
+    """Whether tensors like this one are worked on by kernels of a GPU.
 
     Args:
         x: an input.
         backend: ``"auto"``, ``"reference"``, ``"numba"`` or ``"cuda"``.
-        watch: what the kernels of a GPU report to; None for the CPU.
 
     Raises:
         BackendError: the backend does not run where x is, or is not available; the message says what to do.
-        UnknownNameError: there is no such backend.
     """
-    on_gpu = x.device.type == "cuda"
-    if backend == "cuda" or (on_gpu and backend == "auto"):
+    if backend == "cuda" or (x.is_cuda and backend == "auto"):
         cupy()
-        if watch is None:
+        if not x.is_cuda:
             raise BackendError(f"backend 'cuda' and an input on {x.device}: move input and layer, e.g. .to('cuda').")
-        return CudaSteps(_Gpu(x.device, watch))
-    if on_gpu:
+        return True
+    if x.is_cuda:
         raise BackendError(f"backend {backend!r} runs on the CPU and the input is on {x.device}: use 'auto' or 'cuda'.")
-    return provider(backend)
+    return False
 
 
 def _spacing(program: Program, x: Tensor) -> int:
@@ -164,15 +158,13 @@ def _spacing(program: Program, x: Tensor) -> int:
 
 
 def _array(tensor: Tensor) -> Any:
-    """Return what a provider takes: NumPy's array on the CPU, the tensor itself on a GPU."""
-    if tensor.is_cuda:
-        return tensor.contiguous()
+    """Return what a provider takes."""
     return tensor.detach().contiguous().numpy()
 
 
 def _tensor(array: Any) -> Tensor:
     """Return what a provider gave as a tensor."""
-    return array if isinstance(array, Tensor) else torch.from_numpy(np.asarray(array, order="C"))
+    return torch.from_numpy(np.asarray(array, order="C"))
 
 
 def _split(program: Program, tensors: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
@@ -228,8 +220,6 @@ class _Fused(torch.autograd.Function):
 
         def given(name: str, like: Tensor) -> Any:
             gradient = arriving[name]
-            if gradient is None and name != "out" and like.device.type == "cuda":
-                return None  # kernels there take it for zero
             return _array(torch.zeros_like(like) if gradient is None else gradient)
 
         done = job.provider.backward(
@@ -239,6 +229,90 @@ class _Fused(torch.autograd.Function):
         result: dict[str, Any] = dict(zip(program.names("input"), done.inputs, strict=True))
         result |= {**done.states, **done.coefficients}
         return (None, *(_tensor(result[n]) if needed[n] and n in result else None for n in needed))
+
+
+class _OnGpu(torch.autograd.Function):
+    """``apply(kernels, *inputs [T, ...], *states [...], *coefficients)`` -> out ``[T, ...]``, final states."""
+
+    @staticmethod
+    def forward(ctx: Any, kernels: CudaSteps, *tensors: Tensor) -> tuple[Tensor, ...]:
+        inputs, states, coefficients = kernels.split(tensors)
+        training = True in ctx.needs_input_grad
+        out, last, kept = kernels.forward(inputs, states, coefficients, training)
+        if training:
+            ctx.kernels = kernels
+            ctx.save_for_backward(*tensors, *kept)
+        if not all(kernels.smooth):
+            ctx.mark_non_differentiable(*(s for s, smooth in zip(last, kernels.smooth, strict=True) if not smooth))
+        ctx.set_materialize_grads(False)
+        return (out, *last)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g_out: Tensor | None, *g_last: Tensor | None) -> tuple[Tensor | None, ...]:
+        kernels: CudaSteps = ctx.kernels
+        program = kernels.program
+        saved = ctx.saved_tensors  # once: activation checkpointing recomputes it and refuses a second look
+        inputs, states, coefficients = kernels.split(saved[: len(program.leaves)])
+        needed = ctx.needs_input_grad[1:]
+        rest = needed[len(inputs) + len(states) :]
+        wanted = tuple(n for n, need in zip(program.names("coefficient"), rest, strict=True) if need)
+        g_inputs, first, sums = kernels.backward(
+            inputs, list(saved[len(program.leaves) :]) or states, coefficients,
+            torch.zeros_like(inputs[0]) if g_out is None else g_out.contiguous(),
+            [None if g is None else g.contiguous() for g in g_last],
+            list(needed[len(inputs) : len(inputs) + len(states)]), wanted,
+        )  # fmt: skip
+        found = iter(sums)
+        return (
+            None,
+            *(g if need else None for g, need in zip(g_inputs, needed, strict=False)),
+            *(None if g is None else g.reshape(s.shape) for g, s in zip(first, states, strict=True)),
+            *(next(found) if need else None for need in rest),
+        )
+
+
+def run_on_gpu(kernels: CudaSteps, tensors: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Run a step over time in fused kernels on a GPU.
+
+    Args:
+        kernels: of the program.
+        tensors: one ``[T, B, ...]`` per input, one ``[B, ...]`` per state, coefficients: scalars or one value per
+            neuron, flattened.
+
+    Returns:
+        ``[T, B, ...]`` outputs and the final states.
+
+    Raises:
+        BackendError: the tensors are not all on one device, do not fit it, or are not contiguous there.
+    """
+    place = tensors[0].device
+    for leaf, tensor in zip(kernels.program.leaves, tensors, strict=True):
+        if tensor.device != place:
+            raise BackendError(
+                f"{leaf.kind} {leaf.name!r} is on {tensor.device}, the first input on {place}: move the layer, its "
+                "input and its state to one device."
+            )
+        if leaf.kind == "input" and not tensor.is_contiguous():
+            raise BackendError(
+                f"input {leaf.name!r} on {place} is not contiguous (shape {tuple(tensor.shape)}, strides "
+                f"{tensor.stride()}): call .contiguous()."
+            )
+    out, *final = _OnGpu.apply(kernels, *(t.contiguous() for t in tensors))  # type: ignore[no-untyped-call]
+    return out, dict(zip(kernels.program.names("state"), final, strict=True))
+
+
+def kernels_for(program: Program, x: Tensor, coefficients: list[Tensor], watch: Watch) -> CudaSteps:
+    """Return the kernels of a program for inputs like this one.
+
+    Args:
+        program: a traced step.
+        x: an input on a GPU.
+        coefficients: of the program.
+        watch: what the kernels report to.
+    """
+    device = _Gpu(x.device, watch)
+    return CudaSteps(device, program, coefficients, _spacing(program, x), str(x.dtype).removeprefix("torch."))
 
 
 def run(
@@ -254,27 +328,12 @@ def run(
 
     Returns:
         ``[T, B, ...]`` outputs and the final states.
-
-    Raises:
-        BackendError: the tensors are not all on one device, do not fit it, or are not contiguous there.
     """
     program = job.program
     shape = inputs[0].shape
-    for name, x in zip(program.names("input"), inputs, strict=True):
-        if x.is_cuda and not x.is_contiguous():
-            raise BackendError(
-                f"input {name!r} on {x.device} is not contiguous (shape {tuple(x.shape)}, strides {x.stride()}): call "
-                "x.contiguous()."
-            )
     flat = [x.reshape(shape[0], -1) for x in inputs]
     flat += [states[name].reshape(-1) for name in program.names("state")]
     flat += [coefficients[name] for name in program.names("coefficient")]
-    for leaf, tensor in zip(program.leaves, flat, strict=True):
-        if tensor.device != flat[0].device:
-            raise BackendError(
-                f"{leaf.kind} {leaf.name!r} is on {tensor.device}, the first input on {flat[0].device}: move the "
-                "layer, its input and its state to one device."
-            )
     out, *finals = _Fused.apply(job, *flat)  # type: ignore[no-untyped-call]
     names = program.names("state")
     return out.reshape(shape), {n: f.reshape(shape[1:]) for n, f in zip(names, finals, strict=True)}

@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError, unknown_name
+from spikeframe.kernels.steps import provider
 from spikeframe.kernels.trace import FLOAT, INT, Leaf, Names, Program, Recorder, Value, trace
 from spikeframe.learning_rules.surrogates import Surrogate
 from spikeframe.learning_rules.surrogates import surrogate as as_surrogate
@@ -99,6 +100,8 @@ class Neuron(Parametric):
         self._programs: dict[bool, tuple[Program, Program | None]] = {}
         self._coefficients: dict[Any, tuple[list[tuple[Tensor, int]], dict[str, Tensor]]] = {}
         self._rows: dict[str, State] = {}
+        self._started: tuple[dict[str, Tensor], Any, Any] | None = None
+        self._kernels: tuple[Any, fused.CudaSteps] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check dt and backend; anything that may change the step makes it be traced again."""
@@ -435,30 +438,57 @@ class Neuron(Parametric):
         if self.dt is None:
             raise TimeGridError(f"{type(self).__name__} has no time step; make it with dt=... (ms).")
         kept = torch.float32 if first.dtype in HALF else first.dtype
-        if state is None:
-            state = self.initial_state(tuple(first.shape[1:]), kept, first.device)
-        states = self._checked_state(state, first, kept)
         coefficients = self.cast(self.dt, kept, tuple(first.shape[2:]))
+        if state is None and first.is_cuda:
+            state = self._start(coefficients, tuple(first.shape[1:]), kept, first.device)
+            states = state._asdict()
+        else:
+            if state is None:
+                state = self.initial_state(tuple(first.shape[1:]), kept, first.device)
+            states = self._checked_state(state, first, kept)
         kind = type(state)
         if self._stepwise(first):
             self._refuse_bad(inputs, _first_bad(inputs))
             out, final = torch_form.run(self.program(), inputs, states, coefficients)
         else:
-            watch = None
-            if first.is_cuda:
+            flat = {name: c.reshape(-1) if c.ndim else c for name, c in coefficients.items()}
+            if fused.on_gpu(first, self.backend):
                 watch = fused.watch_of(self)
                 self._refuse_found(watch)
                 watch.columns = first[0].numel()
-            flat = {name: c.reshape(-1) if c.ndim else c for name, c in coefficients.items()}
-            job = fused.Job(self.program(), fused.provider_for(first, self.backend, watch), torch.get_num_threads(), [])
-            out, final = fused.run(job, inputs, states, flat)
-            if watch is not None:
+                kernels = self._kernels_for(first, list(flat.values()), watch)
+                out, final = fused.run_on_gpu(kernels, [*inputs, *states.values(), *flat.values()])
                 return out, kind(**final)
+            job = fused.Job(self.program(), provider(self.backend), torch.get_num_threads(), [])
+            out, final = fused.run(job, inputs, states, flat)
             self._refuse_bad(inputs, job.bad[0] if job.bad else None)
         for name, value in final.items():
             if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
                 raise NonFiniteError(f"{type(self).__name__}: state {name!r} is not finite at the end of the run.")
         return out, kind(**final)
+
+    def _start(self, coefficients: dict[str, Tensor], batch: tuple[int, ...], dtype: torch.dtype, device: Any) -> Any:
+        """Return the state at the start; it is made once for a shape, as its kernels cost a short run much.
+
+        Args:
+            coefficients: made anew whenever a value changes, so that one state goes with each.
+            batch: ``(B, ...)``, batch and neuron axes.
+            dtype: type of float states.
+            device: where.
+        """
+        key = batch, dtype, device, torch.is_inference_mode_enabled()
+        if self._started is None or self._started[0] is not coefficients or self._started[1] != key:
+            if any(True for _ in self.parameters()):
+                return self.initial_state(batch, dtype, device)
+            self._started = coefficients, key, self.initial_state(batch, dtype, device)
+        return self._started[2]
+
+    def _kernels_for(self, x: Tensor, coefficients: list[Tensor], watch: fused.Watch) -> fused.CudaSteps:
+        """Return the kernels on a GPU; they are worked out once for a type and the shapes of the coefficients."""
+        key = self.program(), x.dtype, x.device, tuple(c.shape for c in coefficients), watch.address
+        if self._kernels is None or self._kernels[0] != key:
+            self._kernels = key, fused.kernels_for(self.program(), x, coefficients, watch)
+        return self._kernels[1]
 
     def _stepwise(self, x: Tensor) -> bool:
         """Whether this call runs step by step in torch."""

@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from spikeframe.kernels.cuda.steps import CudaSteps
+from spikeframe.kernels.steps import Backward, Forward
+
 GXX, NVCC = shutil.which("g++"), shutil.which("nvcc")
 
 #: What CUDA brings and C++ lacks; threads run one after the other.
@@ -48,7 +51,9 @@ static const long long* heard(const long long value) {  // what every lane of th
     pthread_barrier_wait(&w.barrier);
     return w.said[turn];
 }
-template <class A> static A __shfl_sync(unsigned, const A value, const int lane) { return (A)heard((long long)value)[lane]; }
+template <class A> static A __shfl_sync(unsigned, const A value, const int lane) {
+    return (A)heard((long long)value)[lane];
+}
 static unsigned __ballot_sync(unsigned, const bool yes) {
     const long long* all = heard(yes);
     unsigned found = 0;
@@ -193,11 +198,6 @@ class Host:
         self.folder, self.threads = folder, threads
         self.word = np.full(1, -1, np.int64)
         self.watch = self.word.ctypes.data
-        self.storage_names = {"uint16": "bfloat16"}
-
-    def storage(self, array: np.ndarray) -> str:
-        """Return the name of the storage type; bits of 16 stand for what the test says."""
-        return self.storage_names.get(array.dtype.name, array.dtype.name)
 
     def empty(self, shape: tuple[int, ...], like: np.ndarray) -> np.ndarray:
         """Return an array of NaN, or of a number no counter has."""
@@ -216,6 +216,36 @@ class Host:
     def launch(self, text: str, kernel: str, columns: int, arguments: list[int]) -> None:
         """Run a kernel at once."""
         launch(built(text, self.folder), kernel, -(-columns // self.threads), self.threads, arguments)
+
+
+class HostSteps:
+    """`CudaSteps` on the host behind the functions of a provider (`spikeframe.kernels.steps.Provider`)."""
+
+    def __init__(self, host: Host, storage: str | None = None) -> None:
+        self.host, self.storage = host, storage
+
+    def _kernels(self, program: Any, inputs: Any, coefficients: Any, every: int) -> CudaSteps:
+        return CudaSteps(
+            self.host, program, list(coefficients.values()), every, self.storage or inputs[0].dtype.name
+        )  # fmt: skip
+
+    def forward(self, program, inputs, states, coefficients, every, threads):
+        """Run the step over time."""
+        kernels = self._kernels(program, inputs, coefficients, every)
+        out, last, kept = kernels.forward(inputs, list(states.values()), list(coefficients.values()), True)
+        kept = kept or [s.reshape(1, -1) for s in states.values()]
+        names = program.names("state")
+        return Forward(out, dict(zip(names, last, strict=True)), dict(zip(names, kept, strict=True)), None)
+
+    def backward(self, program, inputs, kept, coefficients, every, g_out, g_states, wanted, threads):
+        """Run the derivative backwards over time."""
+        names = program.names("state")
+        inputs_, first, sums = self._kernels(program, inputs, coefficients, every).backward(
+            inputs, list(kept.values()), list(coefficients.values()), g_out, [g_states.get(n) for n in names],
+            [n in g_states for n in names], wanted,
+        )  # fmt: skip
+        states = {n: f for n, f in zip(names, first, strict=True) if f is not None}
+        return Backward(inputs_, states, dict(zip(wanted, sums, strict=True)))
 
 
 def compiled_by_nvcc(text: str, folder: Path) -> str:

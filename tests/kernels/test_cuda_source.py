@@ -10,11 +10,11 @@ import torch
 
 from spikeframe.errors import BackendError, DTypeError
 from spikeframe.kernels.cuda.source import THREADS, backward_kernel, forward_kernel, header
-from spikeframe.kernels.cuda.steps import CudaSteps
 from spikeframe.kernels.differentiate import differentiate
 from spikeframe.kernels.steps import provider
 from spikeframe.neurons import ALIF, LIF, AdEx, Exp
-from tests.kernels.cuda_on_host import GXX, NVCC, Host, compiled_by_nvcc
+from spikeframe.neurons.fused import _spacing
+from tests.kernels.cuda_on_host import GXX, NVCC, Host, HostSteps, compiled_by_nvcc
 from tests.kernels.test_steps import NEURONS
 
 needs_gxx = pytest.mark.skipif(GXX is None, reason="needs g++")
@@ -55,7 +55,7 @@ def both(name, dtype, shape, every, folder, per_neuron=False):
     g_states = {n: random.normal(size=states[n].shape).astype(dtype) for n in smooth}
     wanted = tuple(n for n in program.names("coefficient") if coefficients[n].dtype.kind == "f")[:3]
     found = []
-    for steps in (provider("reference"), CudaSteps(Host(folder, 32))):
+    for steps in (provider("reference"), HostSteps(Host(folder, 32))):
         done = steps.forward(program, inputs, states, coefficients, every, 1)
         back = steps.backward(program, inputs, done.checkpoints, coefficients, every, g_out, g_states, wanted, 1)
         found.append((done, back))
@@ -99,8 +99,7 @@ def test_half_inputs_are_worked_on_in_float32_and_rounded_once(storage, folder):
     x = torch.from_numpy(inputs[0]).to(kind)
     g = torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).to(kind)
     host = Host(folder, 32)
-    host.storage_names["uint16"] = storage
-    steps, reference = CudaSteps(host), provider("reference")
+    steps, reference = HostSteps(host, storage), provider("reference")
     zero = {"v": np.zeros_like(states["v"])}
     done = steps.forward(program, [x.view(torch.uint16).numpy()], states, coefficients, 8, 1)
     back = steps.backward(
@@ -123,7 +122,7 @@ def test_half_inputs_are_worked_on_in_float32_and_rounded_once(storage, folder):
 def test_a_number_that_is_not_finite_reaches_the_watch(folder):
     program, inputs, states, coefficients = case("lif", np.float32, (11, 1, 7))
     host = Host(folder, 32)
-    steps = CudaSteps(host)
+    steps = HostSteps(host)
     steps.forward(program, inputs, states, coefficients, 4, 1)
     assert host.word[0] == -1
     inputs[0][6, 2] = np.inf
@@ -139,7 +138,7 @@ def test_a_number_that_is_not_finite_reaches_the_watch(folder):
 @needs_gxx
 def test_no_gradient_of_a_final_state_counts_as_zero(folder):
     program, inputs, states, coefficients = case("lif", np.float32, (11, 1, 7))
-    steps = CudaSteps(Host(folder, 32))
+    steps = HostSteps(Host(folder, 32))
     done = steps.forward(program, inputs, states, coefficients, 4, 1)
     g = np.ones_like(inputs[0])
     rest = (program, inputs, done.checkpoints, coefficients, 4, g)
@@ -154,7 +153,8 @@ def test_no_gradient_of_a_final_state_counts_as_zero(folder):
 def test_the_generated_text_compiles_for_the_gpu_and_stays_in_registers(name, storage, tmp_path):
     program = MODELS[name](dt=1.0).program()
     wanted = program.names("coefficient")[:1]
-    text = header(storage, 8) + forward_kernel(program, frozenset())
+    every = _spacing(program, torch.zeros(1, dtype=getattr(torch, storage), device="meta"))
+    text = header(storage, every) + forward_kernel(program, frozenset())
     text += backward_kernel(program, differentiate(program, wanted), frozenset(), wanted)
     said = compiled_by_nvcc(text, tmp_path)
     spilled = [int(n) for n in re.findall(r"(\d+) bytes spill stores", said)]

@@ -7,9 +7,9 @@ targets' rows at once, so that a step finds its input summed up.
 Per smallest delay all blocks exchange their spikes, and nothing else holds them together. A block publishes one word of
 64 bits: how many spikes it has, and the first few; the rest goes to a list of its own. Every word carries the number of
 the exchange, so each is valid by itself and a reader just waits for it; a block can be at most one exchange ahead of
-another, so two sets of words suffice. Copies of the words keep readers out of each other's way. While they travel, each block draws its random arrivals for the next
-steps. A warp waits for its share of the words and adds the rows of the spikes that it finds there, several at once;
-the lists, which are rare, are shared by all warps afterwards.
+another, so two sets of words suffice. Copies of the words keep readers out of each other's way. While they travel, each
+block draws its random arrivals for the next steps. A warp waits for its share of the words and adds the rows of the
+spikes that it finds there, several at once; the lists, which are rare, are shared by all warps afterwards.
 """
 
 from __future__ import annotations
@@ -420,7 +420,8 @@ class _Text:
             lines += [
                 f"if ({result(program, 'out')} != F(0)) {{",
                 "    const int place = atomicAdd(&pool.fired[even], 1);",
-                f"    if (place < TOLD) pool.own[place] = (unsigned)({self.senders[g]} + i) << STEP_BITS | (t - begin);",
+                "    if (place < TOLD)",
+                f"        pool.own[place] = (unsigned)({self.senders[g]} + i) << STEP_BITS | (t - begin);",
                 "    else TELL(others + ((L)even * PARTS + part) * (MOST + 1) + 1 + place - TOLD,",
                 f"              (K)tag << 44 | (K)(t - begin) << 32 | (unsigned)({at} + j));",
                 f"    log[part * capacity + logged + place] = (K)t << 32 | (unsigned)({at} + j);",
@@ -441,7 +442,7 @@ class _Text:
 
     def poisson(self) -> None:
         """Random arrivals: a thread has some fours of neurons, one call of the generator each, of one drive each."""
-        plan, drives = self.plan, self.plan.poisson
+        drives = self.plan.poisson
         if not drives:
             return
         self.pointer("drives", "L", True)
@@ -562,8 +563,9 @@ class _Text:
 
 
 def write(
-    plan: Plan, shape: Shape, form: Packing, rows: list[tuple[Places, bool]], given: list[bool], threads: int, shared: int
-) -> Source:
+    plan: Plan, shape: Shape, form: Packing, rows: list[tuple[Places, bool]], given: list[bool], threads: int,
+    shared: int,
+) -> Source:  # fmt: skip
     """Write the kernel of a network.
 
     Args:

@@ -249,8 +249,8 @@ def _places(count: Any, parts: int, synapses: int, size: int) -> Places:
     longest = np.zeros(entries << shift, np.int64)
     longest[:sources] = count.max(axis=0, initial=0)
     pieces = -(-longest.reshape(entries, -1).max(axis=1, initial=0) // PIECE)
-    cap = _LONGEST // PIECE
-    while cap and (np.minimum(pieces, cap).sum() * parts * PIECE * size << shift) > max(_BYTES, _TIMES * synapses * size):
+    cap, each = _LONGEST // PIECE, parts * PIECE * size << shift
+    while cap and np.minimum(pieces, cap).sum() * each > max(_BYTES, _TIMES * synapses * size):
         cap -= 1
     begin = np.concatenate([[0], np.cumsum(np.minimum(pieces, cap) << shift)])
     return Places(shift, begin.astype(np.int32))
@@ -296,7 +296,7 @@ def _sort(device: Any, plan: Plan, bundle: Bundle, shape: Shape, form: Packing, 
 
 
 def _spans(plan: Plan, shape: Shape, part: int) -> Longs:
-    """Return for the slots of each receptor in a part of the plan: the first, what leads to the neuron, the first here."""
+    """Return for a receptor's slots in a part of the plan: the first, what leads to the neuron, the first here."""
     found = [
         [int(plan.bases[g, part]) + r * int(plan.cuts[g, part + 1] - plan.cuts[g, part]),
          plan.first_neuron(g, r, part), shape.bases[g] + r * shape.widths[g]]

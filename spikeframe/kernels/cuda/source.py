@@ -15,7 +15,7 @@ from spikeframe.kernels.trace import FLOAT, Leaf, Program
 
 #: Threads of a block.
 THREADS = 128
-#: Most nodes of a step whose kernels make do with 80 registers a thread.
+#: Most nodes of a step whose kernels make do with 128 registers a thread.
 _SHORT = 16
 _TYPE = {"float": "F", "int": "I"}
 
@@ -149,7 +149,7 @@ def _kernel(name: str, program: Program, parameters: list[str], body: list[str])
     A multiprocessor holds several blocks, so that loads of some are under way while others compute; long steps need
     more registers a thread.
     """
-    blocks = 6 if len(program.nodes) <= _SHORT else 3
+    blocks = 4 if len(program.nodes) <= _SHORT else 3
     listed = ",\n    ".join(["const L steps", "const L columns", "const L neurons", *parameters])
     lines = ["const L j = (L)blockIdx.x * blockDim.x + threadIdx.x;", "if (j >= columns) return;"]
     lines += ["const unsigned stride = (unsigned)columns;", *body]
@@ -248,8 +248,8 @@ def backward_kernel(program: Program, derived: Program, per_neuron: frozenset[st
     """Return the source of ``backward``: gradients of inputs and initial states, a sum a column for coefficients.
 
     Its parameters are steps, columns, neurons; every input, every coefficient, the gradient of out, every kept state;
-    for every float state the gradient of its end (or null: zero) and of its start; the inputs' gradients; the wanted
-    coefficients'.
+    for every float state the gradient of its end (or null: zero) and of its start (or null); the inputs' gradients; the
+    wanted coefficients'.
 
     Args:
         program: a traced step.
@@ -281,7 +281,7 @@ def backward_kernel(program: Program, derived: Program, per_neuron: frozenset[st
     body += [f"F sum_{identifier(c.name)} = F(0);" for c in sums]
     body += ["for (L piece = (steps + EVERY - 1) / EVERY - 1; piece >= 0; --piece) {"]
     body += [*_indent(["const L start = piece * EVERY;", *_pieces(piece)]), "}"]
-    body += [f"start_{identifier(s.name)}[j] = g_{identifier(s.name)};" for s in smooth]
+    body += [f"if (start_{n}) start_{n}[j] = g_{n};" for n in (identifier(s.name) for s in smooth)]
     return _kernel(
         "backward",
         program,

@@ -5,18 +5,15 @@ Arrays stay where they are: they are made, addressed and summed by a `Device`, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
 from spikeframe.errors import BackendError
-from spikeframe.kernels.cuda.source import backward_kernel, forward_kernel, header, smooth_states
+from spikeframe.kernels.cuda.source import backward_kernel, forward_kernel, header
 from spikeframe.kernels.differentiate import differentiate
-from spikeframe.kernels.steps import Array, Backward, Forward
-from spikeframe.kernels.trace import Program
-
-#: Steps of a piece when no state is kept.
-_PIECE = 16
+from spikeframe.kernels.trace import FLOAT, Program
 
 
 class Device(Protocol):
@@ -27,9 +24,6 @@ class Device(Protocol):
     """
 
     watch: int
-
-    def storage(self, array: Any) -> str:
-        """Return the name of an array's type (a key of `spikeframe.kernels.cuda.source.STORAGE`)."""
 
     def empty(self, shape: tuple[int, ...], like: Any) -> Any:
         """Return an uninitialised array of the type of another."""
@@ -58,76 +52,108 @@ def _backward(
 
 
 class CudaSteps:
-    """Kernels over time (see `spikeframe.kernels.steps.Provider`).
+    """The two kernels of a program for arrays of one type. Arrays come in lists, in the order of the program's leaves.
 
-    A number that is not finite is written to the device's `watch`; `bad` is always None, to know it would mean waiting.
-    A gradient of a final state may be None: it is zero.
+    Inputs have the shape ``[T, ...]``, states ``[...]``; a coefficient is a scalar or has one value per neuron. What
+    does not change from call to call is worked out once, as a call costs more than many a kernel. A number that is not
+    finite is written to the device's `watch`.
 
     Args:
         device: where the arrays are.
+        program: a traced step.
+        coefficients: of the shapes that they will have.
+        every: steps between two kept states.
+        storage: type of inputs and outputs (a key of `spikeframe.kernels.cuda.source.STORAGE`).
     """
 
-    def __init__(self, device: Device) -> None:
-        self.device = device
+    def __init__(self, device: Device, program: Program, coefficients: list[Any], every: int, storage: str) -> None:
+        self.device, self.program, self.every, self.storage = device, program, every, storage
+        named = list(zip(program.names("coefficient"), coefficients, strict=True))
+        self.per_neuron = frozenset(name for name, c in named if c.ndim)
+        self.neurons = next((int(c.shape[0]) for _, c in named if c.ndim), 1)
+        self.smooth = [leaf.dtype == FLOAT for leaf in program.leaves if leaf.kind == "state"]
+        self.counts = len(program.names("input")), len(program.names("input")) + len(self.smooth)
+        self.text = _forward(program, self.per_neuron, every, storage)
 
-    def _launch(self, text: str, kernel: str, steps: int, columns: int, neurons: int, rest: list[Any]) -> None:
-        """Launch over `columns`; whole numbers pass as they are, arrays by their address."""
-        passed = [a if isinstance(a, int) else 0 if a is None else self.device.address(a) for a in rest]
+    def split(self, arrays: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+        """Sort what is given in the order of the leaves into inputs, states and coefficients.
+
+        Args:
+            arrays: one for each leaf.
+        """
+        a, b = self.counts
+        return list(arrays[:a]), list(arrays[a:b]), list(arrays[b:])
+
+    def _launch(self, text: str, kernel: str, steps: int, columns: int, rest: list[int]) -> None:
         if columns >= 1 << 28:
             raise BackendError(
                 f"{columns:,} columns (batch x neurons) at once: the GPU's kernels take 2^28; split the batch."
             )
         if columns:
-            self.device.launch(text, kernel, columns, [steps, columns, neurons, *passed])
+            self.device.launch(text, kernel, columns, [steps, columns, self.neurons, *rest])
 
     def forward(
-        self, program: Program, inputs: list[Array], states: Mapping[str, Array], coefficients: Mapping[str, Array],
-        every: int, threads: int,
-    ) -> Forward:  # fmt: skip
-        """Run the step over time."""
-        steps, columns = inputs[0].shape
-        per_neuron, neurons = _neurons(program, coefficients)
-        piece = every or _PIECE
-        out = self.device.empty((steps, columns), inputs[0])
-        names = program.names("state")
-        last = {name: self.device.empty((columns,), states[name]) for name in names}
-        pieces = -(-steps // piece) if every else 0
-        if pieces == 1:  # the state at the start is all there is to keep
-            kept = {name: states[name].reshape(1, columns) for name in names}
-        else:
-            kept = {name: self.device.empty((pieces, columns), states[name]) for name in names}
-        rest: list[Any] = [int(pieces > 1), self.device.watch, *inputs]
-        rest += [*(coefficients[name] for name in program.names("coefficient")), out]
-        for name in names:
-            rest += [states[name], last[name], kept[name]]
-        text = _forward(program, per_neuron, piece, self.device.storage(inputs[0]))
-        self._launch(text, "forward", steps, columns, neurons, rest)
-        return Forward(out, last, kept if every else {}, None)
+        self, inputs: list[Any], states: list[Any], coefficients: list[Any], keep: bool
+    ) -> tuple[Any, list[Any], list[Any]]:
+        """Run the step over time.
+
+        Args:
+            inputs: of every step.
+            states: at the start.
+            coefficients: of the program.
+            keep: whether `backward` will be called.
+
+        Returns:
+            The outputs, the final states and the states at the start of every piece, ``[pieces, ...]`` each; none if
+            there is one piece, as those at the start are all there is to keep.
+        """
+        empty, address = self.device.empty, self.device.address
+        steps, columns = inputs[0].shape[0], math.prod(inputs[0].shape[1:])
+        out = empty(inputs[0].shape, inputs[0])
+        last = [empty(s.shape, s) for s in states]
+        pieces = -(-steps // self.every)
+        kept = [empty((pieces, *s.shape), s) for s in states] if keep and pieces > 1 else []
+        rest = [int(bool(kept)), self.device.watch, *map(address, inputs), *map(address, coefficients), address(out)]
+        for i, state in enumerate(states):
+            rest += [address(state), address(last[i]), address(kept[i]) if kept else 0]
+        self._launch(self.text, "forward", steps, columns, rest)
+        return out, last, kept
 
     def backward(
-        self, program: Program, inputs: list[Array], checkpoints: Mapping[str, Array],
-        coefficients: Mapping[str, Array], every: int, g_out: Array, g_states: Mapping[str, Array],
-        wanted: tuple[str, ...], threads: int,
-    ) -> Backward:  # fmt: skip
-        """Run the derivative backwards over time."""
-        steps, columns = inputs[0].shape
-        per_neuron, neurons = _neurons(program, coefficients)
-        g_inputs = [self.device.empty((steps, columns), x) for x in inputs]
-        smooth = [leaf.name for leaf in smooth_states(program)]
-        first = {name: self.device.empty((columns,), checkpoints[name]) for name in smooth}
-        sums = {n: self.device.empty((columns,), coefficients[n]) for n in program.names("coefficient") if n in wanted}
-        rest: list[Any] = [*inputs, *(coefficients[name] for name in program.names("coefficient")), g_out]
-        rest += [checkpoints[name] for name in program.names("state")]
-        for name in smooth:
-            rest += [g_states[name], first[name]]
-        storage = self.device.storage(inputs[0])
-        text = _backward(program, program.derivative, per_neuron, every, storage, wanted)
-        self._launch(text, "backward", steps, columns, neurons, [*rest, *g_inputs, *sums.values()])
-        totals = {name: self.device.total(value, coefficients[name]) for name, value in sums.items()}
-        return Backward(g_inputs, first, totals)
+        self, inputs: list[Any], kept: list[Any], coefficients: list[Any], g_out: Any, g_states: list[Any],
+        wanted_states: list[bool], wanted: tuple[str, ...],
+    ) -> tuple[list[Any], list[Any], list[Any]]:  # fmt: skip
+        """Run the derivative backwards over time.
 
+        Args:
+            inputs: of every step.
+            kept: as `forward` gave them, or the states at the start if it kept none.
+            coefficients: of the program.
+            g_out: gradient of the outputs.
+            g_states: gradients of the final states, or None where they are zero.
+            wanted_states: whether the gradient of each state at the start is asked for.
+            wanted: the coefficients whose gradient is asked for.
 
-def _neurons(program: Program, coefficients: Mapping[str, Array]) -> tuple[frozenset[str], int]:
-    """Return the coefficients that have one value per neuron, and the number of neurons (1 if it does not matter)."""
-    per_neuron = frozenset(name for name in program.names("coefficient") if coefficients[name].ndim)
-    return per_neuron, coefficients[next(iter(per_neuron))].shape[0] if per_neuron else 1
+        Returns:
+            Gradients of the inputs, of the states at the start (or None) and of the wanted coefficients.
+        """
+        empty, address = self.device.empty, self.device.address
+        steps, columns = inputs[0].shape[0], math.prod(inputs[0].shape[1:])
+        g_inputs = [empty(x.shape, x) for x in inputs]
+        first = [
+            empty((columns,), k) if smooth and want else None
+            for k, smooth, want in zip(kept, self.smooth, wanted_states, strict=True)
+        ]
+        sums = [
+            (empty((columns,), c), c)
+            for name, c in zip(self.program.names("coefficient"), coefficients, strict=True)
+            if name in wanted
+        ]
+        rest = [*map(address, inputs), *map(address, coefficients), address(g_out), *map(address, kept)]
+        for smooth, end, start in zip(self.smooth, g_states, first, strict=True):
+            if smooth:
+                rest += [0 if end is None else address(end), 0 if start is None else address(start)]
+        rest += [*map(address, g_inputs), *(address(per_column) for per_column, _ in sums)]
+        text = _backward(self.program, self.program.derivative, self.per_neuron, self.every, self.storage, wanted)
+        self._launch(text, "backward", steps, columns, rest)
+        return g_inputs, first, [self.device.total(per_column, c) for per_column, c in sums]
