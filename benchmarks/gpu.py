@@ -1,12 +1,13 @@
 """Every test and every timing on a GPU: fused training against its peers, simulations against the CPU's spikes.
 
-    python benchmarks/gpu.py [--only tests training networks microcircuit] [--json FILE]
+    python benchmarks/gpu.py [--only tests training step networks microcircuit] [--json FILE]
     python benchmarks/gpu.py --cpu-spikes    # on any machine: writes what the networks are held to
 
 Training: one LIF layer, forward and backward, against SpikingJelly (its own choice of kernels), norse and snnTorch
 (driven over ``x.unbind(0)``) where they are installed: medians of CUDA events around a call, in turns, and of replays
 of a captured graph, which leave out what the host does. Beside them the bytes that the scheme must move (read x, write
 spikes; read x and the arriving gradient, write the gradient) at the copy bandwidth of the same run.
+Training step: Linear and LIF over 500 steps, batch 16, sum of squares, against SpikingJelly.
 Simulation: the spikes of networks equal those that the CPU's provider gave (`results/cpu_spikes.json`), to the bit.
 The microcircuit of Potjans and Diesmann at full scale is also run on both here; then its real-time factor is measured
 (wall time over 10 s of model time after 0.5 s, launches, copies and recording of all spikes included).
@@ -180,6 +181,34 @@ def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
     return {"copy_terabytes_per_second": bandwidth / 1e12, "lif": results}
 
 
+#: Neurons of the whole training step.
+WIDTHS = (4096, 16384)
+
+
+def training_step(widths: tuple[int, ...], steps: int = 500, batch: int = 16) -> list[dict[str, Any]]:
+    """Time forward and backward of a linear layer and one of neurons."""
+    found = {name: layer for name, layer in layers().items() if name in ("spikeframe", "SpikingJelly")}
+    results, rows = [], []
+    for width in widths:
+        linear = torch.nn.Linear(width, width, bias=False, device="cuda")
+        x = (torch.rand(steps, batch, width, device="cuda") < 0.1).float()
+
+        def work(layer: Layer | None, linear: torch.nn.Linear = linear, x: torch.Tensor = x) -> None:
+            linear.weight.grad = None
+            current = linear(x)
+            (current if layer is None else layer(current)).square().sum().backward()
+
+        works: dict[str, Callable[[], object]] = {name: partial(work, layer) for name, layer in found.items()}
+        times = milliseconds({**works, "linear alone": partial(work, None)}, rounds=7)
+        results.append({"width": width, "steps": steps, "batch": batch, "milliseconds": times})
+        rows.append([width, *times.values()])
+        del linear, x, work, works
+        torch.cuda.empty_cache()
+    print("Linear + LIF, forward + backward, ms")
+    print(table(rows, ["n", *results[0]["milliseconds"]]))
+    return results
+
+
 #: Networks whose spikes on the CPU are kept, with the milliseconds they run for.
 HELD: dict[str, tuple[Callable[[], Any], float]] = {
     "cuba": (NETWORKS["cuba"], 200.0),
@@ -329,7 +358,7 @@ def device() -> dict[str, Any]:
 def main() -> None:
     """Test, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=["tests", "training", "networks", "microcircuit"])
+    parser.add_argument("--only", nargs="+", default=["tests", "training", "step", "networks", "microcircuit"])
     parser.add_argument("--json")
     parser.add_argument("--cpu-spikes", action="store_true", help="run the held networks on the CPU and keep hashes")
     parser.add_argument("--scale", type=float, default=1.0, help="of the microcircuit")
@@ -345,6 +374,8 @@ def main() -> None:
     if "training" in options.only:
         results["training"] = training(SIZES)
         write_json(options.json, results)
+    if "step" in options.only:
+        results["training_step"] = training_step(WIDTHS)
     if "networks" in options.only:
         results["networks"] = networks()
         write_json(options.json, results)

@@ -154,7 +154,8 @@ def _spacing(program: Program, x: Tensor) -> int:
     if x.device.type == "cpu":
         return min(32, max(8, math.isqrt(x.shape[0])))
     rows = len(program.names("input")) + len(program.names("state")) + 1
-    return max(4, min(16, _REGISTERS // (rows * max(4, x.itemsize))))
+    # Half the steps for 16-bit numbers, so that twice the threads are under way with half the bytes each.
+    return max(4, min(16 if x.itemsize > 2 else 8, _REGISTERS // (rows * max(4, x.itemsize))))
 
 
 def _array(tensor: Tensor) -> Any:

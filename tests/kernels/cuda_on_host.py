@@ -146,6 +146,8 @@ def launch(library: ctypes.CDLL, kernel: str, blocks: int, threads: int, argumen
 class HostGrid:
     """NumPy arrays for `spikeframe.kernels.cuda.grid.CudaGrid`."""
 
+    module = np
+
     def __init__(self, folder: Path, blocks: int = 3, threads: int = 8, shared: int = 1 << 20) -> None:
         self.folder, self.blocks, self.threads, self.shared = folder, blocks, threads, shared
 
@@ -168,10 +170,6 @@ class HostGrid:
     def get(self, array: np.ndarray) -> np.ndarray:
         """Return a copy."""
         return array.copy()
-
-    def in_order(self, array: np.ndarray) -> np.ndarray:
-        """Return the elements in ascending order, in one axis."""
-        return np.sort(array.ravel())
 
     def address(self, array: np.ndarray) -> int:
         """Return where an array begins."""

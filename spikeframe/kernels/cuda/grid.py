@@ -37,11 +37,13 @@ class GridDevice(Protocol):
         blocks: blocks that run at once.
         shared: bytes of shared memory that a block may have.
         threads: threads of a block, or None for the provider's own choice.
+        module: what works on the arrays as NumPy does.
     """
 
     blocks: int
     shared: int
     threads: int | None
+    module: Any
 
     def put(self, array: Array) -> Any:
         """Copy an array to the device."""
@@ -57,9 +59,6 @@ class GridDevice(Protocol):
 
     def get(self, array: Any) -> Array:
         """Copy an array to the host, after all that was launched before."""
-
-    def in_order(self, array: Any) -> Any:
-        """Return an array's elements in ascending order, in one axis."""
 
     def address(self, array: Any) -> int:
         """Return where an array begins."""
@@ -229,22 +228,33 @@ class _Stretch:
         self.steps, *logged = (int(n) for n in self.device.get(self.arrays["finished"]))
         self.spikes, self.longest = sum(logged), max(1, *logged)
 
+    def _fired(self) -> tuple[Longs, Ints]:
+        """Return where each step's spikes begin, and all neurons that fired, numbered over all groups, in order."""
+        device = self.device.module
+        log = self.arrays["log"].reshape(self.resident.shape.parts, -1)[:, : self.longest]
+        keys = device.sort(log.ravel())[: self.spikes]
+        start = device.searchsorted(keys, device.arange(self.steps + 1, dtype=np.uint64) << np.uint64(32))
+        who = keys.astype(np.uint32).astype(np.int32)
+        return self.device.get(start).astype(np.int64), self.device.get(who)
+
     def chunk(self) -> Chunk:
         """Return what the stretch gave, and bring the state to its end."""
         plan, state, steps = self.plan, self.state, self.steps
-        log = self.arrays["log"].reshape(self.resident.shape.parts, -1)[:, : self.longest]
-        keys = self.device.get(self.device.in_order(log)[: self.spikes])
-        when, who = keys >> np.uint64(32), keys.astype(np.uint32).astype(np.int32)
+        start_of_all, who = self._fired()
         starts, ids = [], []
         several = sum(group.program is not None for group in plan.groups) > 1
+        when = np.repeat(np.arange(steps), np.diff(start_of_all)) if several else None
         for g, (group, at) in enumerate(zip(plan.groups, _firsts(plan), strict=True)):
             outside = self.given[g]
             if outside is not None:
                 start, neuron = outside[0][: steps + 1] - outside[0][0], outside[1][outside[0][0] : outside[0][steps]]
             else:
-                own = (who >= at) & (who < at + group.size) if several else slice(None)
-                start = np.searchsorted(when[own], np.arange(steps + 1, dtype=np.uint64)).astype(np.int64)
-                neuron = who[own] - np.int32(at)
+                start, neuron = start_of_all, who
+                if when is not None:
+                    own = (who >= at) & (who < at + group.size)
+                    start = np.searchsorted(when[own], np.arange(steps + 1)).astype(np.int64)
+                    neuron = who[own]
+                neuron = neuron - np.int32(at)
             neuron = neuron.astype(np.int32, copy=False)
             kept_spikes(state, g, start, neuron, steps)
             starts.append(start)
@@ -300,7 +310,7 @@ class _CupyGrid:
     def __init__(self) -> None:
         from spikeframe.kernels.cuda.launch import cupy
 
-        self.cupy = cupy()
+        self.cupy = self.module = cupy()
         properties = self.cupy.cuda.runtime.getDeviceProperties(self.cupy.cuda.Device().id)
         self.blocks = int(properties["multiProcessorCount"])
         self.shared = int(properties["sharedMemPerBlockOptin"])
@@ -325,10 +335,6 @@ class _CupyGrid:
         """Copy an array to the host."""
         found: Array = self.cupy.asnumpy(array)
         return found
-
-    def in_order(self, array: Any) -> Any:
-        """Return an array's elements in ascending order, in one axis."""
-        return self.cupy.sort(array.ravel())
 
     def address(self, array: Any) -> int:
         """Return where an array begins."""

@@ -15,7 +15,7 @@ from spikeframe.kernels.trace import FLOAT, Leaf, Program
 
 #: Threads of a block.
 THREADS = 128
-#: Most nodes of a step whose kernels make do with 128 registers a thread.
+#: Most nodes of a step whose kernels make do with 128 registers a thread, and with 80 in short pieces.
 _SHORT = 16
 _TYPE = {"float": "F", "int": "I"}
 
@@ -149,7 +149,7 @@ def _kernel(name: str, program: Program, parameters: list[str], body: list[str])
     A multiprocessor holds several blocks, so that loads of some are under way while others compute; long steps need
     more registers a thread.
     """
-    blocks = 4 if len(program.nodes) <= _SHORT else 3
+    blocks = "EVERY > 8 ? 4 : 6" if len(program.nodes) <= _SHORT else "3"
     listed = ",\n    ".join(["const L steps", "const L columns", "const L neurons", *parameters])
     lines = ["const L j = (L)blockIdx.x * blockDim.x + threadIdx.x;", "if (j >= columns) return;"]
     lines += ["const unsigned stride = (unsigned)columns;", *body]
