@@ -316,7 +316,7 @@ def microcircuit(scale: float, seconds: float, compare_ms: float) -> dict[str, A
         f"same {first.total_spikes} spikes as on the CPU: {results['equal']} ({results['cpu_seconds']:.1f} s)",
         flush=True,
     )
-    simulator.run(500.0 - compare_ms, progress=False)
+    simulator.run(max(0.0, 500.0 - compare_ms), progress=False)
     meter = power()
     started = time.perf_counter()
     result = simulator.run(seconds * 1e3, progress=False)
@@ -363,6 +363,7 @@ def main() -> None:
     parser.add_argument("--cpu-spikes", action="store_true", help="run the held networks on the CPU and keep hashes")
     parser.add_argument("--scale", type=float, default=1.0, help="of the microcircuit")
     parser.add_argument("--seconds", type=float, default=10.0, help="of model time that are measured")
+    parser.add_argument("--compare", type=float, default=1000.0, help="ms of the microcircuit run on the CPU too")
     options = parser.parse_args()
     if options.cpu_spikes:
         write_json(str(KEPT), {"networks": held("numba")})
@@ -380,7 +381,7 @@ def main() -> None:
         results["networks"] = networks()
         write_json(options.json, results)
     if "microcircuit" in options.only:
-        results["microcircuit"] = microcircuit(options.scale, options.seconds, 100.0)
+        results["microcircuit"] = microcircuit(options.scale, options.seconds, options.compare)
     write_json(options.json, results)
 
 
