@@ -1,6 +1,6 @@
 """Every test and every timing on a GPU: fused training against its peers, simulations against the CPU's spikes.
 
-    python benchmarks/gpu.py [--only tests training step networks microcircuit] [--json FILE]
+    python benchmarks/gpu.py [--only tests training step networks microcircuit growth] [--json FILE]
     python benchmarks/gpu.py --cpu-spikes    # on any machine: writes what the networks are held to
 
 Training: one LIF layer, forward and backward, against SpikingJelly (its own choice of kernels), norse and snnTorch
@@ -10,7 +10,8 @@ spikes; read x and the arriving gradient, write the gradient) at the copy bandwi
 Training step: Linear and LIF over 500 steps, batch 16, sum of squares, against SpikingJelly.
 Simulation: the spikes of networks equal those that the CPU's provider gave (`results/cpu_spikes.json`), to the bit.
 The microcircuit of Potjans and Diesmann at full scale is also run on both here; then its real-time factor is measured
-(wall time over 10 s of model time after 0.5 s, launches, copies and recording of all spikes included).
+(wall time over 10 s of model time after 1 s, launches, copies and recording of all spikes included). Growth: the same
+with 1.4 and 2 times the neurons, each with as many times more synapses.
 """
 
 from __future__ import annotations
@@ -341,6 +342,35 @@ def microcircuit(scale: float, seconds: float, compare_ms: float) -> dict[str, A
     return results
 
 
+def growth(scales: tuple[float, ...], seconds: float = 3.0, compare_ms: float = 100.0) -> list[dict[str, Any]]:
+    """Run larger microcircuits: spikes of both providers compared, real-time factors."""
+    import spikeframe as sf
+    from spikeframe.core.circuit import _copied
+    from spikeframe.kernels.numba.grid import NumbaGrid
+
+    results = []
+    for scale in scales:
+        started = time.perf_counter()
+        simulator = sf.Simulator(NETWORKS["microcircuit"](scale=scale), dt=0.1, backend="cuda")
+        circuit = cast("Circuit", simulator.circuit)
+        built, start = time.perf_counter() - started, _copied(circuit.state)
+        first = simulator.run(compare_ms, progress=False)
+        other = copy.copy(circuit)
+        other.state, other._provider, other.threads = start, NumbaGrid(), os.cpu_count() or 1
+        equal = fingerprint(first) == fingerprint(other.run(compare_ms, progress=False))
+        simulator.run(500.0 - compare_ms, progress=False)
+        started = time.perf_counter()
+        simulator.run(seconds * 1e3, progress=False)
+        results.append({
+            "scale": scale, "neurons": sum(g.size for g in circuit.laid.plan.groups),
+            "synapses": sum(b.synapses for b in circuit.laid.plan.bundles), "build_seconds": built, "equal": equal,
+            "real_time_factor": (time.perf_counter() - started) / seconds,
+        })  # fmt: skip
+        print(json.dumps(results[-1]), flush=True)
+        del simulator, circuit, other, first
+    return results
+
+
 def device() -> dict[str, Any]:
     """Describe the GPU and the versions."""
     import cupy
@@ -358,7 +388,9 @@ def device() -> dict[str, Any]:
 def main() -> None:
     """Test, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=["tests", "training", "step", "networks", "microcircuit"])
+    parser.add_argument(
+        "--only", nargs="+", default=["tests", "training", "step", "networks", "microcircuit", "growth"]
+    )
     parser.add_argument("--json")
     parser.add_argument("--cpu-spikes", action="store_true", help="run the held networks on the CPU and keep hashes")
     parser.add_argument("--scale", type=float, default=1.0, help="of the microcircuit")
@@ -382,6 +414,8 @@ def main() -> None:
         write_json(options.json, results)
     if "microcircuit" in options.only:
         results["microcircuit"] = microcircuit(options.scale, options.seconds, options.compare)
+    if "growth" in options.only:
+        results["growth"] = growth((1.4, 2.0))
     write_json(options.json, results)
 
 

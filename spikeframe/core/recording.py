@@ -184,7 +184,7 @@ class Recording:
 
     def _of(self, chunk: Chunk) -> dict[str, Fired]:
         """Return the spikes of every population, out of its group's."""
-        found = {}
+        found: dict[str, Fired] = {}
         for g, (start, ids) in enumerate(zip(chunk.start, chunk.ids, strict=True)):
             names = sorted((n for n, (group, _) in self._place.items() if group == g), key=lambda n: self._place[n][1])
             edges = np.cumsum([0, *(self._network.populations[n].size for n in names)])

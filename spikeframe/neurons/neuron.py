@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError, unknown_name
+from spikeframe.kernels.cuda.steps import CudaSteps
 from spikeframe.kernels.steps import provider
 from spikeframe.kernels.trace import FLOAT, INT, Leaf, Names, Program, Recorder, Value, trace
 from spikeframe.learning_rules.surrogates import Surrogate
@@ -101,7 +102,7 @@ class Neuron(Parametric):
         self._coefficients: dict[Any, tuple[list[tuple[Tensor, int]], dict[str, Tensor]]] = {}
         self._rows: dict[str, State] = {}
         self._started: tuple[dict[str, Tensor], Any, Any] | None = None
-        self._kernels: tuple[Any, fused.CudaSteps] | None = None
+        self._kernels: tuple[Any, CudaSteps] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check dt and backend; anything that may change the step makes it be traced again."""
@@ -483,7 +484,7 @@ class Neuron(Parametric):
             self._started = coefficients, key, self.initial_state(batch, dtype, device)
         return self._started[2]
 
-    def _kernels_for(self, x: Tensor, coefficients: list[Tensor], watch: fused.Watch) -> fused.CudaSteps:
+    def _kernels_for(self, x: Tensor, coefficients: list[Tensor], watch: fused.Watch) -> CudaSteps:
         """Return the kernels on a GPU; they are worked out once for a type and the shapes of the coefficients."""
         key = self.program(), x.dtype, x.device, tuple(c.shape for c in coefficients), watch.address
         if self._kernels is None or self._kernels[0] != key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -310,3 +311,33 @@ def test_what_is_no_spike_file_is_named(tmp_path):
     (tmp_path / "short.h5").write_bytes((tmp_path / "short.h5").read_bytes()[:600])
     with pytest.raises(EventFileError, match="short"):
         read_spikes(tmp_path / "short.h5")
+
+
+def test_spikes_of_a_group_go_to_their_populations_also_when_a_thread_of_its_own_takes_them_in():
+    from spikeframe.kernels.numba.recording import by_population
+
+    random = np.random.Generator(np.random.Philox(3))
+    fired = random.random((40, 23)) < 0.1
+    start = np.concatenate([[0], np.cumsum(fired.sum(1))])
+    ids = np.nonzero(fired)[1].astype(np.int32)
+    edges = np.array([0, 5, 5, 21, 23])
+    begin, when, who = by_population(start, ids, edges, 100)
+    for i, (lo, hi) in enumerate(itertools.pairwise(edges)):
+        own = slice(begin[i], begin[i + 1])
+        steps, neurons = np.nonzero(fired[:, lo:hi])
+        assert np.array_equal(when[own], steps + 100)
+        assert np.array_equal(who[own], neurons)
+
+    network = sf.Network(seed=1)
+    cells = network.population("E", 50, sf.neurons.LIF(tau_m=20.0, v_th=20.0, v_reset=10.0))
+    network.stimulate("E", sf.PoissonInput(15000.0, 0.2))
+    network.record(cells, "spikes")
+    found = []
+    for speed in (1.0, 2.0):
+        simulator = sf.Simulator(network, dt=0.1)
+        simulator.circuit._provider.speed = speed
+        simulator.circuit._stretch = lambda: 70
+        found.append(simulator.run(50.0, progress=False))
+    assert found[0].total_spikes > 50
+    for a in ("steps", "ids"):
+        assert np.array_equal(getattr(found[0].spikes["E"], a), getattr(found[1].spikes["E"], a))

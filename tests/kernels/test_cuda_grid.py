@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 @needs_gxx
 @pytest.mark.exact
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_generated_kernel_on_host_threads_gives_the_reference_s_bits(name, dtype, folder):
     """In stretches of awkward lengths, with accumulators in shared and in global memory."""
@@ -47,7 +47,14 @@ def test_the_generated_kernel_on_host_threads_gives_the_reference_s_bits(name, d
 
 @needs_gxx
 @pytest.mark.exact
-@pytest.mark.parametrize(("longest", "words", "dtype"), [(8, 1, "float32"), (0, 2, "float32"), (8, 4, "float64")])
+@pytest.mark.parametrize(
+    ("longest", "words", "dtype"),
+    [
+        (8, 2, "float32"),
+        pytest.param(0, 1, "float32", marks=pytest.mark.campaign),
+        pytest.param(8, 4, "float64", marks=pytest.mark.campaign),
+    ],
+)
 def test_rows_longer_than_their_places_and_wider_synapses_give_the_same(longest, words, dtype, folder, monkeypatch):
     monkeypatch.setattr(cuda_rows, "_LONGEST", longest)
     monkeypatch.setattr(grid, "packing", lambda plan, shape: cuda_rows.packing(plan, shape, 32 * words))
