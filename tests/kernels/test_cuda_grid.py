@@ -81,7 +81,7 @@ def test_a_full_log_cuts_the_stretch_and_changes_nothing(folder, monkeypatch):
 
 
 @needs_nvcc
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["slow", pytest.param("mixed", marks=pytest.mark.campaign)])
 def test_the_kernel_compiles_for_the_gpu(name, tmp_path):
     plan = Circuit(NETWORKS[name](), 0.1, "numba", 3, "float32").laid.plan
     given = [group.program is None for group in plan.groups]
