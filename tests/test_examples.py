@@ -30,6 +30,7 @@ PROMISED = {
     "28_stdp_family.py": "picture: ",
     "29_rewiring_a_circuit.py": "picture: ",
     "30_sparse_training.py": "picture: ",
+    "32_hlop.py": "picture: ",
 }
 
 
