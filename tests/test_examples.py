@@ -31,6 +31,7 @@ PROMISED = {
     "29_rewiring_a_circuit.py": "picture: ",
     "30_sparse_training.py": "picture: ",
     "32_hlop.py": "picture: ",
+    "33_sparsey.py": "picture: ",
 }
 
 
