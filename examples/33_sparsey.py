@@ -100,7 +100,7 @@ def draw(
     style.tidy(right, "Familiarity", "items stored", "G")
     for axes in (left, middle, right):
         axes.set(xscale="log", ylim=(0, 1.05))
-        style.legend(axes, loc="lower left")
+        style.legend(axes, loc="center left" if axes is right else "lower left")
     slow = [row["time"][0] for row in items.values()]
     right.text(0.98, 0.03, f"a recall takes {min(slow):.0f} to {max(slow):.0f} µs", transform=right.transAxes,
                ha="right", fontsize=8, color=style.MUTED)  # fmt: skip

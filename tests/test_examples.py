@@ -32,6 +32,7 @@ PROMISED = {
     "30_sparse_training.py": "picture: ",
     "32_hlop.py": "picture: ",
     "33_sparsey.py": "picture: ",
+    "34_boolean_threshold.py": "picture: ",
 }
 
 
