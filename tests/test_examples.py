@@ -33,6 +33,9 @@ PROMISED = {
     "32_hlop.py": "picture: ",
     "33_sparsey.py": "picture: ",
     "34_boolean_threshold.py": "picture: ",
+    "35_competitive.py": "picture: ",
+    "36_sparcl.py": "picture: ",
+    "37_ftwt.py": "picture: ",
 }
 
 
