@@ -234,6 +234,8 @@ class HLOP:
             self.subspaces[name.replace(".", "/")] = Subspace(
                 layer.weight[0].numel(), counts, lr=step, iterations=iterations, levels=levels, seed=seed + place
             ).to(layer.weight)
+        for name in set(lr) - set(self.layers) if isinstance(lr, Mapping) else ():
+            raise unknown_name("projected layer of lr", name, self.layers)
         if not self.layers:
             raise ParameterError("HLOP(rows={}): name at least one layer.")
         protected = {id(layer.weight) for layer in self.layers.values()}
@@ -339,7 +341,7 @@ def _activity(layer: nn.Linear | nn.Conv2d, x: Tensor) -> Tensor:
         layer.kernel_size,
         layer.dilation,
         padding,
-        layer.stride,  # type: ignore[arg-type]
+        layer.stride,
     )
     return patches.transpose(1, 2)
 

@@ -109,7 +109,7 @@ class Replay:
             return functional.cross_entropy(now, labels)
         first, second = self.draw(batch), self.draw(batch)
         found = answer(torch.cat([x, first[0], second[0]], dim=1))
-        now, same, right = found.split([batch, len(first[1]), len(second[1])])
+        now, same, right = torch.tensor_split(found, [batch, batch + len(first[1])])
         self.add(x, labels, now)
         return (
             functional.cross_entropy(now, labels)

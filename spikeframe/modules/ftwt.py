@@ -32,7 +32,7 @@ Reference: Elkerdawy et al. 2022, arXiv:2110.08232.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -148,7 +148,7 @@ class FTWTConv(nn.Module):
             shift = -mean * gain if self.norm.bias is None else self.norm.bias - mean * gain
             bias = shift if bias is None else bias * gain + shift
             weight = weight * gain[:, None, None, None]
-        geometry = (self.conv.stride, self.conv.padding, self.conv.dilation)
+        geometry: Any = (self.conv.stride, self.conv.padding, self.conv.dilation)
         size = functional.conv2d(x[:1].to("meta"), weight[:1].to("meta"), None, *geometry).shape[2:]
         out = x.new_zeros(*mask.shape, *size)
         for sample, row, chosen in zip(x, out, mask, strict=True):

@@ -50,7 +50,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError
+from spikeframe.errors import BackendError, DTypeError, NonFiniteError, ParameterError, ShapeError
 from spikeframe.kernels.sparsey import Selection, provider
 from spikeframe.modules.checks import whole
 
@@ -165,7 +165,10 @@ class Sparsey(nn.Module):
             ParameterError: an input that there is not, or twice in a frame; an impossible code.
             DTypeError: inputs that are no whole numbers.
             ShapeError: a frame or code of the wrong shape.
+            BackendError: the field was moved off the CPU.
         """
+        if self.u.device.type != "cpu":
+            raise BackendError(f"Sparsey is on {self.u.device}; it runs on the CPU: move it back with .cpu().")
         bounds, source = self._flat(frames)
         previous = np.full(self.field[0], -1, np.int64) if code is None else self._code(code, sequence)
         codes = np.empty((len(frames), self.field[0]), np.int64)

@@ -235,6 +235,8 @@ def test_what_cannot_be_projected_is_refused_by_name():
             HLOP(model, {name: [1]})
     with pytest.raises(UnknownNameError, match="baised"):
         HLOP(model, {"baised": [1]})
+    with pytest.raises(UnknownNameError, match="'0'"):
+        HLOP(small_net(), {"0": [1]}, lr={"00": 1.0})
     with pytest.raises(ParameterError, match="at least one"):
         HLOP(model, {})
 

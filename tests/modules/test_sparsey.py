@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, UnknownNameError
+from spikeframe.errors import BackendError, DTypeError, NonFiniteError, ParameterError, ShapeError, UnknownNameError
 from spikeframe.modules.sparsey import Sparsey
 
 
@@ -197,3 +197,9 @@ def test_a_wrong_number_is_refused_by_name(change, error):
 def test_wrong_frames_and_codes_are_refused_by_name(frames, options, error, words):
     with pytest.raises(error, match=words):
         Sparsey(30).present(frames, learn=True, **options)
+
+
+@pytest.mark.fault
+def test_a_field_that_left_the_processor_says_so():
+    with pytest.raises(BackendError, match="meta"):
+        Sparsey(30).to("meta").present([[1]], learn=True)

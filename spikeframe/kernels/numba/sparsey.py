@@ -107,7 +107,9 @@ def present(  # type: ignore[no-untyped-def]
                 best, many = v[q].max(), 0
                 for k in range(cells):
                     many += v[q, k] == best
-                rank = min(np.int64(draw * many), many - 1)
+                rank = np.int64(draw * many)
+                if rank == many:
+                    rank -= 1
                 for k in range(cells):
                     if v[q, k] == best:
                         if rank == 0:

@@ -87,14 +87,14 @@ def concur(
         mean = (g[:, n, None] * w[:, e]).sum(0) / g[:, n].sum()
         bw[:, e] = mean * np.sqrt(mean.size / (mean @ mean))
     for n in range(nodes):
-        e = wiring.out[wiring.out_first[n] : wiring.out_first[n + 1]]
+        leaving = wiring.out[wiring.out_first[n] : wiring.out_first[n + 1]]
         if n >= nodes - wiring.outputs:
             by[:, n] = wanted[:, n - (nodes - wiring.outputs)]
         else:
             own = g[:, n - wiring.fixed] if n >= wiring.fixed else np.ones(len(w))
-            total = own + g[:, reached[e]].sum(1)
-            by[:, n] = (own * y[:, n] + (g[:, reached[e]] * x[:, e]).sum(1)) / total
-        bx[:, e] = by[:, n, None]
+            total = own + g[:, reached[leaving]].sum(1)
+            by[:, n] = (own * y[:, n] + (g[:, reached[leaving]] * x[:, leaving]).sum(1)) / total
+        bx[:, leaving] = by[:, n, None]
 
 
 def iterate(
