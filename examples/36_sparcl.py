@@ -116,8 +116,8 @@ def draw(found: dict[str, list[tuple[TaskScores, float]]], out: str) -> None:
         for scores, cost in runs:
             right.semilogx(cost, 100 * scores.average, "o", markersize=4, color=colour)
     style.tidy(left, "Mean of the tasks seen so far", "tasks learnt", "test accuracy (%)")
-    left.set(ylim=(50, 100), xticks=place)
-    style.legend(left, loc="lower left")
+    left.set(ylim=(0, 100), xticks=place)
+    style.legend(left, loc="lower left", ncols=2)
     style.tidy(right, "After the last task", "cost of training, DER++ = 1", "average accuracy (%)")
     figure.savefig(out, dpi=120)
 
