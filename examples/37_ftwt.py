@@ -1,11 +1,11 @@
-"""Filters that are computed only where a small head expects them to fire: fire together, wire together.
+"""Compute only the filters that a small head expects to fire: fire together, wire together.
 
 Two convolutions (16 and 32 filters) classify the built-in event-camera digits, counted over the whole recording. Each
 has a head that looks at its input's channels and chooses filters (arXiv:2110.08232); the heads learn by themselves
 which filters carry a share r of the activation. Left: accuracy over multiply-accumulates, dense, and for several r,
 with heads that train alone (decoupled), with the layers below (joint), or alone on channel means without the published
-softmax. Right: how often each filter of the second layer is used, by digit: with the softmax the choice is the same
-for all inputs here, so what is found is static pruning; without it, it depends on the input.
+softmax. Right: how often each filter of the second layer is used, by digit. Here every head comes to choose the same
+filters for all inputs, no better than the best constant choice: what is found, and saves, is static pruning.
 The paper, VGG-16 on CIFAR-10: 93.82 % dense; 93.55 % with 65 % fewer operations (joint), 93.73 % with 56 % (decoupled).
 Run: python examples/37_ftwt.py [--quick] [--out FILE]. Ends in a picture.
 """
