@@ -30,6 +30,12 @@ PROMISED = {
     "28_stdp_family.py": "picture: ",
     "29_rewiring_a_circuit.py": "picture: ",
     "30_sparse_training.py": "picture: ",
+    "32_hlop.py": "picture: ",
+    "33_sparsey.py": "picture: ",
+    "34_boolean_threshold.py": "picture: ",
+    "35_competitive.py": "picture: ",
+    "36_sparcl.py": "picture: ",
+    "37_ftwt.py": "picture: ",
 }
 
 
