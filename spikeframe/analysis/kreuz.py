@@ -114,4 +114,4 @@ def spike_synchronization(a: ArrayLike, b: ArrayLike) -> float:
 def _half_interval(train: Floats) -> Floats:
     """Return half the shorter of the intervals beside each spike."""
     gaps = np.concatenate([[np.inf], np.diff(train), [np.inf]])
-    return 0.5 * np.minimum(gaps[:-1], gaps[1:])
+    return np.asarray(0.5 * np.minimum(gaps[:-1], gaps[1:]), np.float64)

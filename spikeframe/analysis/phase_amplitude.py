@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spikeframe.analysis.inputs import Floats, numbers, whole
+from spikeframe.analysis.inputs import Floats, Longs, numbers, whole
 from spikeframe.analysis.phases import analytic
 from spikeframe.errors import ParameterError, ShapeError
 
@@ -63,12 +63,12 @@ def modulation_index(phase: ArrayLike, amplitude: ArrayLike, bins: int = 18) -> 
     return _index(at, a, counts)
 
 
-def _bins(phase: Floats, bins: int) -> Floats:
+def _bins(phase: Floats, bins: int) -> Longs:
     turn = np.mod(phase + np.pi, 2.0 * np.pi) / (2.0 * np.pi)
     return np.minimum((turn * bins).astype(np.int64), bins - 1)
 
 
-def _index(at: Floats, amplitude: Floats, counts: Floats) -> tuple[float, Floats]:
+def _index(at: Longs, amplitude: Floats, counts: Longs) -> tuple[float, Floats]:
     mean = np.bincount(at, amplitude, minlength=counts.size) / counts
     if not mean.any():
         raise ParameterError("modulation_index(amplitude): is 0 everywhere.")
