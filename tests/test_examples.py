@@ -30,6 +30,9 @@ PROMISED = {
     "28_stdp_family.py": "picture: ",
     "29_rewiring_a_circuit.py": "picture: ",
     "30_sparse_training.py": "picture: ",
+    "38_astrocyte_liquid.py": "picture: ",
+    "39_hmm_rnn.py": "picture: ",
+    "40_nested_rhythms.py": "picture: ",
 }
 
 
