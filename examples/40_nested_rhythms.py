@@ -1,10 +1,10 @@
 """A fast rhythm within a slow one, and how they are measured: gamma that theta switches on and off.
 
 320 exciting and 80 inhibiting neurons make gamma by turns: a volley of the first calls one of the second, which
-silences both until inhibition has decayed. A current of 8 Hz lets them only on its crest. Measured on the population's
-rate: how the amplitude of gamma depends on the phase of theta (Tort's modulation index, against shifted amplitudes); on
-spikes: how they lock to either rhythm, how synchronous they are, how irregular. Beside it the same network with a
-steady current of the same mean.
+silences both until inhibition has decayed. A current of some 8 Hz, whose phase drifts, lets them only on its crest.
+Measured on the population's rate: how the amplitude of gamma depends on the phase of theta (Tort's modulation index,
+against shifted amplitudes); on spikes: how they lock to either rhythm, how synchronous they are, how irregular. Beside
+it the same network with a steady current of the same mean.
 Run: python examples/40_nested_rhythms.py [--quick] [--out FILE]. Ends in a picture.
 """
 
@@ -49,11 +49,13 @@ def simulated(theta: bool, duration: float) -> Any:
     network.connect(e, i, near, receptor="exc", weight=4.0, delay=1.0)
     network.connect(i, e, near, receptor="inh", weight=-4.0, delay=1.0)
     network.connect(i, i, near, receptor="inh", weight=-2.0, delay=1.0)
-    network.stimulate(e, sf.DC(16.0))
+    network.stimulate(e, sf.DC(19.0))
     network.stimulate(i, sf.DC(10.0))
     network.stimulate([e, i], sf.NoiseCurrent(0.0, 12.0))
     if theta:
-        network.stimulate(e, sf.AC(amplitude=8.0, frequency=8.0))
+        times = np.arange(1.0, duration)
+        drift = np.cumsum(np.random.default_rng(1).normal(0.0, 0.08, times.size))
+        network.stimulate(e, sf.StepCurrent(times, 10.0 * np.sin(2.0 * np.pi * 8e-3 * times + drift)))
     network.record([e, i], "spikes")
     network.record([e, i], "rate", every=1.0)
     return sf.Simulator(network, dt=DT, threads=1).run(duration, progress=False)

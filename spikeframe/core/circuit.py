@@ -371,7 +371,8 @@ class Circuit:
         """Return to the initial state, at the present time: trial after trial in one run.
 
         State variables, traces and weights are as at the beginning, and no spike is under way. Time goes on, and with
-        it given spikes, currents and random drive.
+        it given spikes, currents and random drive. Plastic weights come out as they would from the start, but for
+        rounding: their traces are stored with a factor that depends on the time.
 
         Args:
             weights: per plastic projection, ``[n]`` in the order of `weights`; the initial ones if not given.

@@ -47,7 +47,7 @@ from spikeframe.kernels.plasticity import Plasticity, number
 from spikeframe.kernels.trace import Names, Value, where
 
 #: Time constant (ms) of what must not decay: over any run it does not.
-_NEVER = 1e12
+_NEVER = 1e15
 
 
 @dataclass(frozen=True)
