@@ -40,7 +40,7 @@ def simulated(theta: bool, duration: float) -> Any:
         duration: ms.
     """
     network = sf.Network(seed=3)
-    receptors = {"exc": sf.neurons.Exp(tau=2.0), "inh": sf.neurons.Exp(tau=8.0)}
+    receptors = {"exc": sf.neurons.Exp(tau=2.0), "inh": sf.neurons.Exp(tau=4.0)}
     neuron = sf.neurons.LIF(tau_m=20.0, r_m=1.0, v_th=15.0, t_ref=2.0, reset="value", receptors=receptors)
     e = network.population("e", 320, neuron, v=sf.Uniform(0.0, 14.0))
     i = network.population("i", 80, neuron, v=sf.Uniform(0.0, 14.0))
@@ -49,13 +49,13 @@ def simulated(theta: bool, duration: float) -> Any:
     network.connect(e, i, near, receptor="exc", weight=4.0, delay=1.0)
     network.connect(i, e, near, receptor="inh", weight=-4.0, delay=1.0)
     network.connect(i, i, near, receptor="inh", weight=-2.0, delay=1.0)
-    network.stimulate(e, sf.DC(19.0))
+    network.stimulate(e, sf.DC(26.0))
     network.stimulate(i, sf.DC(10.0))
     network.stimulate([e, i], sf.NoiseCurrent(0.0, 12.0))
     if theta:
         times = np.arange(1.0, duration)
         drift = np.cumsum(np.random.default_rng(1).normal(0.0, 0.08, times.size))
-        network.stimulate(e, sf.StepCurrent(times, 10.0 * np.sin(2.0 * np.pi * 8e-3 * times + drift)))
+        network.stimulate(e, sf.StepCurrent(times, 16.0 * np.sin(2.0 * np.pi * 8e-3 * times + drift)))
     network.record([e, i], "spikes")
     network.record([e, i], "rate", every=1.0)
     return sf.Simulator(network, dt=DT, threads=1).run(duration, progress=False)

@@ -6,17 +6,20 @@ TITLE = "Increasing Liquid State Machine Performance with Edge-of-Chaos Dynamics
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
-        221, TITLE, "learning_rules.astrocyte.AstroSTDP",
-        "core/test_liquid.py::test_weights_follow_the_astrocytes_state_as_the_equations_say", "38_astrocyte_liquid.py",
-        "N-MNIST, 1,000 neurons: LSM 95.02, with STDP 86.80, with astrocyte-modulated STDP 95.23 %; 8,000 neurons 97.42 %",
-        "ACC",
-        "in part", "WHY",
-    ),
-    Claim(
         221, TITLE, "analysis.branching.branching_factor",
         "analysis/test_populations.py::test_the_branching_factor_is_that_of_plain_loops", "38_astrocyte_liquid.py",
-        "the astrocyte drives the branching factor towards 1: MNIST, 1.42 at weight 0.002 to 0.89 at 0.2",
-        "BF",
-        "in part", "WHY",
+        "the astrocyte drives the branching factor towards 1, the more the heavier it feels spikes (MNIST: 1.42 at "
+        "weight 0.002, 1.25 at 0.015, 0.99 at 0.1)",
+        "N-MNIST, 1,000 neurons, one liquid: 1.42 plain and with STDP, 1.33 at weight 0.015, 1.14 at 0.1",
+        "in part", "10 s of first learning instead of 1,000 s; 1 is not reached",
+    ),
+    Claim(
+        221, TITLE, "learning_rules.astrocyte.AstroSTDP",
+        "core/test_liquid.py::test_weights_follow_the_astrocytes_state_as_the_equations_say", "38_astrocyte_liquid.py",
+        "N-MNIST: plain liquid 95.02, with STDP 86.80, with the astrocyte 95.23 %, and 97.42 % with 8,000 neurons",
+        "500 digits to learn from, logistic regression, five folds / 100 test digits, one liquid: plain 83.8 / 84 %, STDP "
+        "85.0 / 83 %, astrocyte 86.6 / 86 % (weight 0.015) and 86.2 / 87 % (0.1); plain with |w| = 0.7 instead of 3: "
+        "86.4 / 86 % at a branching factor of 1.24",
+        "in part", "better than the untuned liquid, not than one whose weights were tuned by hand; STDP alone does no harm",
     ),
 )  # fmt: skip

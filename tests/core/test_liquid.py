@@ -10,9 +10,11 @@ from test_plasticity import driven
 
 import spikeframe as sf
 from spikeframe.errors import NonFiniteError, ParameterError, ShapeError
+from spikeframe.kernels.plasticity import Plasticity
 from spikeframe.learning_rules import Astrocyte, AstroSTDP, PairSTDP
 
 DT = 0.1
+PAIR = PairSTDP(w_max=20.0, lambda_=0.05)
 STEPS = 900
 #: Signals: after how many steps, and the astrocyte's state.
 SIGNALS = [(150, 0.4), (400, -0.1), (650, 0.3)]
@@ -77,15 +79,15 @@ def test_an_astrocyte_goes_to_the_balance_of_liquid_and_input_whatever_the_stret
     assert often == pytest.approx(0.1 + 0.02 * 60.0 / 5.0, rel=1e-9)
 
 
-def plastic_pair(seed: int = 0) -> tuple[sf.Network, list]:
-    net = sf.Network(seed=seed)
+def plastic_pair(rule: Plasticity = PAIR) -> tuple[sf.Network, list]:
+    """Return a small network of plastic synapses whose input repeats, nearly, after 100 ms; and its projections."""
+    net = sf.Network()
     neuron = sf.neurons.LIF(tau_m=20.0, v_th=5.0, t_ref=1.0, receptors=sf.neurons.Exp(tau=3.0))
     a = net.population("a", 40, neuron, v=sf.Uniform(0.0, 4.0))
     times = np.concatenate([np.arange(1.0, 60.0), 100.0 + np.arange(1.0, 60.0)])
     source = net.population("s", 20, sf.SpikeSource(times, np.arange(times.size) * 7 % 20))
     again = sf.SpikeSource(np.concatenate([times, times]), np.concatenate([np.zeros(118, int), np.ones(118, int)]))
     other = net.population("o", 2, again)
-    rule = PairSTDP(w_max=20.0, lambda_=0.05)
     links = net.connect(source, a, sf.FixedProbability(0.3), weight=sf.Uniform(4.0, 12.0), delay=1.0, synapse=rule)
     links += net.connect(a, a, sf.FixedInDegree(4), weight=3.0, delay=sf.Uniform(1.0, 5.0), synapse=rule)
     links += net.connect(other, a, sf.AllToAll(), weight=3.0, delay=2.0)
@@ -113,6 +115,22 @@ def test_a_restarted_run_is_a_fresh_one_later():
     assert np.array_equal(sim.weights(links[0]).weight, learned[0])
     assert not np.array_equal(sim.weights(links[1]).weight, learned[1])
     assert sim.run(1.0).in_flight == 0
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("fade", [None, 40.0])
+def test_an_astrocytes_signal_is_part_of_a_checkpoint(fade, tmp_path):
+    net, (link, *_) = plastic_pair(rule=AstroSTDP(w_max=20.0, tau_fade=fade))
+    sim = sf.Simulator(net, dt=1.0, threads=1, backend="reference")
+    sim.signal(link, 0.3)
+    sim.run(20.0)
+    sim.save(tmp_path / "state.h5")
+    again = sf.Simulator.load(tmp_path / "state.h5")
+    before = sim.weights(link).weight
+    assert np.array_equal(sim.run(30.0).spikes["a"].ids, again.run(30.0).spikes["a"].ids)
+    after = sim.weights(link).weight
+    assert np.array_equal(after, again.weights(again.network.projections[0]).weight)
+    assert not np.array_equal(after, before)
 
 
 @pytest.mark.fault
