@@ -10,7 +10,8 @@ CLAIMS: tuple[Claim, ...] = (
         "analysis/test_rhythms.py::test_nested_rhythms_are_found_in_the_order_of_their_depth", "40_nested_rhythms.py",
         "nested oscillations are a layer of computation: a fast rhythm's amplitude depends on a slow one's phase (a "
         "perspective; no figure of its own)",
-        "NESTED",
+        "400 neurons, gamma of 50 Hz under a theta of 8 Hz: modulation index 0.089, 32 sd above that of shifted "
+        "amplitudes; with a steady current, gamma of 37 Hz, 0.0006 and 3",
         "reproduced",
     ),
     Claim(
