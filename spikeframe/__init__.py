@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from spikeframe import core, datasets, energy, errors, learning_rules, neurons, plots, training
+    from spikeframe import analysis, core, datasets, energy, errors, learning_rules, neurons, plots, training
     from spikeframe.core import Network, Simulator
     from spikeframe.core.distributions import LogNormal, Normal, Uniform
     from spikeframe.core.rules import (
@@ -34,7 +34,18 @@ if TYPE_CHECKING:
         StepCurrent,
     )
 
-_SUBPACKAGES = ("core", "datasets", "energy", "errors", "kernels", "learning_rules", "neurons", "plots", "training")
+_SUBPACKAGES = (
+    "analysis",
+    "core",
+    "datasets",
+    "energy",
+    "errors",
+    "kernels",
+    "learning_rules",
+    "neurons",
+    "plots",
+    "training",
+)
 _NAMES = {
     "AC": "spikeframe.core.stimulation",
     "AllToAll": "spikeframe.core.rules",
@@ -85,6 +96,7 @@ __all__ = [
     "StepCurrent",
     "TsodyksMarkram",
     "Uniform",
+    "analysis",
     "core",
     "datasets",
     "energy",

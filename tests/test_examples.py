@@ -36,6 +36,9 @@ PROMISED = {
     "35_competitive.py": "picture: ",
     "36_sparcl.py": "picture: ",
     "37_ftwt.py": "picture: ",
+    "38_astrocyte_liquid.py": "picture: ",
+    "39_hmm_rnn.py": "picture: ",
+    "40_nested_rhythms.py": "picture: ",
 }
 
 

@@ -20,6 +20,7 @@ LAYER = {
     "text": 0,
     "kernels": 1,
     "neurons": 2,
+    "analysis": 2,
     "learning_rules": 3,
     "datasets": 3,
     "core": 3,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from spikeframe.core import given, rewired
@@ -22,9 +23,9 @@ from spikeframe.core.recording import Recording, Trace, rate_bins, spike_sizes
 from spikeframe.core.sonata import SpikeWriter
 from spikeframe.core.spikes import Spikes
 from spikeframe.core.stimulation import PoissonSource, SpikeSource
-from spikeframe.core.synapses import Weights, listed, signal
+from spikeframe.core.synapses import Weights, checked_weights, listed, signal
 from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, unknown_name
-from spikeframe.kernels.grid import BLOCK, Ints, Longs, State, provider
+from spikeframe.kernels.grid import BLOCK, Ints, Longs, Plan, State, provider
 from spikeframe.kernels.numba.delivery import owed
 from spikeframe.kernels.numba.procedural import owed as owed_by_rows
 from spikeframe.kernels.plasticity import number
@@ -104,9 +105,7 @@ class Circuit:
                 f"a delay of {plan.horizon * dt:g} ms is {plan.horizon:,} steps of dt={dt:g} ms; spikes are kept for "
                 f"at most {LONGEST:,} steps ({LONGEST * dt:g} ms). Use a larger dt, or check the delays' unit (ms)."
             )
-        empty = [np.zeros(plan.horizon + 1, np.int64) for _ in plan.groups]
-        none = [np.zeros(0, np.int32) for _ in plan.groups]
-        self.state = State(0, self.laid.values, empty, none, self.laid.synapses)
+        self.state = State(0, self.laid.values, *_no_spikes(plan), self.laid.synapses)
 
     def _laid_out(self, network: Network) -> Laid:
         """Build a network for this run."""
@@ -359,6 +358,7 @@ class Circuit:
         laid = self._laid_out(network)
         self.state = rewired.carried(self.laid, laid, self.state, projection, was)
         self.network, self.laid = network, laid
+        self.__dict__.pop("_beginning", None)
         return network.projections[index]
 
     def _own(self, what: str, projection: Projection) -> None:
@@ -366,6 +366,38 @@ class Circuit:
         links = self.network.projections
         if not isinstance(projection, Projection) or not any(projection is link for link in links):
             raise ParameterError(f"{what}({projection!r}): is no projection of this network.")
+
+    def restart(self, weights: Mapping[Projection, ArrayLike] | None = None) -> None:
+        """Return to the initial state, at the present time: trial after trial in one run.
+
+        State variables, traces and weights are as at the beginning, and no spike is under way. Time goes on, and with
+        it given spikes, currents and random drive. Plastic weights come out as they would from the start, but for
+        rounding: their traces are stored with a factor that depends on the time.
+
+        Args:
+            weights: per plastic projection, ``[n]`` in the order of `weights`; the initial ones if not given.
+
+        Raises:
+            ParameterError: it is no plastic projection of this network, or a weight is outside its rule's bounds.
+            ShapeError, NonFiniteError: these are not its weights.
+        """
+        plan, found = self.laid.plan, {}
+        for link, own in (weights or {}).items():
+            self._own("restart: weights", link)
+            if link.index not in self.laid.plastic:
+                raise ParameterError(f"restart: weights of {link.name}, whose synapses are static.")
+            b = self.laid.plastic[link.index]
+            found[b] = checked_weights(link, own, plan.bundles[b], plan.dtype)
+        values, plastic = self._beginning
+        self.state = _copied(State(self.state.step, values, *_no_spikes(plan), plastic))
+        for b, w in found.items():
+            self.state.plastic[b]["w"] = w
+
+    @cached_property
+    def _beginning(self) -> tuple[list[dict[str, NDArray[Any]]], list[dict[str, NDArray[Any]]]]:
+        """State variables and plastic synapses at the start, built anew: a run changes its own in place."""
+        built = self._laid_out(self.network)
+        return built.values, built.synapses
 
     def _learnt(self, link: Projection, fired: Longs) -> int:
         """Count the rows of a procedural projection that spikes were sent through; estimate all of its synapses."""
@@ -388,6 +420,11 @@ class Circuit:
         if variable not in self.state.values[g]:
             raise unknown_name(f"state variable of {population!r}", variable, self.state.values[g])
         return self.state.values[g][variable][lo:hi].copy()
+
+
+def _no_spikes(plan: Plan) -> tuple[list[Longs], list[Ints]]:
+    """Return kept spikes where there are none: where those of each step begin, and their neurons."""
+    return [np.zeros(plan.horizon + 1, np.int64) for _ in plan.groups], [np.zeros(0, np.int32) for _ in plan.groups]
 
 
 def _copied(state: State) -> State:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import ArrayLike
 
 from spikeframe.core import archive, precise_archive
 from spikeframe.core.batch import BatchRun, Result
@@ -156,6 +159,20 @@ class Simulator:
         found = circuit.rewire(projection, rule, correlation, gradient)
         self.network = circuit.network
         return found
+
+    def restart(self, weights: Mapping[Projection, ArrayLike] | None = None) -> None:
+        """Return to the initial state, at the present time; see `Circuit.restart`.
+
+        Args:
+            weights: per plastic projection, ``[n]`` in the order of `weights`; the initial ones if not given.
+
+        Raises:
+            ParameterError, ShapeError, NonFiniteError: weights do not fit, or the run is not on the grid clock.
+        """
+        circuit = self.circuit
+        if isinstance(circuit, PreciseCircuit):
+            raise ParameterError("restart: needs a run on the grid clock.")
+        circuit.restart(weights)
 
     @property
     def circuit(self) -> Circuit | PreciseCircuit:

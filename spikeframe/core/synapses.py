@@ -11,12 +11,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from spikeframe.core.building import build, floats
 from spikeframe.core.distributions import Constant
 from spikeframe.core.network import Network, Population, Projection
-from spikeframe.errors import CheckpointError, ParameterError, SpikeframeError, unknown_name
+from spikeframe.errors import (
+    CheckpointError,
+    NonFiniteError,
+    ParameterError,
+    ShapeError,
+    SpikeframeError,
+    unknown_name,
+)
 from spikeframe.kernels.connectivity import Connectivity
 from spikeframe.kernels.gap_junctions import Gaps, junctions
 from spikeframe.kernels.grid import Bundle, Group, Longs, Plan, State, WeightSample
@@ -142,6 +149,34 @@ def initial(plan: Plan, weights: Mapping[int, Array], values: list[dict[str, Any
         found.append(fresh(bundle.plastic, own, plan.parts, sources, targets))
         found[-1] |= {name: values[group][v].astype(plan.dtype) for name, v in bundle.plastic.rule.follow}
     return found
+
+
+def checked_weights(link: Projection, weights: ArrayLike, bundle: Bundle, dtype: np.dtype[Any]) -> Array:
+    """Return weights of a plastic projection in its bundle's order.
+
+    Args:
+        link: the projection.
+        weights: ``[n]`` in its own order.
+        bundle: its synapses.
+        dtype: float type of the run.
+
+    Raises:
+        ShapeError: there are more or fewer synapses.
+        NonFiniteError: a weight is NaN or infinite.
+        ParameterError: one is outside the rule's bounds.
+    """
+    given = np.asarray(weights, np.float64)
+    if given.shape != bundle.weight.shape:
+        raise ShapeError(f"{link.name}: weights of shape {given.shape} for {bundle.synapses} synapses.")
+    if not np.isfinite(given).all():
+        raise NonFiniteError(f"{link.name}: weight {int(np.flatnonzero(~np.isfinite(given))[0])} is not finite.")
+    limits = None if link.synapse is None else link.synapse.bounds()
+    if limits is not None and given.size and (given.min() < limits[0] or given.max() > limits[1]):
+        raise ParameterError(
+            f"{link.name}: weights from {given.min():g} to {given.max():g}; its rule keeps them within "
+            f"[{limits[0]:g}, {limits[1]:g}]."
+        )
+    return given.astype(dtype)[bundle.weight]
 
 
 def saved(plan: Plan, state: State) -> list[dict[str, Array]]:

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spikeframe.learning_rules.astrocyte import Astrocyte, AstroSTDP
     from spikeframe.learning_rules.stdp import PairSTDP
     from spikeframe.learning_rules.stdp_inhibitory import InhibitorySTDP
     from spikeframe.learning_rules.stdp_reward import RewardSTDP
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from spikeframe.learning_rules.synaptic_scaling import SynapticScaling
 
 _HOMES = {
+    "AstroSTDP": "astrocyte",
+    "Astrocyte": "astrocyte",
     "InhibitorySTDP": "stdp_inhibitory",
     "PairSTDP": "stdp",
     "RewardSTDP": "stdp_reward",
@@ -22,7 +25,16 @@ _HOMES = {
     "VoltageSTDP": "stdp_voltage",
 }
 
-__all__ = ["InhibitorySTDP", "PairSTDP", "RewardSTDP", "SynapticScaling", "TripletSTDP", "VoltageSTDP"]
+__all__ = [
+    "AstroSTDP",
+    "Astrocyte",
+    "InhibitorySTDP",
+    "PairSTDP",
+    "RewardSTDP",
+    "SynapticScaling",
+    "TripletSTDP",
+    "VoltageSTDP",
+]
 
 
 def __getattr__(name: str) -> Any:
