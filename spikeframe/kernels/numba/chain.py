@@ -277,7 +277,7 @@ class NumbaChain:
             in_ranges(lambda lo, hi, at=begin: work(at + lo, at + hi), min(chunk, samples - begin), threads)  # type: ignore[misc]
         parts = [pieces[lo] for lo in sorted(pieces)]
         finite = all(piece.finite for part in parts for piece in part)
-        return [_joined(list(part), output, finite) for part, output in zip(zip(*parts), outputs, strict=True)]
+        return [_joined([part[i] for part in parts], output, finite) for i, output in enumerate(outputs)]
 
 
 def _joined(pieces: list[_Piece], output: Array | None, finite: bool) -> Trains:

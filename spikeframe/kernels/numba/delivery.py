@@ -114,18 +114,18 @@ def sample(values, ids, lo, hi, row):  # type: ignore[no-untyped-def]
 
 @njit(**BORROWING)
 def collect(lo, hi, flags, words, neuron, n):  # type: ignore[no-untyped-def]
-    """Append the neurons lo..hi (multiples of 8, or the end) whose flag is 1, not 0; `words` are the flags, by eight."""
+    """Append the neurons lo..hi (multiples of 8, or the end) whose flag is 1; `words` are the flags by eight."""
     whole = hi - ((hi - lo) & 63)
     for first in range(lo, whole, 64):
-        left = flagged(flags, first)  # type: ignore[call-arg]
+        left = flagged(flags, first)
         while left != 0:
-            neuron[n] = first + lowest(left)  # type: ignore[call-arg]
+            neuron[n] = first + lowest(left)
             left &= left - np.uint64(1)
             n += 1
     for q in range(whole >> 3, (hi + 7) >> 3):
         left = words[q]
         while left != 0:
-            neuron[n] = (q << 3) + (lowest(left) >> 3)  # type: ignore[call-arg]
+            neuron[n] = (q << 3) + (lowest(left) >> 3)
             left &= left - np.uint64(1)
             n += 1
     return n

@@ -52,8 +52,8 @@ def add_rows(typing: Any, table: Any, row: Any, source: Any, begin: Any, end: An
 
 
 @intrinsic
-def flagged(typing: Any, flags: Any, first: Any) -> Any:
-    """Return the 64 bytes of `flags` from `first` on as the bits of a word: whether each is not 0. Nothing is checked."""
+def _flagged(typing: Any, flags: Any, first: Any) -> Any:
+    """Return, as the bits of a word, which of the 64 bytes of `flags` from `first` on are not 0. Nothing is checked."""
     signature = types.uint64(flags, types.intp)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -66,10 +66,15 @@ def flagged(typing: Any, flags: Any, first: Any) -> Any:
 
 
 @intrinsic
-def lowest(typing: Any, word: Any) -> Any:
+def _lowest(typing: Any, word: Any) -> Any:
     """Return the place of the lowest bit that is set in a word that is not 0."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.uint64), generate
+
+
+# Called from compiled code, where the context argument is not given.
+flagged: Any = _flagged
+lowest: Any = _lowest
