@@ -14,6 +14,7 @@ from torch import nn
 from spikeframe.core import Network, Simulator, differing_spikes
 from spikeframe.core.encoding import from_frames
 from spikeframe.kernels.numba import deliver, gather
+from spikeframe.kernels.numba.delivery import collect
 from spikeframe.kernels.synapses import LINE, lined
 from spikeframe.neurons import LI, LIF, Sequential
 
@@ -104,18 +105,30 @@ def test_long_runs_of_the_largest_weights_do_not_overflow():
 def test_rows_are_added_up_in_runs_of_unit_events(dtype, neurons, together):
     random = np.random.Generator(np.random.Philox(5))
     table = lined(random.integers(-30, 31, (9, neurons)).astype(dtype))
-    row = np.array([3, -1, 0, 8, 5, -1, 2], np.int32)
-    source = random.integers(0, row.size, 200).astype(np.int32)
-    count = np.where(random.random(200) < 0.1, random.integers(-3, 4, 200), 1).astype(np.int32)
-    acc, touched = np.zeros(table.shape[1], np.int32), np.zeros(1, np.uint8)
-    deliver.rows(source, count, 20, 190, table, row, together, acc, touched)
-    expected = np.zeros(table.shape[1], np.int64)
-    for s, c in zip(source[20:190], count[20:190], strict=True):
-        if row[s] >= 0:
-            expected += table[row[s]].astype(np.int64) * c
-    assert np.array_equal(acc, expected)
-    assert touched[0] == 1
-    assert not acc[neurons:].any()
+    counted = np.where(random.random(200) < 0.1, random.integers(-3, 4, 200), 1).astype(np.int32)
+    for row in (np.array([3, -1, 0, 8, 5, -1, 2], np.int32), np.array([3, 7, 0, 8, 5, 1, 2], np.int32)):
+        source = random.integers(0, row.size, 200).astype(np.int32)
+        # No counts at all: every event counts once.
+        for count in (counted, np.ones(200, np.int32), np.zeros(0, np.int32)):
+            acc, touched = np.zeros(table.shape[1], np.int32), np.zeros(1, np.uint8)
+            deliver.rows(source, count, 20, 190, table, row, bool((row >= 0).all()), together, acc, touched)
+            expected = np.zeros(table.shape[1], np.int64)
+            for s, c in zip(source[20:190], count[20:190] if count.size else np.ones(170, int), strict=True):
+                if row[s] >= 0:
+                    expected += table[row[s]].astype(np.int64) * c
+            assert np.array_equal(acc, expected)
+            assert touched[0] == 1
+            assert not acc[neurons:].any()
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize(("lo", "hi"), [(0, 0), (0, 1), (0, 64), (8, 200), (64, 128), (16, 333)])
+def test_flagged_neurons_are_collected_in_order(lo, hi):
+    flags = np.zeros(-(-hi // 8) * 8, np.uint8)
+    flags[:hi] = np.random.Generator(np.random.Philox(3)).random(hi) < 0.3
+    neuron = np.zeros(hi + 2, np.int32)
+    n = collect(lo, hi, flags, flags.view(np.uint64), neuron, 1)
+    assert np.array_equal(neuron[1:n], lo + np.flatnonzero(flags[lo:hi]))
 
 
 def test_lined_rows_fill_whole_lines():

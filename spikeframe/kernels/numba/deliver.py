@@ -1,7 +1,8 @@
 """Delivery of events into a layer's accumulators, one compiled function per form of synapses.
 
 Accumulators and weights are integers (units of a power-of-two grid), so the order of these additions changes nothing.
-Each function adds the events ``[a, b)`` of `source` and marks the blocks of neurons that it reached.
+Each function adds the events ``[a, b)`` of `source` and marks the blocks of neurons that it reached. `count` has no
+elements where every event counts once.
 """
 
 from __future__ import annotations
@@ -15,12 +16,31 @@ from spikeframe.kernels.synapses import LINE
 
 
 @njit(**BORROWING)
-def rows(source, count, a, b, table, row, together, acc, touched):  # type: ignore[no-untyped-def]
-    """Deliver through `spikeframe.kernels.synapses.Rows`: runs of up to `together` unit events are added up at once."""
+def ones(count, a, b):  # type: ignore[no-untyped-def]
+    """Whether the events ``[a, b)`` count once each."""
+    other = np.int32(0)
+    for c in count[a:b]:
+        other |= c ^ np.int32(1)
+    return other == 0
+
+
+@njit(**BORROWING)
+def count_of(count, e):  # type: ignore[no-untyped-def]
+    """Return how often event `e` counts."""
+    return count[e] if count.size else np.int32(1)
+
+
+@njit(**BORROWING)
+def rows(source, count, a, b, table, row, whole, together, acc, touched):  # type: ignore[no-untyped-def]
+    """Deliver through `spikeframe.kernels.synapses.Rows`: runs of up to `together` unit events are added up at once.
+
+    `whole` says that every source reaches somebody.
+    """
+    plain = whole and ones(count, a, b)
     e = a
     while e < b:
-        end = e
-        while end < min(b, e + together) and count[end] == 1 and row[source[end]] >= 0:
+        end = min(b, e + together) if plain else e
+        while not plain and end < min(b, e + together) and count_of(count, end) == 1 and row[source[end]] >= 0:
             end += 1
         if end > e:
             for column in range(0, table.shape[1], LINE // table.itemsize):
@@ -30,7 +50,7 @@ def rows(source, count, a, b, table, row, together, acc, touched):  # type: igno
             continue
         if row[source[e]] >= 0:
             w = table[row[source[e]]]
-            c = count[e]
+            c = count_of(count, e)
             for j in range(w.size):
                 acc[j] += np.int32(w[j]) * c
             touched[0] = 1
@@ -47,7 +67,7 @@ def stencil(source, count, a, b, weight, channel, ys, xs, geometry, acc, touched
         ci = channel[s]
         if ci < 0:
             continue
-        c = count[e]
+        c = count_of(count, e)
         for ky in range(weight.shape[1]):
             ny = ys[s] + py - ky * dy
             if ny < 0 or ny % sy != 0 or ny // sy >= rows:
@@ -70,7 +90,7 @@ def lists(source, count, a, b, start, target, weight, block, acc, touched):  # t
     """Deliver through `spikeframe.kernels.synapses.Lists`."""
     for e in range(a, b):
         s = source[e]
-        c = count[e]
+        c = count_of(count, e)
         for i in range(start[s], start[s + 1]):
             acc[target[i]] += np.int32(weight[i]) * c
             touched[target[i] // block] = 1

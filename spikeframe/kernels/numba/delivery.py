@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from spikeframe.kernels.numba.borrowing import BORROWING
+from spikeframe.kernels.numba.vectors import flagged, lowest
+
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def shared(ids, start, h, rows, target, weight, acc):  # type: ignore[no-untyped-def]
@@ -109,26 +112,22 @@ def sample(values, ids, lo, hi, row):  # type: ignore[no-untyped-def]
         row[i] = values[ids[i]]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def collect(lo, hi, flags, words, neuron, n):  # type: ignore[no-untyped-def]
-    """Append the neurons lo..hi (multiples of 8, or the end) whose flag is set.
-
-    Flags are read eight a word, and first 64 words together, as most have none set.
-    """
-    end = (hi + 7) >> 3
-    for first in range(lo >> 3, end, 64):
-        last = min(end, first + 64)
-        found = np.uint64(0)
-        for word in words[first:last]:
-            found |= word
-        if found == 0:
-            continue
-        for q in range(first, last):
-            if words[q] != 0:
-                for j in range(q << 3, min(hi, (q << 3) + 8)):
-                    if flags[j]:
-                        neuron[n] = j
-                        n += 1
+    """Append the neurons lo..hi (multiples of 8, or the end) whose flag is 1; `words` are the flags by eight."""
+    whole = hi - ((hi - lo) & 63)
+    for first in range(lo, whole, 64):
+        left = flagged(flags, first)
+        while left != 0:
+            neuron[n] = first + lowest(left)
+            left &= left - np.uint64(1)
+            n += 1
+    for q in range(whole >> 3, (hi + 7) >> 3):
+        left = words[q]
+        while left != 0:
+            neuron[n] = (q << 3) + (lowest(left) >> 3)
+            left &= left - np.uint64(1)
+            n += 1
     return n
 
 

@@ -133,9 +133,9 @@ def _update_call(group: Group, g: int, arguments: _Arguments, values: dict[str, 
             call.append(f"a[base{g} + {r} * {width}:base{g} + {r + 1} * {width}]")
         else:
             call.append(arguments.add(f"g{g}_{name}", values[name]))
-    lines.append(f"hit = update{g}(lo{g}, hi{g}, g{g}_flags, {', '.join(call)})")
+    lines.append(f"update{g}(lo{g}, hi{g}, g{g}_flags, {', '.join(call)})")
     if program.spikes:
-        lines += ["if hit:", f"    n{g} = collect(lo{g}, hi{g}, g{g}_flags, g{g}_words, mine{g}, n{g})"]
+        lines.append(f"n{g} = collect(lo{g}, hi{g}, g{g}_flags, g{g}_words, mine{g}, n{g})")
     return lines
 
 
@@ -230,7 +230,7 @@ class _Run:
             self.text["room"] += [f"if n{g} + (stop - done) * own{g} > mine{g}.size:", "    full[meeting & 1] = 1"]
             self.text["after"].append(f"g{g}_start[thread, h + 1] = n{g}")
         elif given is None:
-            self.arguments.add(f"g{g}_flags", np.zeros(group.size, np.uint8))
+            self.arguments.add(f"g{g}_flags", np.zeros(group.size, self.plan.dtype))
 
     def _deliveries(self) -> None:
         """Statements that deliver every bundle; those without delay come behind their group's update."""

@@ -141,14 +141,14 @@ def tick(t, first, last, size, cut, base, width, a, some, touched, valid, awake,
             continue
         if valid[b] < t:
             updates[b] += silent(lo, hi, t - valid[b], {own})[0]
-        hit = update(lo, hi, flags, {call})
-        if hit:
-            n = collect(lo, hi, flags, words, mine, n)
+        update(lo, hi, flags, {call})
+        before = n
+        n = collect(lo, hi, flags, words, mine, n)
         updates[b] += 1
         valid[b] = t + 1
         awake[b] = driven[b] or not waiting(lo, hi, {own})
         # The look costs an update: an awake block gets it now and then only.
-        if awake[b] and not (driven[b] or reached or hit) and t & 63 == 63:
+        if awake[b] and not (driven[b] or reached or n > before) and t & 63 == 63:
             updates[b] += 1
             if resting(lo, hi, {own}):
                 awake[b] = 0
@@ -255,8 +255,26 @@ def _text(
     )
 
 
+def functions(
+    program: Program, waits: Program, receptors: tuple[str, ...], coefficients: Any, dtype: np.dtype[Any]
+) -> Any:
+    """Return the generated module with the lazy functions of neurons of one model, their plain `update` among them.
+
+    Args:
+        program: the traced step.
+        waits: output ``"waits"``: no spike can come before the next input.
+        receptors: inputs that come as accumulators.
+        coefficients: scalar or one value per neuron.
+        dtype: float type.
+    """
+    home = population.module(program, receptors, coefficients, False, dtype).__name__
+    per_neuron = per_neuron_names(program, coefficients)
+    text = _text(program, waits, receptors, per_neuron, home, dtype.itemsize * 8)
+    return source.load(header("Lazy update of a group", dtype) + text, "lazy")
+
+
 def module(group: Group, dtype: np.dtype[Any]) -> Any:
-    """Return the generated module with the lazy functions of one group, its plain `update` among them.
+    """Return the generated module with the lazy functions of one group.
 
     Args:
         group: one that `can_wait`.
@@ -264,10 +282,7 @@ def module(group: Group, dtype: np.dtype[Any]) -> Any:
     """
     if group.program is None or group.waits is None:
         raise TypeError(f"{group.name} cannot wait.")
-    home = population.module(group.program, group.receptors, group.coefficients, False, dtype).__name__
-    per_neuron = per_neuron_names(group.program, group.coefficients)
-    text = _text(group.program, group.waits, group.receptors, per_neuron, home, dtype.itemsize * 8)
-    return source.load(header("Lazy update of a group", dtype) + text, "lazy")
+    return functions(group.program, group.waits, group.receptors, group.coefficients, dtype)
 
 
 def can_wait(group: Group) -> bool:

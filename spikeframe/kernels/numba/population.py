@@ -18,18 +18,20 @@ from spikeframe.kernels.trace import INT, Program
 _MASKED = bool(get_host_cpu_features().get("avx2"))
 
 _UPDATE = '''
+from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.lean import fma, wide
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def update(lo, hi, flags, {parameters}):
-    """One step for neurons lo..hi; accumulators come as the part's own slices; returns whether any spiked."""
+    """One step for neurons lo..hi; accumulators come as the part's own slices.
+
+    Spikes are left in `flags` as 0 and 1, or there the output of a program that does not spike.
+    """
     wide()
-    hit = I(0)
     {slices}
     for j in range(hi - lo):
         {body}
-    return hit
 '''
 
 
@@ -72,9 +74,8 @@ def _text(program: Program, receptors: tuple[str, ...], per_neuron: frozenset[st
             read.append(f"{plain} = r_{plain}[j]")
     scaled = tuple(r for r in receptors if not biased or r != program.names("input")[0])
     body = [*read, *loads(program, ("state", "coefficient"), per_neuron), *lean_statements(program, scaled)]
-    if program.spikes:
-        out = result(program, "out")
-        body += [f"flags[j] = np.uint8({out} != ZERO)", f"hit = I(hit | I({out} != ZERO))"]
+    out = result(program, "out")
+    body.append(f"flags[j] = np.uint8({out} != ZERO)" if program.spikes else f"flags[j] = {out}")
     for leaf in program.leaves:
         if leaf.kind == "state":
             own, new = identifier(leaf.name), result(program, leaf.name)

@@ -1,4 +1,4 @@
-"""Rows of a table added up in vector registers, which no loop of Numba's does by itself: it would store every sum."""
+"""What no loop of Numba's becomes by itself: sums that stay in vector registers, and flags as the bits of a word."""
 
 from __future__ import annotations
 
@@ -49,3 +49,32 @@ def add_rows(typing: Any, table: Any, row: Any, source: Any, begin: Any, end: An
         return context.get_dummy_value()
 
     return signature, generate
+
+
+@intrinsic
+def _flagged(typing: Any, flags: Any, first: Any) -> Any:
+    """Return, as the bits of a word, which of the 64 bytes of `flags` from `first` on are not 0. Nothing is checked."""
+    signature = types.uint64(flags, types.intp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.VectorType(ir.IntType(8), 64)
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        value = builder.load(builder.bitcast(builder.gep(data, [arguments[1]]), kind.as_pointer()), align=1)
+        return builder.bitcast(builder.icmp_unsigned("!=", value, ir.Constant(kind, None)), ir.IntType(64))
+
+    return signature, generate
+
+
+@intrinsic
+def _lowest(typing: Any, word: Any) -> Any:
+    """Return the place of the lowest bit that is set in a word that is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), generate
+
+
+# Called from compiled code, where the context argument is not given.
+flagged: Any = _flagged
+lowest: Any = _lowest
