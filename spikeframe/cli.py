@@ -1,4 +1,4 @@
-"""The command ``spikeframe``: train, evaluate, simulate, data, report, papers."""
+"""The command ``spikeframe``: train, evaluate, simulate, data, report, papers, models."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ examples:
   spikeframe simulate --data dvsgesture --root DIR     a gesture clip through an untrained network
   spikeframe data list                                 which data sets there are and where they come from
   spikeframe papers                                    which published methods are here, their figures and ours
+  spikeframe models                                    which neurons and layers are here, and what runs them
 """
 
 
@@ -219,6 +220,22 @@ def _papers(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
     return {"papers": rows}
 
 
+def _models(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
+    """List the models, print the page of one, or write all pages."""
+    from spikeframe.papers import models
+
+    if options.write is not None:
+        paths = models.write(options.write)
+        say(f"{len(paths)} pages in {options.write}")
+        return {"pages": [str(path) for path in paths]}
+    if options.name is not None:
+        page = models.page(options.name)
+        say(page)
+        return {"page": page}
+    say(models.index())
+    return {"models": models.table()}
+
+
 # What they share.
 
 
@@ -374,6 +391,9 @@ def _parser() -> argparse.ArgumentParser:
     _run_argument(_command(commands, "report", _report, computing, _REPORT))
     papers = _command(commands, "papers", _papers, [common], _PAPERS)
     papers.add_argument("numbers", metavar="NUMBER", nargs="*", type=int, help="only these papers (default: all)")
+    models = _command(commands, "models", _models, [common], _MODELS)
+    models.add_argument("name", metavar="NAME", nargs="?", help="print the page of this model (default: the list)")
+    models.add_argument("--write", metavar="DIR", type=Path, help="write all pages into this folder")
     return parser
 
 
@@ -415,6 +435,15 @@ reproduced, and which object, test and example it rests on.""",
   spikeframe papers
   spikeframe papers 14 209
   spikeframe papers --json""",
+)
+_MODELS = (
+    "list the neurons and layers that are here",
+    """Print which models are here and what runs them, or the page of one: equation, parameters, executions, operations,
+examples, papers. Pages are made from docstrings and code.""",
+    """examples:
+  spikeframe models
+  spikeframe models UltraLIF
+  spikeframe models --write docs/models""",
 )
 _REPORT = ("write the report page of a run again", "Write report.html of a finished run again.", "")
 

@@ -1,4 +1,12 @@
-"""Conditional computation: stochastic gates choose which groups of units of a layer are computed."""
+r"""Conditional computation: stochastic gates choose which groups of units of a layer are computed.
+
+.. math:: y_k = g_k \max(0, W_k x + b_k), \qquad P(g_k = 1) = \sigma(a_k), \quad a = V_2 \tanh(V_1 x + c_1) + c_2
+
+Group k is computed where its gate is open. The gates get their gradient by one of the estimators of
+`spikeframe.learning_rules.stochastic`; a penalty, the divergence of their mean probability from a target, keeps most of
+them closed. Reference: Bengio, Léonard and Courville 2013, arXiv:1308.3432. Cost of a sample: the gater's
+multiply-accumulates and those of the open groups (`ConditionalLinear.operations`).
+"""
 
 from __future__ import annotations
 

@@ -86,6 +86,10 @@ class AdaptiveThresholdIF(Parametric):
             raise ParameterError(f"AdaptiveThresholdIF: v_min={self.v_min:g} must not be above v_max={self.v_max:g}.")
         self.axis = axis
 
+    def operations(self) -> dict[str, int]:
+        """Count the operations of one activation, by the classes of `Neuron.operations`."""
+        return {"ac": 1, "mac": 1, "exp": 0, "cmp": 2}
+
     def forward(self, x: Tensor) -> SpikeCounts:
         """Count spikes.
 

@@ -75,6 +75,10 @@ class PSN(Temporal):
         """Return W, ``[T, T]``: row t holds what step t takes from every step."""
         return self.weight
 
+    def operations(self) -> dict[str, int]:
+        """Count the operations of one update, those of `Neuron.operations`: a row of W, then the threshold."""
+        return {k: n + self.steps * (k in ("ac", "mac")) for k, n in self.test.operations().items()}
+
     def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:
         """Run a whole sequence.
 

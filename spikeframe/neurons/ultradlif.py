@@ -141,6 +141,15 @@ class UltraDLIF(Parametric, Temporal):
             outputs.append(out)
         return torch.stack(outputs) if outputs else torch.zeros_like(x), UltraDLIFState(v)
 
+    def operations(self) -> dict[str, int]:
+        """Count the operations of one update, those of `Neuron.operations`; a logarithm is counted as an exponential.
+
+        A term of the sum of exponentials is a neuron or a neighbour: scaled, shifted, compared, raised and added.
+        """
+        terms = 1 + 2 * len(self.axes)
+        damped = int(self.form != "paper")
+        return {"ac": 3 * terms + 6, "mac": terms + 4 + damped, "exp": terms + 2, "cmp": terms - 1}
+
     def diffused(self, v: Tensor, centre: Tensor, eps: Tensor, log_gap: Tensor) -> Tensor:
         """Return ``eps log(exp(centre / eps) + gap sum of exp(v_j / eps))`` over the neighbours j.
 
