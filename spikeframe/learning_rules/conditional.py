@@ -10,6 +10,8 @@ multiply-accumulates and those of the open groups (`ConditionalLinear.operations
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,11 +20,21 @@ from spikeframe.errors import ParameterError, ShapeError
 from spikeframe.learning_rules.stochastic import straight_through
 
 
+def switched(a: Tensor, u: Tensor) -> Tensor:
+    """Return gates of zeros and ones with the straight-through gradient of their probability.
+
+    Args:
+        a: activations of any shape.
+        u: uniform numbers in [0, 1) of that shape.
+    """
+    return straight_through(a, u, slope=True)
+
+
 class ConditionalLinear(nn.Module):
     """A rectified linear layer in groups of units, of which a small gater computes only some (Bengio et al. 2013).
 
-    Called as ``y, gates, probability = layer(x, u)``; ``u=None`` opens the gates whose probability is above one half.
-    Without gradients only open groups are computed.
+    Called as ``y, gates, probability = layer(x, u)``; ``u=None`` takes u = 1/2: `switched` gates are open where their
+    probability is above one half. Without gradients only open groups are computed.
 
     Args:
         inputs: number of inputs.
@@ -30,19 +42,24 @@ class ConditionalLinear(nn.Module):
         size: units per group.
         hidden: units of the gater's hidden layer.
         target: share of gates that `penalty` asks for, in (0, 1).
+        gate: takes activations and uniform numbers ``[B, groups]`` and returns the gates, 0 where closed, such as
+            `switched` or `spikeframe.learning_rules.stochastic.smooth_times_random`.
 
     Raises:
         ParameterError: a number that is no positive whole one, or a target outside its range.
     """
 
-    def __init__(self, inputs: int, groups: int, size: int, *, hidden: int = 32, target: float = 0.1) -> None:
+    def __init__(
+        self, inputs: int, groups: int, size: int, *, hidden: int = 32, target: float = 0.1,
+        gate: Callable[[Tensor, Tensor], Tensor] = switched,
+    ) -> None:  # fmt: skip
         super().__init__()
         for name, value in (("inputs", inputs), ("groups", groups), ("size", size), ("hidden", hidden)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ParameterError(f"ConditionalLinear({name}={value!r}): must be a whole number from 1.")
         if isinstance(target, bool) or not isinstance(target, (int, float)) or not 0 < target < 1:
             raise ParameterError(f"ConditionalLinear(target={target!r}): must be a number between 0 and 1.")
-        self.groups, self.size, self.target = groups, size, float(target)
+        self.groups, self.size, self.target, self.gate = groups, size, float(target), gate
         self.linear = nn.Linear(inputs, groups * size)
         self.gater = nn.Sequential(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, groups))
 
@@ -54,8 +71,7 @@ class ConditionalLinear(nn.Module):
             u: uniform numbers ``[B, groups]``, or None.
 
         Returns:
-            Output ``[B, groups * size]``, gates ``[B, groups]`` of zeros and ones with a straight-through gradient, and
-            their probabilities.
+            Output ``[B, groups * size]``, gates ``[B, groups]``, and probabilities σ(a): how often `switched` ones open.
 
         Raises:
             ShapeError: x or u has another shape.
@@ -63,7 +79,7 @@ class ConditionalLinear(nn.Module):
         if x.ndim != 2 or x.shape[1] != self.linear.in_features:
             raise ShapeError(f"ConditionalLinear: x has shape {tuple(x.shape)}, not [B, {self.linear.in_features}].")
         a = self.gater(x)
-        gates = straight_through(a, torch.full_like(a, 0.5) if u is None else u, slope=True)
+        gates = self.gate(a, torch.full_like(a, 0.5) if u is None else u)
         if torch.is_grad_enabled():
             y = torch.relu(self.linear(x)).reshape(-1, self.groups, self.size) * gates[:, :, None]
         else:
@@ -77,7 +93,8 @@ class ConditionalLinear(nn.Module):
         bias = self.linear.bias.reshape(self.groups, self.size)
         for group in range(self.groups):
             rows = gates[:, group].nonzero()[:, 0]
-            y[rows, group] = torch.relu(functional.linear(x[rows], weight[group], bias[group]))
+            computed = torch.relu(functional.linear(x[rows], weight[group], bias[group]))
+            y[rows, group] = computed * gates[rows, group, None]
         return y
 
     def penalty(self, probability: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spikeframe.errors import NonFiniteError, ParameterError, ShapeError
-from spikeframe.learning_rules.conditional import ConditionalLinear
+from spikeframe.learning_rules.conditional import ConditionalLinear, switched
 from spikeframe.learning_rules.stochastic import (
     Baseline,
     bernoulli,
@@ -196,20 +196,25 @@ def test_the_estimate_of_a_seed_is_always_the_same():
 # Gates.
 
 
-def test_closed_groups_are_zero_and_open_ones_are_the_linear_layer():
+GATES = {"switched": switched, "smooth": smooth_times_random, "noisy": lambda a, u: noisy(a, gaussian_noise(u))}
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_closed_groups_are_zero_and_open_ones_are_the_linear_layer(gate):
     torch.manual_seed(0)
-    layer = ConditionalLinear(6, 5, 4).double()
+    layer = ConditionalLinear(6, 5, 4, gate=GATES[gate]).double()
     x = torch.randn(30, 6, dtype=F64)
     y, gates, probability = layer(x, uniform(30, 5))
     dense = torch.relu(layer.linear(x)).unflatten(1, (5, 4))
     torch.testing.assert_close(y.unflatten(1, (5, 4)), dense * gates[:, :, None])
-    assert 0 < float(gates.detach().mean()) < 1
+    assert 0 < int(gates.count_nonzero()) < gates.numel()
     with torch.no_grad():
         skipped, same, _ = layer(x, uniform(30, 5))
         torch.testing.assert_close(skipped, y)
         assert torch.equal(same, gates)
         _, certain, _ = layer(x)
-    assert torch.equal(certain, (probability.detach() > 0.5).to(F64))
+    if gate == "switched":
+        assert torch.equal(certain, (probability.detach() > 0.5).to(F64))
 
 
 def test_operations_count_the_gater_and_the_open_groups():
