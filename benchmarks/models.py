@@ -5,7 +5,7 @@
 Training: forward and backward, T=100, B=32, N=1024 (64 for neurons that integrate numerically: the loop's autograd
 would not fit), float32, one thread. The loop is the torch form, one call a node; for LIF and UltraLIF the loop that one
 would write by hand too. Nothing is timed before outputs agree (to the bit between kernel and torch form). The core: a
-described network on the grid clock, 1000 neurons, dt 1 ms, one thread; each of 1000 sources has one synapse, given
+described network on the grid clock, 1000 neurons, dt 0.1 ms, one thread; each of 1000 sources has one synapse, given
 spikes, once every 10 steps (busy) or every 2000 (rare): blocks that nothing reaches can be skipped then, and only
 neurons that know when they wait gain. Weights are too small to make a spike from rest. Layers with an event-driven run
 of their own are timed alone. All pieces of a table take their turns; medians.
@@ -33,6 +33,7 @@ from spikeframe.neurons import Neuron
 from spikeframe.neurons.integrated import Integrated
 
 STEPS, BATCH, SIZE, FEW = 100, 32, 1024, 64
+DT = 0.1  # of the core and of what integrates numerically
 KINDS = {n: getattr(neurons, n) for n in neurons.__all__ if isinstance(getattr(neurons, n), type)}
 KINDS = {n: k for n, k in KINDS.items() if issubclass(k, Neuron) and k is not Neuron}
 
@@ -83,8 +84,8 @@ class ATan(torch.autograd.Function):
 def training(name: str, rounds: int) -> dict[str, Any]:
     """Return million neuron-steps a second of the kernel and of the loops, and the ratio to the torch form."""
     kind = KINDS[name]
-    size = FEW if issubclass(kind, Integrated) else SIZE
-    fused, loop = kind(dt=1.0), kind(dt=1.0, backend="torch")
+    size, dt = (FEW, DT) if issubclass(kind, Integrated) else (SIZE, 1.0)
+    fused, loop = kind(dt=dt), kind(dt=dt, backend="torch")
     generator = torch.Generator().manual_seed(0)
     x = {r: (0.3 * torch.rand(STEPS, BATCH, size, generator=generator)).requires_grad_() for r in fused.receptors}
     g = torch.randn(STEPS, BATCH, size, generator=generator)
@@ -122,21 +123,21 @@ def network(name: str, every: int, steps: int, size: int = 1000) -> sf.Network:
     step = np.arange(1, steps - 1)
     first = np.random.default_rng(0).integers(every, size=size)
     at, ids = np.nonzero((step[:, np.newaxis] - first) % every == 0)
-    source = net.population("source", size, sf.SpikeSource(step[at].astype(float), ids))
+    source = net.population("source", size, sf.SpikeSource(step[at] * DT, ids))
     receptor = next(iter(cells.neuron.receptors))
-    net.connect(source, cells, sf.Pairs(np.arange(size), np.arange(size)), receptor=receptor, weight=1e-3, delay=1.0)
+    net.connect(source, cells, sf.Pairs(np.arange(size), np.arange(size)), receptor=receptor, weight=1e-3, delay=DT)
     return net
 
 
 def in_the_core(every: int, rounds: int, stretch: int) -> dict[str, Any]:
     """Return, per neuron, nanoseconds per event and their ratio to LIF's, and the share of updates that were done."""
-    simulators = {n: sf.Simulator(network(n, every, stretch * (rounds + 2)), dt=1.0, threads=1) for n in KINDS}
+    simulators = {n: sf.Simulator(network(n, every, stretch * (rounds + 2)), dt=DT, threads=1) for n in KINDS}
     samples: dict[str, list[float]] = {name: [] for name in KINDS}
     updated = {}
     for turn in range(rounds + 1):
         for name, simulator in simulators.items():
             started = time.perf_counter()
-            result = simulator.run(float(stretch), progress=False)
+            result = simulator.run(stretch * DT, progress=False)
             seconds = time.perf_counter() - started
             if turn:  # the first compiles
                 samples[name].append(seconds)

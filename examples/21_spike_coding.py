@@ -110,9 +110,9 @@ def draw(rows: list[dict[str, Any]], plain: float, counts: Tensor, out: str) -> 
                     if scheme != "twos_complement" else "two's complement")  # fmt: skip
     middle.plot(3.0, REPORT["spikes"], "*", color=SCHEMES["bitwise"], markersize=11, label="SpikingBrain 7B, bitwise")
     middle.set(xlabel="k, mean count", ylabel="spikes per value", xscale="log", yscale="log", xticks=LEVELS,
-               xticklabels=LEVELS)  # fmt: skip
+               xticklabels=LEVELS, yticks=(0.5, 1, 2, 4, 8), yticklabels=(0.5, 1, 2, 4, 8))  # fmt: skip
     spikes = encode(counts[:64], "bitwise").spikes
-    right.imshow(spikes, cmap="RdBu_r", vmin=-1.4, vmax=1.4, aspect="auto", interpolation="nearest")
+    right.imshow(spikes.numpy(), cmap="RdBu_r", vmin=-1.4, vmax=1.4, aspect="auto", interpolation="nearest")
     right.set(xlabel="channel", ylabel="bit (step)", yticks=range(len(spikes)),
               title="one digit, 64 hidden channels, k = 3, bitwise")  # fmt: skip
     for ax in (left, middle):

@@ -96,9 +96,9 @@ def spiking(dictionary: Tensor, x: Tensor) -> None:
 
 
 def at(curve: np.ndarray, active: float) -> float:
-    """Return the error at a number of active neurons, interpolated between logarithms."""
-    order = np.argsort(curve[:, 0])
-    return float(np.exp(np.interp(np.log(active), np.log(curve[order, 0]), np.log(curve[order, 1]))))
+    """Return the error at a number of active neurons, interpolated between logarithms; NaN beyond the curve."""
+    x, y = np.log(curve[np.argsort(curve[:, 0])]).T
+    return float(np.exp(np.interp(np.log(active), x, y, left=np.nan, right=np.nan)))
 
 
 def draw(own: dict[str, np.ndarray], shared: dict[str, np.ndarray], fields: dict[str, Tensor], out: str) -> None:
@@ -109,14 +109,15 @@ def draw(own: dict[str, np.ndarray], shared: dict[str, np.ndarray], fields: dict
         left.plot(*own[name].T, ".-", color=colour, label=name)
         left.plot(*shared[name].T, ":", color=colour, linewidth=1)
     left.plot([], [], ":", color="#24292f", linewidth=1, label="on the soft one's dictionary")
-    left.set(xlabel="active neurons per patch", ylabel="error (share of variance)", xscale="log", yscale="log")
+    left.set(xlabel="active neurons per patch", ylabel="error (share of variance)", xscale="log", yscale="log",
+             xticks=(5, 10, 20, 40, 80), xticklabels=(5, 10, 20, 40, 80))  # fmt: skip
+    left.minorticks_off()
     left.spines[["top", "right"]].set_visible(False)
     left.legend(frameon=False, fontsize=8)
     for ax, (name, found) in zip(others, fields.items(), strict=True):
         tiles = [torch.nn.functional.pad((f / f.abs().max()).reshape(SIDE, SIDE), (1, 1, 1, 1)) for f in found.T[:100]]
-        ax.imshow(
-            torch.cat([torch.cat(tiles[10 * k : 10 * k + 10], 1) for k in range(10)]), cmap="RdBu_r", vmin=-1, vmax=1
-        )
+        rows = [torch.cat(tiles[10 * k : 10 * k + 10], 1) for k in range(10)]
+        ax.imshow(torch.cat(rows).numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
         ax.set(xticks=[], yticks=[], title=f"fields learnt, {name}")
     figure.savefig(out, dpi=120)
 
@@ -132,11 +133,11 @@ def main(quick: bool = False, out: str = "sparse_coding.png") -> Path:
     shared = {n: np.array([score(k, lam, soft, x) for lam in lambdas]) for n, (k, _) in KINDS.items()}
     print(f"{tested} patches of {SIDE} x {SIDE} pixels, {UNITS} neurons; error as a share of the patches' variance\n")
     print(
-        f"{'':12}" + "".join(f"{f'{n} active':>12}" for n in (5, 10, 20)) + "   the same on the soft one's dictionary"
+        f"{'':12}" + "".join(f"{f'{n} active':>12}" for n in (15, 20, 30)) + "   the same on the soft one's dictionary"
     )
     for name in KINDS:
-        print(f"{name:12}" + "".join(f"{at(own[name], n):12.3f}" for n in (5, 10, 20))
-              + "".join(f"{at(shared[name], n):12.3f}" for n in (5, 10, 20)))  # fmt: skip
+        print(f"{name:12}" + "".join(f"{at(own[name], n):12.3f}" for n in (15, 20, 30))
+              + "".join(f"{at(shared[name], n):12.3f}" for n in (15, 20, 30)))  # fmt: skip
     spiking(soft, x[:20])
     draw(own, shared, {name: dictionaries[name] for name in ("soft (l1)", "CEL0")}, out)
     print(f"picture: {out}")

@@ -116,7 +116,7 @@ def main(
     data: str | None, quick: bool = False, seeds: int = 3, runs: str | None = None, out: str = "shd_adding.png"
 ) -> Path:
     """Train all, print the table, and return the path of the picture."""
-    many, epochs, seeds = (64, 1, 1) if quick else (3000, 15, seeds)
+    many, epochs, seeds = (64, 1, 1) if quick else (3000, 12, seeds)
     frames = {split: load(data, split, size) for split, size in (("train", many), ("test", max(many // 3, 20)))}
     chance = 100 * float(np.bincount(frames["test"].labels).max() / len(frames["test"]))
     rows = []

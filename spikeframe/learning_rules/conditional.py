@@ -71,7 +71,7 @@ class ConditionalLinear(nn.Module):
             u: uniform numbers ``[B, groups]``, or None.
 
         Returns:
-            Output ``[B, groups * size]``, gates ``[B, groups]``, and probabilities σ(a): how often `switched` ones open.
+            Output ``[B, groups * size]``, gates ``[B, groups]``, and σ(a): how often `switched` ones open.
 
         Raises:
             ShapeError: x or u has another shape.

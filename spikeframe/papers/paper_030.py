@@ -14,7 +14,13 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         30, TITLE, "learning_rules.conditional.ConditionalLinear",
         "learning_rules/test_stochastic.py::test_the_penalty_is_the_divergence_from_the_target_and_training_reaches_it",
-        "", "four estimators train a network with a tenth of its gates open on MNIST, the noisy rectifier and "
-        "straight-through best", "", "not tried", "the gates are here and reach their target; MNIST was not run",
+        "20_conditional_computation.py",
+        "four estimators train a network with a tenth of its gates open on MNIST, the noisy rectifier and "
+        "straight-through best",
+        "digits of 8 x 8 pixels, 3 seeds, test error: straight-through 2.5 +- 0.1 %, noisy rectifier 2.5 +- 0.2 %, "
+        "smooth times random 2.7 +- 0.2 %, REINFORCE 3.2 +- 0.4 %; all groups 1.7 %; 12 to 31 % of the gates open",
+        "in part",
+        "the ordering holds; the task is small, gates open more often than asked for, and a plain layer of the "
+        "same work errs less (1.8 %)",
     ),
 )  # fmt: skip

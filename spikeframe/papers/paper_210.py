@@ -14,8 +14,17 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         210, TITLE, "modules.spike_coding.encode",
-        "modules/test_spike_coding.py::test_every_count_of_8_bits_comes_back", "",
+        "modules/test_spike_coding.py::test_every_count_of_8_bits_comes_back", "21_spike_coding.py",
         "binary, ternary and bitwise spikes carry counts without loss", "every count of 8 bits, and random ones of 32",
         "reproduced",
+    ),
+    Claim(
+        210, TITLE, "modules.spike_coding.encode",
+        "modules/test_spike_coding.py::test_spikes_of_gaussian_activations_are_as_sparse_as_described",
+        "21_spike_coding.py",
+        "1.13 bitwise spikes a value; 94.1 % of counts at most 7; one to two points lost by spikes (7B model)",
+        "a gated network of 128 units on digits, k = 3, 3 seeds: 1.11 spikes a value, 81.5 % of six steps silent, 88.6 "
+        "% of counts at most 7; accuracy 98.1 +- 0.2 % by spikes, 98.3 +- 0.2 % in floats", "in part",
+        "a small network in place of a language model",
     ),
 )  # fmt: skip

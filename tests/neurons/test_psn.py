@@ -202,6 +202,10 @@ def test_bad_options_are_refused_by_name(make, words):
         make()
 
 
+def test_an_update_costs_a_row_of_the_matrix_and_a_test():
+    assert PSN(7).operations() == {"ac": 8, "mac": 7, "exp": 0, "cmp": 1}
+
+
 @pytest.mark.fault
 def test_bad_inputs_are_refused_by_name():
     with pytest.raises(ShapeError, match="5 time steps, the layer was made for 4"):

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError
 from spikeframe.neurons.ultradlif import FORMS, UltraDLIF
@@ -128,6 +129,28 @@ def test_large_inputs_and_low_temperatures_stay_finite(form, dtype):
     (out.sum() + state.v.sum()).backward()
     for value in (out, x.grad, layer.log_eps.grad, layer.log_gap.grad):
         assert bool(torch.isfinite(value).all())
+
+
+class Exponentials(TorchDispatchMode):
+    """Counts the elements of exponentials, logarithms and sigmoids."""
+
+    seen = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func.overloadpacket.__name__ in ("exp", "log", "sigmoid"):
+            self.seen += out.numel()
+        return out
+
+
+@pytest.mark.parametrize("axes", [(-1,), (-2, -1)])
+@pytest.mark.parametrize("form", FORMS)
+def test_as_many_exponentials_are_counted_as_a_run_takes(form, axes):
+    layer = UltraDLIF(dt=1.0, form=form, axes=axes)
+    with Exponentials() as counter:
+        layer(noise(3, 2, 4, 5))
+    once = 2  # the leak and the junctions' strength
+    assert counter.seen - once == layer.operations()["exp"] * 3 * 2 * 4 * 5
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 3), (4, 0, 3), (4, 2, 0), (3, 2, 1), (3, 2, 2)])
