@@ -43,8 +43,8 @@ _OWN = {
     "synapses": "gives synapses of a simulation (`synapses`)",
     "scan": "computes all steps at once (`scan`)",
 }
-_LEGEND = """What runs a neuron is found by trying: traced, generated (GPU kernels as text), laid out. The grid clock runs
-on a GPU too, but for what `backend="cuda"` refuses by name. Numbers are operations of one update: additions,
+_LEGEND = """What runs a neuron is found by trying: traced, generated (GPU kernels as text), laid out. The grid clock
+runs on a GPU too, but for what `backend="cuda"` refuses by name. Numbers are operations of one update: additions,
 multiplications, exponentials, comparisons."""
 
 
