@@ -28,9 +28,9 @@ from spikeframe.modules.delta_activation import DeltaActivation
 from spikeframe.neurons import LI
 from spikeframe.training import FrameCache
 
-DT, STEPS, TAU, HIDDEN = 10.0, 31, 50.0, 64
-THRESHOLDS = (0.0, 0.1, 0.2, 0.4, 0.8)
-RATES = (0.0, 1e-3, 3e-3, 1e-2)
+DT, STEPS, TAU, HIDDEN = 20.0, 16, 100.0, 64
+THRESHOLDS = (0.0, 0.2, 0.4, 0.8, 1.6)
+RATES = (0.0, 0.03, 0.1, 0.3)
 WAYS = {"threshold after training": "#d55e00", "threshold in training": "#009e73", "learnt steps": "#0072b2"}
 
 
@@ -65,7 +65,10 @@ def train(network: Network, data: tuple[Tensor, Tensor], seed: int, epochs: int,
     """Train in the clocked form."""
     x, labels = data
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(network.parameters(), 2e-3)
+    groups = [{"params": list(part.parameters()), "lr": 2e-3} for part in (network.first, network.second)]
+    if network.codes:
+        groups.append({"params": list(network.codes.parameters()), "lr": 1e-2})
+    optimiser = torch.optim.Adam(groups)
     for _ in range(epochs):
         for part in torch.randperm(len(labels), generator=generator).split(64):
             out, penalty, _ = network(x[:, part])

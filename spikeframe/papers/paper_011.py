@@ -14,8 +14,8 @@ CLAIMS: tuple[Claim, ...] = (
         "in part", "on codes that are known; the next row has photographs",
     ),
     Claim(
-        11, TITLE, "neurons.thresholds.CEL0", "neurons/test_lca.py::test_a_threshold_is_the_proximal_map_of_its_penalty",
-        "22_sparse_coding.py",
+        11, TITLE, "neurons.thresholds.CEL0",
+        "neurons/test_lca.py::test_a_threshold_is_the_proximal_map_of_its_penalty", "22_sparse_coding.py",
         "at equal sparsity l0-like penalties leave about five times less error than l1; fields like Gabor functions",
         "500 patches of two photographs, 150 neurons, 20 of them active: error 0.084 of the variance with soft, 0.071 "
         "hard, 0.042 l_1/2, 0.029 CEL0 thresholds (2.9 times less); oriented fields are learnt with soft, noisier ones "
