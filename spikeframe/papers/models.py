@@ -291,11 +291,12 @@ def markdown(text: str) -> str:
     lines, found = text.strip().splitlines(), []
     while lines:
         line = lines.pop(0)
-        if line.startswith(".. math::"):
-            body = [line.removeprefix(".. math::")]
-            while lines and (not lines[0].strip() or lines[0].startswith(" ")):
+        if line.lstrip().startswith(".. math::"):
+            indent = line[: len(line) - len(line.lstrip())]
+            body = [line.strip().removeprefix(".. math::")]
+            while lines and (not lines[0].strip() or lines[0].startswith(f"{indent} ")):
                 body.append(lines.pop(0))
-            found += ["```math", *(part.strip() for part in body if part.strip()), "```", ""]
+            found += [f"{indent}{part}" for part in ("```math", *(p.strip() for p in body if p.strip()), "```")] + [""]
         elif re.fullmatch(r"=+(  +=+)+", line):
             found += _table(line, lines)
         else:
