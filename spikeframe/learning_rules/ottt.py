@@ -11,8 +11,6 @@ T. Reference: Xiao et al. 2022, arXiv:2210.04195.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -20,12 +18,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from spikeframe.errors import TimeGridError, UnsupportedLayerError
-from spikeframe.kernels.differentiate import jacobian
+from spikeframe.errors import UnsupportedLayerError
 from spikeframe.learning_rules.gradient import GradientRule, Learnt, Loss, per_step, rate
+from spikeframe.learning_rules.partials import constant_decay
 from spikeframe.neurons import Neuron, Sequential
 from spikeframe.neurons.temporal import Temporal
-from spikeframe.neurons.torch_form import form
 
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -137,12 +134,10 @@ def _decays(model: nn.Module) -> list[float | None]:
         after = layers[i + 1] if i + 1 < len(layers) else None
         learns = any(p.requires_grad for p in layer.parameters())
         if isinstance(layer, Neuron):
-            if learns:
-                raise UnsupportedLayerError(f"OTTT: {name} has learnable parameters of its own; train them with BPTT.")
-            decay_of(layer, name)
+            constant_decay(layer, "OTTT")
             decays.append(None)
         elif isinstance(layer, _WEIGHTED) and isinstance(after, Neuron):
-            decays.append(decay_of(after, f"layer {i + 1} ({type(after).__name__})"))
+            decays.append(constant_decay(after, "OTTT"))
         elif learns and any(isinstance(later, Neuron) for later in layers[i + 1 :]):
             raise UnsupportedLayerError(
                 f"OTTT: {name} has weights and no neuron right behind it, so it is not clear what its trace decays "
@@ -153,38 +148,3 @@ def _decays(model: nn.Module) -> list[float | None]:
         else:
             decays.append(None)
     return decays
-
-
-def decay_of(neuron: Neuron, name: str, rule: str = "OTTT") -> float:
-    """Return by what a neuron's only state decays in a step, if that is a constant and inputs simply add to it.
-
-    Args:
-        neuron: the neuron.
-        name: what to call it in an error.
-        rule: which rule asks.
-
-    Raises:
-        UnsupportedLayerError: it is another kind of neuron.
-        TimeGridError: it has no time step.
-    """
-    if neuron.dt is None:
-        raise TimeGridError(f"{rule}: {name} has no time step; make it with dt=... (ms).")
-    program = neuron.program()
-    states = program.names("state")
-    derived = jacobian(program)
-    found: dict[str, float] = {}
-    if len(states) == 1 and len(program.names("input")) == 1:
-        given = {name: torch.full((2,), math.nan, dtype=torch.float64) for name in (*program.names("input"), *states)}
-        given |= neuron.cast(neuron.dt, torch.float64, (1,))
-        partial: Callable[..., tuple[Tensor, ...]] = form(derived)
-        values = partial(*(given[leaf.name] for leaf in derived.leaves))
-        for (output, _), value in zip(derived.outputs, values, strict=True):
-            if value.ndim == 0:
-                found[output] = float(value)
-    state, arriving = states[0], (program.names("input") or ("input",))[0]
-    if found.get(f"d.{state}.{arriving}") != 1.0 or f"d.{state}.{state}" not in found:
-        raise UnsupportedLayerError(
-            f"{rule}: {name} has states {list(states)}, or one that does not just decay and add what arrives; accepted "
-            "are LIF, IF and LI with Delta receptors, one number as time constant and detach_reset=True."
-        )
-    return found[f"d.{state}.{state}"]
