@@ -1,9 +1,9 @@
-r"""e-prop: an eligibility trace that every synapse computes by itself, times a learning signal sent back from the error.
+r"""e-prop: a trace that every synapse computes by itself, times a learning signal sent back from the error.
 
 A neuron with states s gets ``x_t = \sum_i W_i pre_i``. Its own partial derivatives carry the eligibility vector ε:
 
-.. math:: e_{i,t} = \frac{\partial z_t}{\partial s_{t-1}} \epsilon_{i,t-1} + \frac{\partial z_t}{\partial x_t} pre_{i,t},
-          \qquad
+.. math:: e_{i,t} = \frac{\partial z_t}{\partial s_{t-1}} \epsilon_{i,t-1}
+                    + \frac{\partial z_t}{\partial x_t} pre_{i,t}, \qquad
           \epsilon_{i,t} = \frac{\partial s_t}{\partial s_{t-1}} \epsilon_{i,t-1}
                            + \frac{\partial s_t}{\partial x_t} pre_{i,t}
 
@@ -16,8 +16,8 @@ derivatives are those of the traced step with its surrogate, so any neuron of ou
 ``detach_reset=True`` is left out of them, as is published. What is dropped is how a spike acts on other neurons later:
 without recurrent weights and with B = the readout's weights the result is the gradient of BPTT exactly.
 
-feedback: ``"symmetric"`` B = the readout's weights; ``"random"`` fixed normal numbers; ``"adaptive"`` B starts random and
-gets the same updates as the readout, `weight_decay` pulls both together. Memory: an ε per state (shared by all neurons
+Feedback B: ``"symmetric"`` is the readout's weights, ``"random"`` fixed normal numbers, ``"adaptive"`` starts random
+and gets the readout's updates, and `weight_decay` pulls both together. Memory: an ε per state (shared by all neurons
 where its derivatives are constants, as for LIF) and, with κ > 0, one ē per sample and synapse; none grows with T.
 Reference: Bellec et al. 2020, doi:10.1038/s41467-020-17236-y.
 """

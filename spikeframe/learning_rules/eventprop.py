@@ -119,8 +119,11 @@ class EventProp:
     def graph(self) -> Graph:
         """Return the network as the kernels take it."""
         constants = []
-        for read in (lambda n: n.value("tau_m"), lambda n: n.receptors["input"].value("tau"), lambda n: n.value("v_th")):
-            parts = [read(n).detach().expand(size).numpy() for (_, n, _), size in zip(self._layers, self.sizes)]
+        for name in ("tau_m", "tau", "v_th"):
+            parts = []
+            for (_, neuron, _), size in zip(self._layers, self.sizes, strict=True):
+                owner = neuron.receptors["input"] if name == "tau" else neuron
+                parts.append(owner.value(name).detach().expand(size).numpy())
             constants.append(np.concatenate(parts))
         first, target = [0], [np.empty(0, np.int64)]
         starts = np.concatenate([[0], np.cumsum(self.sizes)])

@@ -44,9 +44,12 @@ class Partials:
             )
         self.states = tuple(a.name for a in self.program.leaves if a.kind == "state" and a.dtype == FLOAT)
         derived = jacobian(self.program)
-        self._pairs = [name for name, _ in derived.outputs]
+        named = [name.removeprefix("d.") for name, _ in derived.outputs]
+        outputs = [next(o for o in ("out", *self.states) if name.startswith(f"{o}.")) for name in named]
+        arriving = self.program.names("input")[0]
+        arguments = [name.removeprefix(f"{o}.") for name, o in zip(named, outputs, strict=True)]
+        self._pairs = [(o, "input" if a == arriving else a) for o, a in zip(outputs, arguments, strict=True)]
         self._step, self._derived = form(self.program), form(derived)
-        self._input = self.program.names("input")[0]
 
     def __call__(
         self, x: Tensor, states: dict[str, Tensor]
@@ -63,13 +66,10 @@ class Partials:
             missing is zero.
         """
         fixed = self.neuron.cast(self.dt, x.dtype, tuple(x.shape[1:]))
-        leaves = {self._input: x, **states, **fixed}
+        leaves = {self.program.names("input")[0]: x, **states, **fixed}
         arguments = [leaves[leaf.name] for leaf in self.program.leaves]
         out, *new = (value.expand(x.shape) for value in self._step(*arguments))
-        found = {}
-        for pair, value in zip(self._pairs, self._derived(*arguments), strict=True):
-            output, argument = next((o, pair[len(o) + 3 :]) for o in ("out", *self.states) if pair.startswith(f"d.{o}."))
-            found[output, "input" if argument == self._input else argument] = value
+        found = dict(zip(self._pairs, self._derived(*arguments), strict=True))
         return out, dict(zip(self.program.names("state"), new, strict=True)), found
 
     def start(self, x: Tensor) -> dict[str, Tensor]:

@@ -35,7 +35,8 @@ def span(rate, h):  # type: ignore[no-untyped-def]
 def crossing(v, i, tau_m, tau_s, theta):  # type: ignore[no-untyped-def]
     """Return the time to the first crossing without further events, inf if there is none.
 
-    It rises, ever more slowly, until it meets the current; Newton's steps from the left never go too far.
+    It rises, ever more slowly, until it meets the current: Newton's steps start on the parabola with that peak, and
+    from the left they never go too far.
     """
     if not i > theta:
         return math.inf
@@ -46,15 +47,20 @@ def crossing(v, i, tau_m, tau_s, theta):  # type: ignore[no-untyped-def]
     if z >= 1.0:
         return math.inf
     peak = tau_s * gap * (-math.log1p(-z) / z if z != 0.0 else 1.0)
-    if i * math.exp(-peak / tau_s) <= theta:
+    top = i * math.exp(-peak / tau_s)
+    if top <= theta:
         return math.inf
-    h = 0.0
-    for _ in range(200):
-        below = theta - (v * math.exp(-h / tau_m) + i / tau_m * mixing(h, 1.0 / tau_m, 1.0 / tau_s))
-        slope = (i * math.exp(-h / tau_s) - (theta - below)) / tau_m
-        if below <= 0.0 or slope <= 0.0 or h + below / slope == h:
+    h, rates = peak * (1.0 - math.sqrt((top - theta) / (top - v))), 1.0 / tau_s - 1.0 / tau_m
+    for _ in range(100):
+        left_m, left_s = math.exp(-h / tau_m), math.exp(-h / tau_s)
+        mixed = (left_m - left_s) / rates if abs(rates) * h > 0.5 else mixing(h, 1.0 / tau_m, 1.0 / tau_s)
+        reached = v * left_m + i / tau_m * mixed
+        slope = (i * left_s - reached) / tau_m
+        if slope <= 0.0:
             break
-        h = min(h + below / slope, peak)
+        last, h = h, min(max(h + (theta - reached) / slope, 0.0), peak)
+        if abs(h - last) <= 1e-15 * peak:
+            break
     return h
 
 
@@ -73,8 +79,8 @@ def deviation_of(v, i, h, tau_m, tau_s, centre):  # type: ignore[no-untyped-def]
 
 @njit(**_OPTIONS)
 def run_sample(  # type: ignore[no-untyped-def]
-    tau_m, tau_s, theta, inputs, first, target, weights, at, source, duration, centre, times, neuron, current, deviation,
-    before, touched, head,
+    tau_m, tau_s, theta, inputs, first, target, weights, at, source, duration, centre, times, neuron, current,
+    deviation, before, touched, head,
 ):  # fmt: skip
     """Run one sample; return its spikes and touches, or what there was no room for."""
     size = theta.size
@@ -164,7 +170,11 @@ def back_sample(  # type: ignore[no-untyped-def]
                 amplitude = (v + slow, -slow, -centre[j])
                 rate = (rate_m, rate_s, 0.0)
                 for m in range(3):
-                    drive, inner, outer = 2.0 * g_deviation[j] * amplitude[m] * rate_m, rate[m] + rate_m, rate[m] + rate_s
+                    drive, inner, outer = (
+                        2.0 * g_deviation[j] * amplitude[m] * rate_m,
+                        rate[m] + rate_m,
+                        rate[m] + rate_s,
+                    )
                     of_v[j] -= drive * span(inner, h)
                     of_i[j] -= drive * rate_s * (span(outer, h) - mixing(h, inner, outer)) / inner
             if own:

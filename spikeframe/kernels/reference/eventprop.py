@@ -122,7 +122,9 @@ class ReferenceEventProp:
                 np.add.at(i, graph.target[synapses], weights[synapses])
             begin.append(len(spikes))
             kept.append(record)
-        times, neuron, current = (np.array([s[k] for s in spikes], t) for k, t in ((0, float), (1, np.int64), (2, float)))
+        times, neuron, current = (
+            np.array([s[k] for s in spikes], t) for k, t in ((0, float), (1, np.int64), (2, float))
+        )
         return Run(times, neuron, current, np.array(begin), deviation, kept)
 
     def backward(
@@ -131,7 +133,7 @@ class ReferenceEventProp:
     ) -> tuple[Floats, Floats]:  # fmt: skip
         """Run the adjoint (see `spikeframe.kernels.eventprop.Provider`)."""
         g_weights, g_arrivals = np.zeros(len(weights)), np.zeros(len(arrivals.times))
-        tau_m, tau_s, theta = graph.tau_m, graph.tau_s, graph.theta
+        tau_s, theta = graph.tau_s, graph.theta
         mean = np.zeros_like(theta) if centre is None else centre
         for b in range(len(arrivals.begin) - 1):
             of_v, of_i = np.zeros(len(theta)), np.zeros(len(theta))
