@@ -2,9 +2,9 @@
 
 A hundred recurrent LIF neurons, driven by a clock of twenty inputs that fire one after another, learn to steer two
 leaky readouts along a closed curve, as in the pattern generation of Bellec et al. 2020
-(doi:10.1038/s41467-020-17236-y). Every synapse multiplies an eligibility trace of its own with an error that is sent back through the readout's weights
-(symmetric), through fixed random ones, or through ones that adapt; BPTT of the same network is the yardstick. The error
-is the root of the mean squared distance over that of the pattern itself.
+(doi:10.1038/s41467-020-17236-y). Every synapse multiplies an eligibility trace of its own with an error that is sent
+back through the readout's weights (symmetric), through fixed random ones, or through ones that adapt; BPTT of the same
+network is the yardstick. The error is the root of the mean squared distance over that of the pattern itself.
 Run: python examples/25_eprop_pattern.py [--quick] [--out FILE]. Ends in a picture.
 """
 
