@@ -20,15 +20,15 @@ T, B = 12, 4
 LABELS = torch.tensor([0, 1, 2, 3])
 
 
-def chain(tau=1.5, layers=1, detach=True, readout=True, seed=1):
+def chain(tau=1.5, layers=1, detach=True, readout=True, seed=1, backend="torch"):
     """Linear and LIF in turn, a linear readout and, if asked for, a leaky integrator."""
     torch.manual_seed(seed)
     parts, inputs = [nn.Flatten()], 20
     for _ in range(layers):
-        parts += [nn.Linear(inputs, 16), LIF(tau_m=tau, dt=1.0, detach_reset=detach)]
+        parts += [nn.Linear(inputs, 16), LIF(tau_m=tau, dt=1.0, detach_reset=detach, backend=backend)]
         inputs = 16
     parts.append(nn.Linear(inputs, 5))
-    return Sequential(*parts, *([LI(tau_m=3.0, dt=1.0)] if readout else [])).double()
+    return Sequential(*parts, *([LI(tau_m=3.0, dt=1.0, backend=backend)] if readout else [])).double()
 
 
 def data(steps=T, seed=0):
@@ -58,8 +58,17 @@ def test_sltt_is_bptt_with_the_path_through_time_cut(chunk):
     total.backward()
     wanted = torch.cat([p.grad.flatten() for p in model.parameters()])
     assert close(found, wanted)
-    assert learnt.loss == pytest.approx(float(total), rel=1e-12)
+    assert learnt.loss == pytest.approx(float(total.detach()), rel=1e-12)
     assert close(learnt.mean_output, model(x)[0].mean(0).detach())
+
+
+def test_fused_kernels_serve_the_cut():
+    x, found = data(), []
+    for backend in ("torch", "auto"):
+        model = chain(tau=5.0, backend=backend)
+        found.append(gradient(SLTT(model, chunk=7), x)[0])
+    assert close(*found)
+    assert not close(found[1], gradient(BPTT(model), x)[0])
 
 
 def test_sltt_equals_bptt_where_membranes_forget():
@@ -67,13 +76,15 @@ def test_sltt_equals_bptt_where_membranes_forget():
     assert close(gradient(SLTT(model), x)[0], gradient(BPTT(model), x)[0])
 
 
-@pytest.mark.parametrize(("decay", "band"), [(0.1 / 1.1, 0.9988), (1 / 3, 0.98), (0.5, 0.948)])
-def test_sltt_and_bptt_point_the_same_way_the_more_the_membrane_forgets(decay, band):
-    """Six steps, decays as of tau = 1.1, 1.5 and 2 steps there; the bands are those of another random network."""
-    x = data(6)
-    model = chain(tau=-1.0 / math.log(decay), layers=2, readout=False)
-    cosine = torch.cosine_similarity(gradient(SLTT(model), x)[0], gradient(BPTT(model), x)[0], 0)
-    assert abs(float(cosine) - band) < 0.03
+def test_sltt_and_bptt_point_the_same_way_the_more_the_membrane_forgets():
+    """Six steps, decays 1 - 1/tau of tau = 1.1, 1.5, 2 and 5 steps; there .999, .980, .948 and .838 on another net."""
+    x, cosines = data(6), []
+    for tau in (1.1, 1.5, 2.0, 5.0):
+        model = chain(tau=-1.0 / math.log(1.0 - 1.0 / tau), layers=2, readout=False)
+        cosines.append(float(torch.cosine_similarity(gradient(SLTT(model), x)[0], gradient(BPTT(model), x)[0], 0)))
+    assert cosines == sorted(cosines, reverse=True)
+    assert cosines[0] > 0.998
+    assert cosines[-1] < 0.97
 
 
 def test_sltt_k_takes_all_steps_when_k_is_t_and_every_step_as_often_on_average():
@@ -116,7 +127,10 @@ def test_ottt_is_exact_for_one_layer_of_neurons_and_a_readout_without_memory():
 def test_ottt_traces_the_input_of_a_convolution():
     torch.manual_seed(2)
     model = Sequential(
-        nn.Conv2d(1, 3, 3, padding=1), LIF(tau_m=6.0, dt=1.0, detach_reset=True), nn.Flatten(), nn.Linear(48, 4)
+        nn.Conv2d(1, 3, 3, padding=1),
+        LIF(tau_m=6.0, dt=1.0, detach_reset=True, backend="torch"),
+        nn.Flatten(),
+        nn.Linear(48, 4),
     ).double()
     x = 2.0 * (torch.rand(9, B, 1, 4, 4) < 0.5).double()
     assert close(gradient(OTTT(model), x)[0], gradient(BPTT(model), x)[0])
@@ -140,7 +154,7 @@ def test_targets_may_change_from_step_to_step():
     out, _ = model(x)
     by_hand = sum(nn.functional.cross_entropy(out[t], moving[t]) for t in range(T)) / T
     for rule in (BPTT(model), SLTT(model, chunk=5), TruncatedBPTT(model, 7)):
-        assert gradient(rule, x, moving)[1].loss == pytest.approx(float(by_hand), rel=1e-12)
+        assert gradient(rule, x, moving)[1].loss == pytest.approx(float(by_hand.detach()), rel=1e-12)
 
 
 class Held:
@@ -178,9 +192,9 @@ def peak(rule, steps):
 
 def test_what_is_held_for_the_backward_grows_with_t_for_bptt_alone():
     model = chain(tau=5.0, layers=2)
-    assert peak(BPTT(model), 120) > 9 * peak(BPTT(model), 12)
+    assert peak(BPTT(model), 60) > 4 * peak(BPTT(model), 12)
     for rule in (SLTT(model), SLTT(model, chunk=6), SLTT(model, k=6, chunk=6), TruncatedBPTT(model, 6), OTTT(model)):
-        assert peak(rule, 120) == peak(rule, 12) < peak(BPTT(model), 12)
+        assert peak(rule, 60) == peak(rule, 12) < peak(BPTT(model), 12)
 
 
 def test_the_cut_ends_with_the_rule_and_changes_no_output():
@@ -195,7 +209,7 @@ def test_the_cut_ends_with_the_rule_and_changes_no_output():
 def test_a_recurrent_layer_is_cut_too():
     torch.manual_seed(0)
     model = Sequential(
-        nn.Linear(20, 8), Recurrent(ALIF(tau_m=5.0, dt=1.0), 8), nn.Linear(8, 5), LI(tau_m=3.0, dt=1.0)
+        nn.Linear(20, 8), Recurrent(ALIF(tau_m=5.0, dt=1.0, backend="torch"), 8), nn.Linear(8, 5)
     ).double()
     x = data()
     assert close(gradient(SLTT(model, chunk=4), x)[0], gradient(SLTT(model), x)[0])

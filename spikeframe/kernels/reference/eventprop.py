@@ -46,13 +46,13 @@ def crossings(graph: Graph, v: Floats, i: Floats, longest: float) -> Floats:
         longest: how far to look, ms.
     """
     low, high = np.zeros_like(v), np.full_like(v, longest)
-    for _ in range(200):
+    for _ in range(70):
         middle = (low + high) / 2
         rises = i * np.exp(-middle / graph.tau_s) > voltage(graph, v, i, middle)
         low, high = np.where(rises, middle, low), np.where(rises, high, middle)
     reached = (i > graph.theta) & (voltage(graph, v, i, low) > graph.theta)
     low, high = np.zeros_like(v), low
-    for _ in range(200):
+    for _ in range(70):
         middle = (low + high) / 2
         below = voltage(graph, v, i, middle) < graph.theta
         low, high = np.where(below, middle, low), np.where(below, high, middle)
