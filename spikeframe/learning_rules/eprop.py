@@ -60,10 +60,15 @@ class _Hidden:
     activity: Tensor | None = None
 
     def start(self, x: Tensor) -> None:
-        """Forget what was."""
+        """Begin a run of inputs like x, [B, ...]."""
+        self.forget()
         nothing = x.new_zeros(len(x), self.linear.out_features)
-        self.states, self.spikes, self.vectors = self.partials.start(nothing), nothing, {}
-        self.filtered = self.gradient = self.activity = None
+        self.states, self.spikes = self.partials.start(nothing), nothing
+
+    def forget(self) -> None:
+        """Let go of the traces."""
+        self.states, self.vectors, self.terms = {}, {}, []
+        self.spikes = self.filtered = self.gradient = self.activity = None
 
     def step(self, x: Tensor) -> Tensor:
         """Run one step; leave the terms of the eligibility trace in `terms`, as (derivative [B, N], vector)."""
@@ -184,7 +189,7 @@ class EProp(GradientRule):
         wanted = per_step(x, target)
         batch = x.shape[1]
         for layer in self._hidden:
-            layer.start(x[0].reshape(batch, -1))
+            layer.start(x[0])
         y = x.new_zeros(batch, self.readout.out_features)
         seen = x.new_zeros(batch, self.readout.in_features)
         ones, total, mean = 0.0, 0.0, torch.zeros_like(y)
@@ -210,7 +215,7 @@ class EProp(GradientRule):
                 gradient = gradient + excess[:, None] * layer.activity
             if gradient is not None:
                 layer.give(gradient)
-            layer.start(x[0].reshape(batch, -1)[:0])  # lets go of the traces
+            layer.forget()
         if self.kind == "adaptive":
             _add(self.feedback[0], g_weight + self.weight_decay * self.feedback[0])
             g_weight = g_weight + self.weight_decay * self.readout.weight
@@ -270,7 +275,8 @@ def _parts(model: nn.Module) -> tuple[nn.Sequential, list[_Hidden], nn.Linear, f
         kappa = constant_decay(layers.pop(), "EProp")
     start = next((i for i, layer in enumerate(layers) if any(True for _ in layer.parameters())), len(layers))
     rest = layers[start:]
-    if len(rest) < 3 or len(rest) % 2 == 0 or not isinstance(rest[-1], nn.Linear):
+    readout = rest[-1] if rest else None
+    if len(rest) < 3 or len(rest) % 2 == 0 or not isinstance(readout, nn.Linear):
         raise UnsupportedLayerError(f"EProp: the model is {[type(layer).__name__ for layer in layers]}; {accepted}.")
     hidden = []
     for i in range(0, len(rest) - 1, 2):
@@ -280,4 +286,4 @@ def _parts(model: nn.Module) -> tuple[nn.Sequential, list[_Hidden], nn.Linear, f
             names = f"{type(linear).__name__} and {type(neuron).__name__}"
             raise UnsupportedLayerError(f"EProp: layers {start + i} and {start + i + 1} are {names}; {accepted}.")
         hidden.append(_Hidden(linear, after if isinstance(after, Recurrent) else None, Partials(neuron, "EProp")))
-    return nn.Sequential(*layers[:start]), hidden, rest[-1], kappa
+    return nn.Sequential(*layers[:start]), hidden, readout, kappa

@@ -11,7 +11,7 @@ Reference: Wunderlich and Pehle 2021, doi:10.1038/s41598-021-91786-z.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -122,7 +122,7 @@ class EventProp:
         for name in ("tau_m", "tau", "v_th"):
             parts = []
             for (_, neuron, _), size in zip(self._layers, self.sizes, strict=True):
-                owner = neuron.receptors["input"] if name == "tau" else neuron
+                owner = cast("Exp", neuron.receptors["input"]) if name == "tau" else neuron
                 parts.append(owner.value(name).detach().expand(size).numpy())
             constants.append(np.concatenate(parts))
         first, target = [0], [np.empty(0, np.int64)]
