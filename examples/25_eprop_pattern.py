@@ -23,7 +23,7 @@ from spikeframe.learning_rules import BPTT, EProp
 from spikeframe.learning_rules.surrogates import Triangle
 from spikeframe.neurons import LI, LIF, Recurrent, Sequential
 
-DT, DURATION, SIZE, INPUTS = 1.0, 600, 100, 20  # ms
+DT, DURATION, SIZE, INPUTS = 1.0, 300, 100, 20  # ms
 RULES = ("BPTT", "e-prop, symmetric", "e-prop, adaptive", "e-prop, random")
 
 
@@ -76,7 +76,7 @@ def learn(kind: str, seed: int, rounds: int, steps: int) -> tuple[Sequential, li
 
 def main(quick: bool = False, out: str = "eprop_pattern.png") -> Path:
     """Learn by four rules and return the path of the picture."""
-    steps, rounds = (60, 3) if quick else (DURATION, 120)
+    steps, rounds = (60, 3) if quick else (DURATION, 100)
     clock, curve = task(steps)
     figure = Figure(figsize=(10, 6), layout="constrained", facecolor="white")
     axes = figure.subplot_mosaic([["errors", "x"], ["errors", "y"], ["errors", "raster"]])

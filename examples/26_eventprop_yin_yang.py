@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from spikeframe.learning_rules import EventProp
 from spikeframe.neurons import LIF, Exp, Sequential
 
-DURATION, HIDDEN, TAU_M, TAU_S = 30.0, 120, 20.0, 5.0  # ms
+DURATION, HIDDEN, TAU_M, TAU_S = 30.0, 80, 20.0, 5.0  # ms
 
 
 def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +101,7 @@ def main(quick: bool = False, data: str | None = None, out: str = "eventprop_yin
         sets[split] = spike_times(points), torch.from_numpy(labels.astype(np.int64))
     runs, started = [], time.perf_counter()
     for seed in range(1 if quick else 3):
-        runs.append(train(sets, seed, 1 if quick else 30))
+        runs.append(train(sets, seed, 1 if quick else 15))
         print(f"seed {seed}: test accuracy {runs[-1][1][-1]:.1f} %, {runs[-1][2]:.0f} hidden spikes a sample, "
               f"{time.perf_counter() - started:.0f} s so far")  # fmt: skip
     last = [history[-1] for _, history, _ in runs]
