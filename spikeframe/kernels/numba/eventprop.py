@@ -15,23 +15,22 @@ from spikeframe.kernels.eventprop import Arrivals, Floats, Graph, Run
 
 #: What there may be no room for.
 SPIKES, TOUCHES = -1, -2
-_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, error_model="numpy")
 def mixing(h, first, second):  # type: ignore[no-untyped-def]
     """Evaluate ``(e^{-first h} - e^{-second h}) / (second - first)``."""
     z = abs(second - first) * h
     return h * math.exp(-min(first, second) * h) * (-math.expm1(-z) / z if z > 0.0 else 1.0)
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, error_model="numpy")
 def span(rate, h):  # type: ignore[no-untyped-def]
     """Evaluate ``(1 - e^{-rate h}) / rate``."""
     return -math.expm1(-rate * h) / rate if rate > 0.0 else h
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, error_model="numpy")
 def crossing(v, i, tau_m, tau_s, theta):  # type: ignore[no-untyped-def]
     """Return the time to the first crossing without further events, inf if there is none.
 
@@ -64,7 +63,7 @@ def crossing(v, i, tau_m, tau_s, theta):  # type: ignore[no-untyped-def]
     return h
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, error_model="numpy")
 def deviation_of(v, i, h, tau_m, tau_s, centre):  # type: ignore[no-untyped-def]
     """Integrate ``(V - centre)^2`` over h ms."""
     slow = i * tau_s / (tau_m - tau_s)
@@ -77,7 +76,7 @@ def deviation_of(v, i, h, tau_m, tau_s, centre):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, error_model="numpy")
 def run_sample(  # type: ignore[no-untyped-def]
     tau_m, tau_s, theta, inputs, first, target, weights, at, source, duration, centre, times, neuron, current,
     deviation, before, touched, head,
@@ -89,7 +88,7 @@ def run_sample(  # type: ignore[no-untyped-def]
     keeps = centre.size > 0
     spikes, touches, e = 0, 0, 0
     while True:
-        n = np.argmin(due)
+        n = int(np.argmin(due))
         arrival = at[e] if e < at.size else np.inf
         fires = due[n] <= arrival
         now = due[n] if fires else arrival
@@ -136,7 +135,7 @@ def run_sample(  # type: ignore[no-untyped-def]
             e += 1
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, error_model="numpy")
 def back_sample(  # type: ignore[no-untyped-def]
     tau_m, tau_s, theta, inputs, first, target, weights, at, source, duration, centre, times, neuron, current, before,
     touched, head, g_times, g_deviation, least, g_weights, g_at,
@@ -193,7 +192,7 @@ def back_sample(  # type: ignore[no-untyped-def]
             e -= 1
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, error_model="numpy")
 def run_batch(  # type: ignore[no-untyped-def]
     tau_m, tau_s, theta, inputs, first, target, weights, at, source, begin, duration, centre, times, neuron, current,
     bounds, deviation, before, touched, marks, heads,
@@ -212,7 +211,7 @@ def run_batch(  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, error_model="numpy")
 def back_batch(  # type: ignore[no-untyped-def]
     tau_m, tau_s, theta, inputs, first, target, weights, at, source, begin, duration, centre, times, neuron, current,
     bounds, before, touched, marks, heads, g_times, g_deviation, least, g_weights, g_at,
