@@ -188,6 +188,7 @@ class EProp(GradientRule):
         """Add the gradient as e-prop has it (see `GradientRule.backward`)."""
         wanted = per_step(x, target)
         batch = x.shape[1]
+        backs: list[Tensor] = list(self.feedback) or [self.readout.weight]
         for layer in self._hidden:
             layer.start(x[0])
         y = x.new_zeros(batch, self.readout.out_features)
@@ -206,7 +207,7 @@ class EProp(GradientRule):
             total, mean, error = total + value, mean + y / len(x), error / len(x)
             g_weight += error.t() @ seen
             g_bias += error.sum(0) * ones
-            for layer, back in zip(self._hidden, self.feedback or [self.readout.weight], strict=True):
+            for layer, back in zip(self._hidden, backs, strict=True):
                 layer.learn(error @ back, self.kappa, self.rate_weight > 0)
         for layer, count in zip(self._hidden, spikes, strict=True):
             gradient, runs = layer.gradient, len(x) * batch
@@ -271,8 +272,10 @@ def _parts(model: nn.Module) -> tuple[nn.Sequential, list[_Hidden], nn.Linear, f
         raise UnsupportedLayerError(f"EProp: {type(model).__name__}; {accepted}.")
     layers = list(model.children())
     kappa = 0.0
-    if layers and isinstance(layers[-1], LI):
-        kappa = constant_decay(layers.pop(), "EProp")
+    last = layers[-1] if layers else None
+    if isinstance(last, LI):
+        kappa = constant_decay(last, "EProp")
+        layers.pop()
     start = next((i for i, layer in enumerate(layers) if any(True for _ in layer.parameters())), len(layers))
     rest = layers[start:]
     readout = rest[-1] if rest else None

@@ -79,7 +79,8 @@ class SpikeTimes:
         Args:
             layer: which, counted as in a list.
         """
-        return self.deviations.split(self.sizes, 1)[layer]
+        stop = int(np.cumsum(self.sizes)[layer])
+        return self.deviations[:, stop - self.sizes[layer] : stop]
 
 
 class EventProp:
@@ -118,13 +119,12 @@ class EventProp:
 
     def graph(self) -> Graph:
         """Return the network as the kernels take it."""
-        constants = []
-        for name in ("tau_m", "tau", "v_th"):
-            parts = []
-            for (_, neuron, _), size in zip(self._layers, self.sizes, strict=True):
+        constants: dict[str, list[Floats]] = {"tau_m": [], "tau": [], "v_th": []}
+        for (_, neuron, _), size in zip(self._layers, self.sizes, strict=True):
+            for name, parts in constants.items():
                 owner = cast("Exp", neuron.receptors["input"]) if name == "tau" else neuron
                 parts.append(owner.value(name).detach().expand(size).numpy())
-            constants.append(np.concatenate(parts))
+        tau_m, tau_s, theta = (np.concatenate(parts) for parts in constants.values())
         first, target = [0], [np.empty(0, np.int64)]
         starts = np.concatenate([[0], np.cumsum(self.sizes)])
         for source_layer, size in enumerate((self.inputs, *self.sizes)):
@@ -136,7 +136,7 @@ class EventProp:
             targets = np.concatenate(reached) if reached else np.empty(0, np.int64)
             target += [targets] * size
             first += [first[-1] + len(targets) * (n + 1) for n in range(size)]
-        return Graph(*constants, self.inputs, np.array(first), np.concatenate(target))
+        return Graph(tau_m, tau_s, theta, self.inputs, np.array(first), np.concatenate(target))
 
     def weights(self) -> Tensor:
         """Return the weight of every synapse in the order of `graph`, float64, differentiable."""
@@ -255,14 +255,14 @@ def _checked(model: nn.Module) -> list[tuple[nn.Linear, LIF, Recurrent | None]]:
     layers = list(model.children()) if isinstance(model, Sequential) else []
     if not layers or len(layers) % 2:
         raise UnsupportedLayerError(f"EventProp: {type(model).__name__} with {len(layers)} layers; {accepted}.")
-    found = []
+    found: list[tuple[nn.Linear, LIF, Recurrent | None]] = []
     for i in range(0, len(layers), 2):
         linear, after = layers[i], layers[i + 1]
+        biased = isinstance(linear, nn.Linear) and "bias" in dict(linear.named_parameters())
         neuron = after.neuron if isinstance(after, Recurrent) else after
-        if not isinstance(linear, nn.Linear) or linear.bias is not None or type(neuron) is not LIF:
+        if not isinstance(linear, nn.Linear) or biased or type(neuron) is not LIF:
             names = f"layers {i} and {i + 1} are {type(linear).__name__} and {type(neuron).__name__}"
-            bias = ", with a bias" if isinstance(linear, nn.Linear) and linear.bias is not None else ""
-            raise UnsupportedLayerError(f"EventProp: {names}{bias}; {accepted}.")
+            raise UnsupportedLayerError(f"EventProp: {names}{', with a bias' if biased else ''}; {accepted}.")
         _check_neuron(neuron, f"layer {i + 1} (LIF)")
         if found and found[-1][0].out_features != linear.in_features:
             raise ShapeError(f"EventProp: layer {i} takes {linear.in_features} inputs, the layer before has others.")
