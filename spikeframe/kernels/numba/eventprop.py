@@ -262,9 +262,11 @@ class NumbaEventProp:
     ) -> tuple[Floats, Floats]:  # fmt: skip
         """Run the adjoint (see `spikeframe.kernels.eventprop.Provider`)."""
         g_weights, g_at = np.zeros(len(weights)), np.zeros(len(arrivals.times))
+        before, touched, marks, heads = run.kept
         back_batch(
             graph.tau_m, graph.tau_s, graph.theta, graph.inputs, graph.first, graph.target, weights, arrivals.times,
             arrivals.source, arrivals.begin, duration, np.empty(0) if centre is None else centre, run.times,
-            run.neuron, run.current, run.begin, *run.kept, g_times, g_deviation, least, g_weights, g_at,
+            run.neuron, run.current, run.begin, before, touched, marks, heads, g_times, g_deviation, least, g_weights,
+            g_at,
         )  # fmt: skip
         return g_weights, g_at
