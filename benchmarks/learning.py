@@ -28,7 +28,7 @@ from spikeframe.learning_rules import BPTT, OTTT, SLTT, EProp, TruncatedBPTT
 from spikeframe.neurons import LI, LIF, Sequential
 from spikeframe.training import FrameCache
 
-STEPS = (10, 31, 100, 310, 1000)
+STEPS = (10, 100, 1000)
 HIDDEN, BATCH, DURATION = 128, 32, 310.0
 RULES = {
     "BPTT": BPTT,

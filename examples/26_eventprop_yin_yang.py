@@ -3,7 +3,7 @@
 A point of the Yin-Yang pattern (Kriener, Göltz and Petrovici 2022, doi:10.1145/3517343.3517380) becomes five input
 spikes, at its coordinates x, y, 1 - x, 1 - y and at a fixed time. The class is the output neuron that fires first. The
 gradient of the spike times is exact (Wunderlich and Pehle 2021, doi:10.1038/s41598-021-91786-z, who reach about 98 %
-with 200 hidden neurons and far longer training; the 15 epochs here reach 90.3 +- 0.7 % with 80). Points are drawn by the
+with 200 hidden neurons and longer training; the 15 epochs here reach 90.3 +- 0.7 % with 80). Points are drawn by the
 published rule; `--data FOLDER` takes the published ones.
 Run: python examples/26_eventprop_yin_yang.py [--quick] [--data FOLDER] [--out FILE]. Ends in a picture.
 """
