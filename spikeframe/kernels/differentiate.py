@@ -1,4 +1,4 @@
-"""Reverse-mode derivative of a traced step, as another traced program.
+"""Derivatives of a traced step, as other traced programs: reverse mode, and the Jacobian.
 
 Each node is reversed by the usual rule; the surrogate stands in for the derivative of `spike`, `where` routes by its
 condition, `detach` stops. The derived program recomputes the forward values it needs, so a kernel needs only the
@@ -80,10 +80,48 @@ def differentiate(program: Program, coefficients: tuple[str, ...] | None = None)
     gradients += [
         Leaf("gradient", f"g.{leaf.name}") for leaf in program.leaves if leaf.kind == "state" and leaf.dtype == FLOAT
     ]
-    leaves = (*program.leaves, *gradients)
-    recorder = Recorder(leaves, program.derivative)
-    shift = len(gradients)
-    base = len(program.leaves)
+    recorder = Recorder((*program.leaves, *gradients), program.derivative)
+    values = _repeat(program, recorder)
+    arriving = {leaf.name: recorder.leaf(len(program.leaves) + i) for i, leaf in enumerate(gradients)}
+    seeds = [(i, arriving[f"g.{name}"]) for name, i in program.outputs if f"g.{name}" in arriving]
+    adjoint = _adjoints(program, recorder, values, seeds)
+    outputs = []
+    for index, leaf in enumerate(program.leaves):
+        wanted = leaf.kind != "coefficient" or coefficients is None or leaf.name in coefficients
+        if leaf.dtype == FLOAT and wanted:
+            outputs.append((f"g.{leaf.name}", adjoint[index] if index in adjoint else recorder.constant(0.0, FLOAT)))
+    return _share(recorder.program(outputs))
+
+
+def jacobian(program: Program) -> Program:
+    """Derive the partial derivatives of one step.
+
+    Args:
+        program: a traced step with outputs ``"out"`` and its states.
+
+    Returns:
+        A program with the leaves of `program`; its outputs are ``d.<output>.<leaf>`` for the output and every float
+        state by every input and float state that reaches it. A pair that is missing is zero.
+    """
+    recorder = Recorder(program.leaves, program.derivative)
+    values = _repeat(program, recorder)
+    floats = {leaf.name for leaf in program.leaves if leaf.kind == "state" and leaf.dtype == FLOAT}
+    outputs = []
+    for name, index in program.outputs:
+        if name != "out" and name not in floats:
+            continue
+        adjoint = _adjoints(program, recorder, values, [(index, recorder.constant(1.0, FLOAT))])
+        outputs += [
+            (f"d.{name}.{leaf.name}", adjoint[i])
+            for i, leaf in enumerate(program.leaves)
+            if i in adjoint and (leaf.name in floats or leaf.kind == "input")
+        ]
+    return _share(recorder.program(outputs))
+
+
+def _repeat(program: Program, recorder: Recorder) -> list[Value]:
+    """Record the nodes of a program again, whose leaves are the recorder's first; return all its values."""
+    base, shift = len(program.leaves), len(recorder.leaves) - len(program.leaves)
 
     def moved(index: int) -> int:
         return index if index < base else index + shift
@@ -91,18 +129,22 @@ def differentiate(program: Program, coefficients: tuple[str, ...] | None = None)
     for node in program.nodes:
         recorder.nodes.append(type(node)(node.op, tuple(moved(a) for a in node.args), node.dtype, node.constant))
     values = [recorder.leaf(i) for i in range(base)]
-    values += [Value(recorder, moved(base + i), node.dtype) for i, node in enumerate(program.nodes)]
+    return values + [Value(recorder, moved(base + i), node.dtype) for i, node in enumerate(program.nodes)]
 
+
+def _adjoints(
+    program: Program, recorder: Recorder, values: list[Value], seeds: list[tuple[int, Value]]
+) -> dict[int, Value]:
+    """Go backwards through a program from the adjoints of some of its values; return those that are not zero."""
+    base = len(program.leaves)
     adjoint: dict[int, Value] = {}
 
     def accumulate(index: int, contribution: Value) -> None:
         known = adjoint.get(index)
         adjoint[index] = contribution if known is None else recorder.record("add", FLOAT, known, contribution)
 
-    arriving = {leaf.name: recorder.leaf(base + i) for i, leaf in enumerate(gradients)}
-    for name, index in program.outputs:
-        if f"g.{name}" in arriving:
-            accumulate(index, arriving[f"g.{name}"])
+    for index, seed in seeds:
+        accumulate(index, seed)
     for position in range(len(program.nodes) - 1, -1, -1):
         node = program.nodes[position]
         gradient = adjoint.get(base + position)
@@ -113,12 +155,7 @@ def differentiate(program: Program, coefficients: tuple[str, ...] | None = None)
             target = node.args[place]
             if target < base or program.nodes[target - base].op != "const":
                 accumulate(target, contribution)
-    outputs = []
-    for index, leaf in enumerate(program.leaves):
-        wanted = leaf.kind != "coefficient" or coefficients is None or leaf.name in coefficients
-        if leaf.dtype == FLOAT and wanted:
-            outputs.append((f"g.{leaf.name}", adjoint[index] if index in adjoint else recorder.constant(0.0, FLOAT)))
-    return _share(recorder.program(outputs))
+    return adjoint
 
 
 def _share(program: Program) -> Program:

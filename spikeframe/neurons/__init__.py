@@ -27,6 +27,7 @@ from spikeframe.neurons.plif import PLIF
 from spikeframe.neurons.poisson import Poisson
 from spikeframe.neurons.psn import PSN, MaskedPSN, ParallelLIF, SlidingPSN
 from spikeframe.neurons.receptors import Alpha, Current, Delta, DoubleExp, Exp, Receptor
+from spikeframe.neurons.recurrent import Recurrent
 from spikeframe.neurons.resonate_fire import ResonateFire
 from spikeframe.neurons.sequential import Sequential
 from spikeframe.neurons.sum_pool import SumPool2d
@@ -68,6 +69,7 @@ __all__ = [
     "Parrot",
     "Poisson",
     "Receptor",
+    "Recurrent",
     "ResonateFire",
     "Sequential",
     "SlidingPSN",

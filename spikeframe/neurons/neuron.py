@@ -35,7 +35,7 @@ from torch import Tensor
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError, unknown_name
 from spikeframe.kernels.cuda.steps import CudaSteps
 from spikeframe.kernels.steps import provider
-from spikeframe.kernels.trace import FLOAT, INT, Leaf, Names, Program, Recorder, Value, trace
+from spikeframe.kernels.trace import FLOAT, INT, Leaf, Names, Program, Recorder, Value, detach, trace
 from spikeframe.learning_rules.surrogates import Surrogate
 from spikeframe.learning_rules.surrogates import surrogate as as_surrogate
 from spikeframe.neurons import fused, randoms, torch_form
@@ -80,6 +80,8 @@ class Neuron(Parametric):
     NUMERIC: ClassVar[bool] = False
     #: The receptor of a neuron that is made without one.
     RECEPTOR: ClassVar[type[Receptor]] = Delta
+    #: Whether no gradient goes from one step to the next through the state; for learning rules, see `cut_in_time`.
+    detach_state = False
     #: Options a change of which makes the step be traced again.
     TRACED: ClassVar[frozenset[str]] = frozenset({"surrogate", "reset", "detach_reset", "receptors"})
 
@@ -98,7 +100,7 @@ class Neuron(Parametric):
         self.receptors = torch.nn.ModuleDict(as_receptors(self.RECEPTOR() if receptors is None else receptors))
         self.surrogate = as_surrogate(surrogate)
         self.backend = backend
-        self._programs: dict[bool, tuple[Program, Program | None]] = {}
+        self._programs: dict[tuple[bool, bool], tuple[Program, Program | None]] = {}
         self._coefficients: dict[Any, tuple[list[tuple[Tensor, int]], dict[str, Tensor]]] = {}
         self._rows: dict[str, State] = {}
         self._started: tuple[dict[str, Tensor], Any, Any] | None = None
@@ -270,6 +272,10 @@ class Neuron(Parametric):
         out, own = self.step(total, self._with_randoms(x, s), c)  # type: ignore[arg-type]
         return out, {**own, **states}
 
+    def _composed_and_cut(self, x: Any, s: Names, c: Names) -> tuple[Value, dict[str, Any]]:
+        """Step without a gradient from the states."""
+        return self._composed(x, Names("state", {name: detach(value) for name, value in s._values.items()}), c)
+
     def _with_randoms(self, x: Any, s: Names) -> Names:
         """Return the states with the random numbers beside them."""
         return Names("state", {**s._values, **{name: getattr(x, name) for name in self.RANDOM}})
@@ -293,13 +299,15 @@ class Neuron(Parametric):
 
     def _traced(self, soft: bool) -> tuple[Program, Program | None]:
         """Trace the step and what it waits for; drop the coefficients that neither uses."""
-        if soft not in self._programs:
+        key = soft, self.detach_state
+        if key not in self._programs:
             states = {name: row.dtype for name, row in self.all_states().items()}
             known = {n: INT if not v.is_floating_point() else FLOAT for n, v in self.values(self.dt or 1.0).items()}
             inputs = [*self.receptors, *self.RANDOM]
-            full = trace(self._composed, inputs, states, known, self.surrogate.derivative, soft)
-            self._programs[soft] = _without_unused(full, self._waiting(full.leaves))
-        return self._programs[soft]
+            step = self._composed_and_cut if self.detach_state else self._composed
+            full = trace(step, inputs, states, known, self.surrogate.derivative, soft)
+            self._programs[key] = _without_unused(full, self._waiting(full.leaves))
+        return self._programs[key]
 
     def program(self, soft: bool = False) -> Program:
         """Return the traced step, receptors included; only the coefficients that it or `waits` uses are kept.
