@@ -122,7 +122,7 @@ def collect(lo, hi, flags, words, neuron, n):  # type: ignore[no-untyped-def]
             neuron[n] = first + lowest(left)
             left &= left - np.uint64(1)
             n += 1
-    for q in range(whole >> 3, (hi + 7) >> 3):
+    for q in range((whole + 7) >> 3, (hi + 7) >> 3):
         left = words[q]
         while left != 0:
             neuron[n] = (q << 3) + (lowest(left) >> 3)
