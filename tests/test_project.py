@@ -23,14 +23,14 @@ LAYER = {
     "analysis": 2,
     "learning_rules": 3,
     "datasets": 3,
-    "core": 3,
-    "modules": 3,
-    "energy": 4,
-    "plots": 5,
-    "training": 5,
-    "papers": 5,
-    "cli": 6,
-    "__main__": 7,
+    "core": 4,
+    "modules": 4,
+    "energy": 5,
+    "plots": 6,
+    "training": 6,
+    "papers": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 # Neurons need a default surrogate; this one module of the rules imports nothing but kernels.
 ALLOWED = {("neurons", "spikeframe.learning_rules.surrogates")}

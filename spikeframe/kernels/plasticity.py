@@ -394,7 +394,7 @@ def signalled(plastic: Plastic, state: dict[str, Array], steps: int, value: floa
     rule, dtype = plastic.rule, state["w"].dtype
     fall, lift = {}, {}
     for name, rate, period in zip(rule.traces, rule.rate, rule.period, strict=True):
-        phase = float(max(steps - 1, 0) % period) * rate
+        phase = float((steps - 1) % period) * rate  # before the first step: the end of the period before it
         fall[name], lift[name] = exp64(np.array([-phase, phase])).astype(dtype)
     values: dict[str, Any] = dict(zip(rule.numbers, typed(plastic, dtype), strict=True))
     values |= {"signal": dtype.type(value), "w": state["w"]}
