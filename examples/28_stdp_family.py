@@ -116,7 +116,7 @@ def rewarded(ax: Any, trials: int) -> None:
     inputs = net.population("inputs", 2 * size, sf.SpikeSource(times, np.repeat(groups, size) * size
                             + np.tile(np.arange(size), trials)))  # fmt: skip
     output = net.population("output", 1, neuron)
-    rule = RewardSTDP(w_max=18.0, a_plus=0.01, a_minus=0.004, tau_c=1000.0, tau_d=200.0)
+    rule = RewardSTDP(w_max=18.0, a_plus=0.03, a_minus=0.012, tau_c=1000.0, tau_d=200.0)
     (link,) = net.connect(inputs, output, sf.AllToAll(), weight=9.0, delay=1.0, synapse=rule)
     net.record(output, "spikes")
     sim = sf.Simulator(net, dt=dt, threads=1)
@@ -141,7 +141,7 @@ def main(quick: bool = False, out: str = "stdp_family.png") -> Path:
     windows(axes[0])
     protocol(axes[1], quick)
     held(axes[2], 4.0 if quick else 90.0)
-    rewarded(axes[3], 4 if quick else 120)
+    rewarded(axes[3], 4 if quick else 40)
     for ax in axes:
         ax.legend(frameon=False)
         ax.spines[["top", "right"]].set_visible(False)
