@@ -102,7 +102,7 @@ def held(ax: Any, seconds: float) -> None:
         ax.axhline(aim, color=colour, linewidth=0.8, linestyle=":")
         late = trace.values[-trace.values.size // 3 :].mean()
         print(f"{name}: {trace.values[0]:.1f} -> {late:.1f} spikes/s")
-    ax.set(xlabel="time (s)", ylabel="spikes/s", title="held at a rate", yscale="symlog")
+    ax.set(xlabel="time (s)", ylabel="spikes/s", title="held at a rate", ylim=(0, 60))
 
 
 def rewarded(ax: Any, trials: int) -> None:
@@ -116,21 +116,21 @@ def rewarded(ax: Any, trials: int) -> None:
     inputs = net.population("inputs", 2 * size, sf.SpikeSource(times, np.repeat(groups, size) * size
                             + np.tile(np.arange(size), trials)))  # fmt: skip
     output = net.population("output", 1, neuron)
-    rule = RewardSTDP(w_max=12.0, a_plus=0.01, a_minus=0.004, tau_c=1000.0, tau_d=200.0)
-    (link,) = net.connect(inputs, output, sf.AllToAll(), weight=6.0, delay=1.0, synapse=rule)
+    rule = RewardSTDP(w_max=18.0, a_plus=0.03, a_minus=0.012, tau_c=1000.0, tau_d=200.0)
+    (link,) = net.connect(inputs, output, sf.AllToAll(), weight=9.0, delay=1.0, synapse=rule)
     net.record(output, "spikes")
     sim = sf.Simulator(net, dt=dt, threads=1)
     weights = []
     for group in groups:
         responded = len(sim.run(1100.0, progress=False).spikes["output"]) > 0
-        sim.signal(link, (1.0 if group == 0 else -0.3) * responded)
+        sim.signal(link, (2.0 if group == 0 else -2.0) * responded)
         sim.run(every - 1100.0, progress=False)
         sim.signal(link, 0.0)  # brings all weights up to date
         weight = sim.weights(link).weight
         weights.append([weight[:size].mean(), weight[size:].mean()])
     for values, name, colour in zip(np.array(weights).T, ("rewarded", "punished"), COLOURS, strict=False):
         ax.plot(np.arange(1, trials + 1), values, color=colour, label=name)
-        print(f"responses to this group are {name}: mean weight 6.0 -> {values[-1]:.1f}")
+        print(f"responses to this group are {name}: mean weight 9.0 -> {values[-1]:.1f}")
     ax.set(xlabel="trials", ylabel="mean weight", title="a reward one second late")
 
 
@@ -141,7 +141,7 @@ def main(quick: bool = False, out: str = "stdp_family.png") -> Path:
     windows(axes[0])
     protocol(axes[1], quick)
     held(axes[2], 4.0 if quick else 90.0)
-    rewarded(axes[3], 4 if quick else 120)
+    rewarded(axes[3], 4 if quick else 40)
     for ax in axes:
         ax.legend(frameon=False)
         ax.spines[["top", "right"]].set_visible(False)
