@@ -118,7 +118,7 @@ def draw(points: dict[str, list[tuple[float, list[tuple[float, ...]]]]], out: st
         ax.plot(100 * found[:, :, 1].mean(1), found[:, :, 0].mean(1), color=WAYS[way], label=way)
     dense = np.array(points["threshold after training"][0][1])
     ax.axvline(100 * dense[:, 2].mean(), color="#8b949e", linestyle=":", label="skipping zeros alone")
-    ax.set(xlabel="multiply-accumulates left (% of dense)", ylabel="test accuracy (%)", xscale="log")
+    ax.set(xlabel="multiply-accumulates left (% of dense)", ylabel="test accuracy (%)")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize=8, loc="lower right")
     figure.savefig(out, dpi=120)
