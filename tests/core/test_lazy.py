@@ -82,7 +82,7 @@ def updates(results: list[Any]) -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("model", "dtype"),
     [
-        ("delta, driven", "float64"),
+        pytest.param("delta, driven", "float64", marks=pytest.mark.campaign),
         ("exp", "float32"),
         *(pytest.param(m, "float32", marks=pytest.mark.campaign) for m in MODELS if m != "exp"),
     ],

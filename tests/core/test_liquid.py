@@ -95,6 +95,7 @@ def plastic_pair(rule: Plasticity = PAIR) -> tuple[sf.Network, list]:
     return net, links
 
 
+@pytest.mark.campaign
 @pytest.mark.exact
 def test_a_restarted_run_is_a_fresh_one_later():
     """The input repeats after 100 ms. Weights differ in rounding: traces are stored lifted by the time."""

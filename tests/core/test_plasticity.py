@@ -157,7 +157,7 @@ RULES = {
 @pytest.mark.parametrize("several_delays", [pytest.param(False, marks=pytest.mark.campaign), True])
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.campaign) if n in ("linear", "inhibiting", "tagged") else n for n in RULES],
+    [pytest.param(n, marks=pytest.mark.campaign) if n not in ("additive", "triplet") else n for n in RULES],
 )
 def test_weights_equal_the_sum_over_all_pairs_of_spikes(name, several_delays):
     """Simultaneous spikes, delays, multapses and weights at their bounds included; traces are renewed many times."""
@@ -299,7 +299,7 @@ def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.campaign)])
 def test_spikes_and_weights_are_the_references_for_any_threads_cutting_and_saving(dtype, tmp_path):
     sim = sf.Simulator(mixed()[0], dt=DT, backend="reference", dtype=dtype)
     expected = told(sim, sim.run(20.0))

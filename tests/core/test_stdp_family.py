@@ -273,6 +273,7 @@ def test_triplets_potentiate_the_more_the_higher_the_rate_of_pairings():
     assert change[50.0] > 0.4
 
 
+@pytest.mark.campaign
 @pytest.mark.statistical
 def test_inhibitory_plasticity_and_scaling_hold_a_neuron_at_its_rate():
     net = sf.Network(seed=2)

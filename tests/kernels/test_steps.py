@@ -83,7 +83,9 @@ def test_outputs_states_and_gradients_agree_between_torch_reference_and_numba(na
             )
 
 
-@pytest.mark.parametrize("name", NEURONS)
+@pytest.mark.parametrize(
+    "name", [n if n in ("lif", "alif") else pytest.param(n, marks=pytest.mark.campaign) for n in NEURONS]
+)
 def test_fused_gradients_equal_finite_differences_when_the_spike_is_smooth(name):
     """Central differences in float64 on the compiled kernels, every spike replaced by the logistic function."""
     layer = NEURONS[name](dt=1.0)

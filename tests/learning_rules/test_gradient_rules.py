@@ -190,6 +190,7 @@ def peak(rule, steps):
     return held.peak
 
 
+@pytest.mark.campaign
 def test_what_is_held_for_the_backward_grows_with_t_for_bptt_alone():
     model = chain(tau=5.0, layers=2)
     assert peak(BPTT(model), 60) > 4 * peak(BPTT(model), 12)

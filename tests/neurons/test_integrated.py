@@ -105,6 +105,7 @@ def test_mat2_is_nest_step_by_step():
     assert np.abs(beside(case, "V_m", trace)).max() < 1e-9
 
 
+@pytest.mark.campaign
 @pytest.mark.exact
 def test_hodgkin_huxley_fires_with_nest_which_counts_the_peak():
     case = NEST["hh_cond_exp_traub"]
