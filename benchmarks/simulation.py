@@ -223,9 +223,11 @@ def figure(cases: list[dict[str, Any]], growth: dict[str, Any]) -> Figure:
             edgecolor="white", label=name.replace("nest", "NEST").replace("brian2", "Brian2"),
         )  # fmt: skip
     left.axhline(1.0, color="#6e7781", linewidth=0.8, linestyle="--")
-    left.text(len(cases) - 0.5, 1.0, "real time", color="#6e7781", fontsize=8, ha="right", va="bottom")
+    left.text(-0.5, 1.0, "real time", color="#6e7781", fontsize=8, ha="left", va="bottom")
     left.set_yscale("log")
-    left.set_xticks(range(len(cases)), [f"{c['network']}\n{c['synapses'] / 1e6:.2g} M synapses" for c in cases])
+    left.set_xticks(
+        range(len(cases)), [f"{c['network']}\n{c['synapses'] / 1e6:.3g} M synapses" for c in cases], fontsize=9
+    )
     left.set_ylabel("seconds per simulated second")
     left.legend(frameon=False, fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     events, fit = np.array([r["events"] for r in growth["rows"]]) / 1e6, growth["fit"]
