@@ -2,9 +2,9 @@
 
 A point of the Yin-Yang pattern (Kriener, Göltz and Petrovici 2022, doi:10.1145/3517343.3517380) becomes five input
 spikes, at its coordinates x, y, 1 - x, 1 - y and at a fixed time. The class is the output neuron that fires first. The
-gradient of the spike times is exact (Wunderlich and Pehle 2021, doi:10.1038/s41598-021-91786-z, who reach about 98 %
-with 200 hidden neurons and longer training; the 15 epochs here reach 90.3 +- 0.7 % with 80). Points are drawn by the
-published rule; `--data FOLDER` takes the published ones.
+gradient of the spike times is exact (Wunderlich and Pehle 2021, doi:10.1038/s41598-021-91786-z, who train
+longer and with more hidden neurons; the 15 epochs here reach 90.3 +- 0.7 % with 80). Points are drawn by the published
+rule; `--data FOLDER` takes the published ones.
 Run: python examples/26_eventprop_yin_yang.py [--quick] [--data FOLDER] [--out FILE]. Ends in a picture.
 """
 
@@ -107,8 +107,7 @@ def main(quick: bool = False, data: str | None = None, out: str = "eventprop_yin
               f"{time.perf_counter() - started:.0f} s so far")  # fmt: skip
     last = [history[-1] for _, history, _ in runs]
     spread = f" +- {statistics.stdev(last):.1f}" if len(last) > 1 else ""
-    print(f"test accuracy {statistics.mean(last):.1f}{spread} % with {HIDDEN} hidden neurons "
-          "(Wunderlich and Pehle 2021: about 98 % with 200)")  # fmt: skip
+    print(f"test accuracy {statistics.mean(last):.1f}{spread} % with {HIDDEN} hidden neurons")
 
     figure = Figure(figsize=(10, 3.6), layout="constrained", facecolor="white")
     curve, plane, when = figure.subplots(1, 3)
