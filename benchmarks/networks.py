@@ -52,10 +52,15 @@ def cuba(scale: float = 1.0, seed: int = 1) -> sf.Network:
 
 
 def coba(scale: float = 1.0, seed: int = 1) -> sf.Network:
-    """Return the balanced network with conductances; 50 Poisson neurons at 300/s wake it from 1 to 51 ms."""
+    """Return the balanced network with conductances; 50 Poisson neurons at 300/s wake it from 1 to 51 ms.
+
+    The midpoint method is of order 2; Brian2's script takes the exponential Euler method, of order 1, NEST a
+    Runge-Kutta method of order 4 whose step adapts.
+    """
     lif = sf.neurons.CondLIF(
         c_m=200.0, g_l=10.0, e_l=-60.0, v_th=-50.0, v_reset=-60.0, t_ref=5.0,
         receptors={"exc": sf.neurons.CondExp(tau=5.0, e_rev=0.0), "inh": sf.neurons.CondExp(tau=10.0, e_rev=-80.0)},
+        method="midpoint",
     )  # fmt: skip
     network = _balanced(lif, (6.0, 67.0), scale, seed)
     stimulus = network.population("stimulus", 50, sf.PoissonSource(300.0, 1.0, 51.0))

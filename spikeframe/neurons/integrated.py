@@ -2,8 +2,9 @@ r"""Numerical integration: the base of neurons whose membrane has no closed form
 
 A step of dt is cut into `substeps` of h. Within each, the receptors' currents and conductances follow their exact
 courses; membrane and further variables follow the classical Runge-Kutta method (``"rk4"``, error of a step
-:math:`O(h^5)`) or forward Euler (``"euler"``, :math:`O(h^2)`). Arrivals take effect at the end of the step, then the
-threshold is tested, once a step: so a spike time is exact to dt whatever `substeps` is.
+:math:`O(h^5)`), the midpoint method (``"midpoint"``, :math:`O(h^3)`, half the work) or forward Euler (``"euler"``,
+:math:`O(h^2)`). Arrivals take effect at the end of the step, then the threshold is tested, once a step: so a spike time
+is exact to dt whatever `substeps` is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ from spikeframe.neurons.receptors import Receptor
 from spikeframe.neurons.refractory import Refractory
 
 Flow = dict[str, Value]
+#: The methods, each with the lengths it takes from a substep: their names and the substep over each.
+METHODS = {
+    "rk4": {"span": 1.0, "span_half": 2.0, "span_sixth": 6.0},
+    "midpoint": {"span": 1.0, "span_half": 2.0},
+    "euler": {"span": 1.0},
+}
 #: A receptor with its coefficients, what arrives at it, its states' prefix and its states now.
 _Course = tuple[Receptor, Names, Value, str, dict[str, Value]]
 
@@ -31,7 +38,7 @@ class Integrated(Refractory):
     happens after the flow: threshold and reset.
 
     Args:
-        method: ``"rk4"`` or ``"euler"``.
+        method: one of `METHODS`.
         substeps: integration steps per time step.
         options: parameters and what every `Neuron` takes.
 
@@ -46,8 +53,8 @@ class Integrated(Refractory):
 
     def __init__(self, *, method: str = "rk4", substeps: int = 1, **options: Any) -> None:
         super().__init__(**options)
-        if method not in ("rk4", "euler"):
-            raise unknown_name(f"method of {type(self).__name__}", method, ("rk4", "euler"))
+        if method not in METHODS:
+            raise unknown_name(f"method of {type(self).__name__}", method, METHODS)
         if isinstance(substeps, bool) or not isinstance(substeps, int) or not 1 <= substeps <= 64:
             raise ParameterError(f"{type(self).__name__}(substeps={substeps!r}): must be a whole number from 1 to 64.")
         self.method, self.substeps = method, substeps
@@ -77,7 +84,7 @@ class Integrated(Refractory):
         """Return the propagators over one stage of the integration, and the lengths of its substeps."""
         h = dt / self.substeps
         stage = h if self.method == "euler" else h / 2
-        lengths = {"span": h} if self.method == "euler" else {"span": h, "span_half": h / 2, "span_sixth": h / 6}
+        lengths = {name: h / part for name, part in METHODS[self.method].items()}
         found = {name: torch.tensor(value, dtype=torch.float64) for name, value in lengths.items()}
         for name, receptor in self._named_receptors():
             found |= {f"{name}.{k}": v for k, v in receptor.propagators(stage).items()}
@@ -111,6 +118,8 @@ class Integrated(Refractory):
         end = _later(middle)
         k1 = slope(y, courses)
         k2 = slope(_moved(y, k1, c.span_half), middle)
+        if self.method == "midpoint":
+            return _moved(y, k2, c.span), end
         k3 = slope(_moved(y, k2, c.span_half), middle)
         k4 = slope(_moved(y, k3, c.span), end)
         mean = {n: k1[n] + (k2[n] + k3[n]) * 2.0 + k4[n] for n in y}

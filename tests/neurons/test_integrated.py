@@ -117,7 +117,7 @@ def test_hodgkin_huxley_fires_with_nest_which_counts_the_peak():
     assert later.max() <= 8
 
 
-def test_runge_kutta_is_of_order_four_and_euler_of_order_one():
+def test_runge_kutta_is_of_order_four_midpoint_of_two_and_euler_of_one():
     def end(method: str, substeps: int) -> float:
         neuron = n.AdEx(dt=1.0, i_e=300.0, method=method, substeps=substeps, backend="reference")
         _, state = neuron(torch.zeros(8, 1, 1, dtype=torch.float64))
@@ -125,6 +125,7 @@ def test_runge_kutta_is_of_order_four_and_euler_of_order_one():
 
     exact = end("rk4", 64)
     assert 12 < abs(end("rk4", 1) - exact) / abs(end("rk4", 2) - exact) < 24
+    assert 3.4 < abs(end("midpoint", 4) - exact) / abs(end("midpoint", 8) - exact) < 4.8
     assert 1.7 < abs(end("euler", 16) - exact) / abs(end("euler", 32) - exact) < 2.3
 
 
