@@ -160,6 +160,8 @@ def figure(results: dict[str, dict[str, dict[str, float]]], out: str) -> None:
         for rule, found in results[part].items():
             ax.plot(STEPS, [found[str(s)] for s in STEPS], "o-", label=rule, markersize=4)
         ax.set(xscale="log", yscale="log", xlabel="steps T", ylabel=label)
+        if part == "memory":
+            ax.set_yscale("symlog", linthresh=1.0)  # below 1 MB it is the allocator's
         ax.spines[["top", "right"]].set_visible(False)
     ax.legend(fontsize=8)
     picture.savefig(out, dpi=120)

@@ -6,16 +6,38 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/tutorials").glob("*.md"))]
+PEERS = ROOT / "docs/migration_training.md"
+
+
+def blocks(text: str, language: str) -> str:
+    return "\n".join(re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": "page"})
+    exec(compile(blocks(page.read_text(encoding="utf-8"), "python"), str(page), "exec"), {"__name__": "page"})
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("peer", ["snnTorch", "SpikingJelly", "norse"])
+def test_both_sides_of_a_migration_table_spike_alike(peer):
+    pytest.importorskip(peer.lower(), reason=f"{peer} is not installed")
+    text = PEERS.read_text(encoding="utf-8")
+    part = text.split(f"## {peer}\n")[1].split("\n## ")[0]
+    names: dict[str, object] = {}
+    exec(blocks(text, "python") + blocks(part, "py"), names)
+    rows = re.findall(r"^\| `(.+?)` \| `(.+?)` \|$", part, flags=re.MULTILINE)
+    assert rows
+    for theirs, ours in rows:
+        with torch.no_grad():
+            one, other = eval(theirs, names), eval(ours, names)
+        assert one.sum() > 0
+        assert torch.equal(one, other), theirs
 
 
 def test_the_pages_link_only_to_files_that_are_there():

@@ -1,0 +1,84 @@
+"""Build the documentation: pictures of the examples, the table of papers, the pages of the models, then the site.
+
+Run: python docs/build.py [--full]. Examples whose picture is there already are not run again; delete it to have it made
+anew. Without --full they run in their quick form (some minutes in all). The site is in build/site.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from spikeframe import papers
+from spikeframe.papers import models
+
+DOCS = Path(__file__).parent
+EXAMPLES = DOCS.parent / "examples"
+PICTURES = DOCS / "gallery"
+
+
+def pictures(full: bool) -> None:
+    """Run the examples that draw and have no picture yet."""
+    from tqdm import tqdm
+
+    PICTURES.mkdir(exist_ok=True)
+    drawing = [path for path in sorted(EXAMPLES.glob("*.py")) if '"--out"' in path.read_text(encoding="utf-8")]
+    for path in tqdm([path for path in drawing if not picture(path).exists()], desc="examples"):
+        options = ["--out", str(picture(path)), *([] if full else ["--quick"])]
+        done = subprocess.run([sys.executable, str(path), *options], capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"{path.name} gave no picture: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+
+
+def picture(example: Path) -> Path:
+    """Return where an example's picture lies."""
+    return PICTURES / f"{example.stem}.png"
+
+
+def gallery() -> str:
+    """Return the page of pictures, with the papers that an example belongs to."""
+    lines = ["# Gallery", "", "Each picture is drawn by the script it is named after.", ""]
+    for name, text in re.findall(
+        r"^\| `(.+?)` \| (.+?) \|$", (EXAMPLES / "README.md").read_text("utf-8"), re.MULTILINE
+    ):
+        numbers = sorted({claim.number for claim in papers.CLAIMS if claim.example == name})
+        of = f" Paper {', '.join(map(str, numbers))} of the [list](papers.md)." if numbers else ""
+        lines += [f"## {Path(name).stem[3:].replace('_', ' ')}", "", f"`{name}`: {text}.{of}", ""]
+        if picture(Path(name)).exists():
+            lines += [f"![{name}](gallery/{Path(name).stem}.png)", ""]
+    return "\n".join(lines)
+
+
+def claims() -> str:
+    """Return the table of papers as a page."""
+    lines = ["# Papers", "", "What each paper claims, and what came out here.", ""]
+    title = ""
+    for claim in papers.CLAIMS:
+        if claim.title != title:
+            title = claim.title
+            lines += ["", f"## {claim.number}. {title}", ""]
+        why = f" ({claim.why})" if claim.why else ""
+        example = f"; example `{claim.example}`" if claim.example else ""
+        lines += [
+            f"- **{claim.verdict}**: {claim.claim}. Here: {claim.measured or '-'}{why}. `{claim.object}`, test "
+            f"`{claim.test}`{example}."
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Make the generated pages, then the site."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="run the examples in full (an hour and more)")
+    pictures(parser.parse_args().full)
+    (DOCS / "gallery.md").write_text(gallery(), encoding="utf-8")
+    (DOCS / "papers.md").write_text(claims(), encoding="utf-8")
+    models.write(DOCS / "models")
+    subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict"], cwd=DOCS.parent, check=True)
+
+
+if __name__ == "__main__":
+    main()
