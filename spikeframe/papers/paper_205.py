@@ -9,8 +9,8 @@ CLAIMS: tuple[Claim, ...] = (
         205, TITLE, "learning_rules.sltt.SLTT",
         "learning_rules/test_gradient_rules.py::test_what_is_held_for_the_backward_grows_with_t_for_bptt_alone",
         "24_gradient_rules.py", "memory does not grow with the number of time steps; 70 % less than BPTT",
-        "peak memory of a batch at T = 10, 100, 1000: BPTT 0.2, 5.7, 53 MB, SLTT at most 0.7 MB; what autograd holds is "
-        "the same at 12 and at 60 steps", "reproduced",
+        "peak memory of a batch at T = 10, 100, 1000: BPTT 0.2, 5.7, 53 MB, SLTT at most 0.7 MB; what autograd holds "
+        "is the same at 12 and at 60 steps", "reproduced",
     ),
     Claim(
         205, TITLE, "learning_rules.sltt.SLTT",
