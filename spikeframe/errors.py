@@ -55,6 +55,10 @@ class ExactnessError(SpikeframeError, ValueError):
     """A bit-exact result was promised and the numbers given do not allow one."""
 
 
+class ContractError(SpikeframeError, ValueError):
+    """A module does not say what it is, or does not keep what it promises as a layer on spikes."""
+
+
 class EventError(SpikeframeError, ValueError):
     """Events break the rules of an event array: fields, order of times, coordinates, polarity."""
 

@@ -26,6 +26,7 @@ LAYER = {
     "core": 4,
     "modules": 4,
     "energy": 5,
+    "adapters": 6,
     "plots": 6,
     "training": 6,
     "papers": 6,

@@ -1,0 +1,1 @@
+"""Adapters: modules as layers on spikes."""
