@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from scipy.stats import poisson
+from scipy.special import pdtrc
 
 from spikeframe.kernels.numba.lean import wide
 from spikeframe.kernels.numba.philox import BATCH, philox, words_by_four
@@ -41,7 +41,7 @@ def poisson_table(rate: float) -> PoissonTable:
         rate: at least 0.
     """
     high, low = thresholds(rate)
-    few = 1 + int(poisson.isf(_RARE, rate))
+    few = 1 + int(np.count_nonzero(pdtrc(np.arange(high.size), rate) > _RARE))
     return PoissonTable((high, low, guide(high, _GUIDE), few if few <= _FEW else 0))
 
 

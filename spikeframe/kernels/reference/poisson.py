@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import poisson
+from scipy.special import pdtr, pdtrc
 
 from spikeframe.kernels.reference import philox
 
@@ -22,11 +22,10 @@ def thresholds(rate: float) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     Args:
         rate: mean number of arrivals, at least 0.
     """
-    top = int(rate + 12 * math.sqrt(rate) + 30)
+    counts = np.arange(int(rate + 12 * math.sqrt(rate) + 30) + 1)
     found = []
-    for k in range(top + 1):
+    for below, above in zip(pdtr(counts, rate).tolist(), pdtrc(counts, rate).tolist(), strict=True):
         # Of two ways to write a number next to 1, the complement keeps the digits.
-        below, above = float(poisson.cdf(k, rate)), float(poisson.sf(k, rate))
         exact = int(below * 2.0**64) if below < 0.5 else 2**64 - int(above * 2.0**64)
         found.append(min(exact, 2**64 - 1))
     found[-1] = 2**64 - 1
