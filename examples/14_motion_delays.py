@@ -74,7 +74,7 @@ def draw(
     for ax, kernel, (speed, _) in zip(top.subplots(1, 4, sharey=True), contrast, TASK.velocities, strict=True):
         limit = float(kernel.abs().max())
         extent = (-WIDTH / 2, WIDTH / 2, DELAYS + 0.5, 0.5)
-        ax.imshow(kernel, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto", extent=extent)
+        ax.imshow(kernel.numpy(), cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto", extent=extent)
         delay = np.array([0.5, DELAYS + 0.5])
         ax.plot(speed * (delay - (DELAYS + 1) / 2), delay, "--", color="#24292f", linewidth=1)
         ax.set(xlabel="place (pixels)", xlim=extent[:2])
