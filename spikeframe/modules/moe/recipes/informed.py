@@ -5,7 +5,7 @@ r"""Informed routing: execute a unit, or a cheap forecast of what it would give.
 F is a trained unit, frozen; F^ a linear map of low rank, fitted to it in closed form (`fit`), which must do better than
 skipping on rows that it has not seen, or is silenced. The gate is a Gumbel softmax made hard, with a straight-through
 gradient and a temperature that falls; outside training it is the better of two scores. Reference: Informed Routing
-2025, arXiv:2510.13831 (a network of 100 units as forecaster, fitted by gradient).
+2025, arXiv:2510.13831 (there a network of 100 units forecasts, fitted by gradient, and the gate has two layers).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from spikeframe.modules.moe.layer import MoE
 from spikeframe.modules.moe.losses import budget
 from spikeframe.modules.moe.router import Router
 from spikeframe.modules.moe.schedules import Anneal
-from spikeframe.modules.moe.scores import MLP
+from spikeframe.modules.moe.scores import MLP, Linear, Score
 from spikeframe.modules.moe.selection import TopK
 
 
@@ -36,7 +36,7 @@ class GateRouter(Router):
         options: of `Router`.
     """
 
-    def __init__(self, score: MLP, *, sparsity: float, weight: float, temperature: Anneal, **options: Any) -> None:
+    def __init__(self, score: Score, *, sparsity: float, weight: float, temperature: Anneal, **options: Any) -> None:
         super().__init__(score, TopK(1), gain=1.0, **options)
         if isinstance(sparsity, bool) or not 0 <= sparsity < 1:
             raise ParameterError(
@@ -96,6 +96,7 @@ def informed(
     unit: Expert | None = None,
     hidden: int = 64,
     rank: int = 4,
+    gate: int = 0,
     sparsity: float = 0.7,
     weight: float = 8.0,
     steps: int = 200,
@@ -109,6 +110,7 @@ def informed(
         unit: F, without state; one with `hidden` rectified units if not given.
         hidden: units of F.
         rank: of the forecast.
+        gate: hidden units of the gate; 0 for a linear one, which costs two additions per event.
         sparsity: share of the rows with input that get the forecast.
         weight: of the budget loss.
         steps: of training over which the gate's temperature falls from 5 to 1.
@@ -121,7 +123,7 @@ def informed(
     if unit.stateful:
         raise ParameterError(f"informed(unit): {type(unit).__name__} has a state; a forecast stands for one row.")
     router = GateRouter(
-        MLP(inputs, 2, max(inputs // 8, 4)),
+        MLP(inputs, 2, gate) if gate else Linear(inputs, 2),
         sparsity=sparsity,
         weight=weight,
         temperature=Anneal(5.0, 1.0, steps, True),
