@@ -49,6 +49,10 @@ PROMISED = {
     "38_astrocyte_liquid.py": "picture: ",
     "39_hmm_rnn.py": "picture: ",
     "40_nested_rhythms.py": "picture: ",
+    "41_mixture_of_experts.py": "picture: ",
+    "42_early_exit.py": "picture: ",
+    "43_two_kinds_of_experts.py": "picture: ",
+    "44_token_and_chunk_sparsity.py": "picture: ",
 }
 
 #: Examples that take longest even with ``--quick``.
