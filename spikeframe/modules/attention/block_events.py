@@ -33,7 +33,9 @@ class EventDrivenBlock:
 
     def __init__(self, block: Block, backend: str = "auto") -> None:
         if block.training:
-            raise ParameterError("event_driven: the block is in training mode, where norms use the batch; call eval() first.")
+            raise ParameterError(
+                "event_driven: the block is in training mode, where norms use the batch; call eval() first."
+            )
         self.block, self.provider = block, provider(backend)
         self._done: dict[str, Any] = {}
 

@@ -1,4 +1,4 @@
-"""A classifier of event recordings: tokens are patches of event frames, or stretches of time, mixed by spiking blocks."""
+"""A classifier of event recordings: tokens are patches of event frames or stretches of time."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ class Classifier(nn.Module):
         depth: blocks.
     """
 
-    def __init__(self, inputs: int, classes: int, layer: Layer, mixer: Callable[[Layer], Mixer], depth: int = 1) -> None:
+    def __init__(
+        self, inputs: int, classes: int, layer: Layer, mixer: Callable[[Layer], Mixer], depth: int = 1
+    ) -> None:
         super().__init__()
         self.embed = Project(inputs, layer.width)
         self.place = nn.Parameter(0.1 * torch.randn(layer.tokens, layer.width))

@@ -3,9 +3,9 @@ r"""Delta attention: scores outside a window come from thresholded changes of th
 .. math:: q_i \cdot \hat k_j = q_i \cdot \hat k_{j-1} + q_i \cdot δ_j \ \ (i - j \ge W), \qquad
           q_i \cdot k_j \ \ (i - j < W)
 
-The changes are those of `spikeframe.modules.delta_matrix`; a full key every `group` tokens bounds the drift. With binary
-keys and a threshold below 1 changes are exact and scores those of dense attention; it pays while keys change rarely (a
-feature drawn anew with probability f and rate p: while 2 f (1 - p) < 1). Above, a score is wrong by at most θ times the
+The changes are those of `spikeframe.modules.delta_matrix`; a full key every `group` tokens bounds the drift. With
+binary keys and a threshold below 1 changes are exact and scores those of dense attention; it pays while keys change
+rarely (a feature drawn anew with probability f and rate p: while 2 f (1 - p) < 1). Above, a score is wrong by at most θ times the
 query's spikes. Gradients pass through the held keys as if they were the keys. Reference: DeltaLLM 2025,
 arXiv:2507.19608, of which the abstract alone was at hand: grouping and window are reconstructed.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 from spikeframe.errors import ParameterError
 from spikeframe.modules.attention.execute import check
 from spikeframe.modules.attention.mixer import EventRun, Mixer, silenced
-from spikeframe.modules.attention.operations import Operations, added, dense_twin
+from spikeframe.modules.attention.operations import Operations, added, dense_twin, heads_of
 from spikeframe.modules.attention.plans import block_count, permitted
 from spikeframe.modules.attention.scores import Score
 from spikeframe.modules.changes import Changes, change_code
@@ -89,5 +89,5 @@ class DeltaKeys(Mixer):
         hits = int(((on @ on_changes.transpose(-1, -2)) * far).sum() + ((on @ on_keys.transpose(-1, -2)) * near).sum())
         entries = int(((weights != 0).double() @ (v != 0).double().sum(-1, keepdim=True)).sum())
         made = added(hits, q, delta) + added(entries, v)
-        made = dense_twin(made, q.shape[-2], q[..., 0, 0].numel(), q.shape[-1] + v.shape[-1], True)
+        made = dense_twin(made, q.shape[-2], heads_of(q), q.shape[-1] + v.shape[-1], True)
         return EventRun(weights @ v, None, Operations(made))

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikeframe.core.counts import Counts
 from spikeframe.errors import BackendError, DTypeError, NonFiniteError, ShapeError, unknown_name
 from spikeframe.kernels.attention import provider
-from spikeframe.modules.attention.operations import Operations, added, dense_twin
+from spikeframe.modules.attention.operations import Operations, added
 from spikeframe.modules.attention.plans import Blocks, Plan, Subset, inverse, permitted
 from spikeframe.modules.attention.scores import Score
 
@@ -63,7 +64,9 @@ def check(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None = None) -> None:
             "[..., heads, tokens, features] and alike but for the features of v."
         )
     if valid is not None and (valid.dtype != torch.bool or valid.shape[-1] != q.shape[-2]):
-        raise ShapeError(f"attention: valid is {valid.dtype} {tuple(valid.shape)}; it must be bool [..., {q.shape[-2]}].")
+        raise ShapeError(
+            f"attention: valid is {valid.dtype} {tuple(valid.shape)}; it must be bool [..., {q.shape[-2]}]."
+        )
 
 
 def dense(
@@ -191,10 +194,8 @@ def events(
         out.view(flat[2].shape).numpy(), counts,
     )  # fmt: skip
     hits, entries, _, divided = counts.tolist()
-    made = added(hits, q, k) + added(entries, v)
-    made = dense_twin(made, tokens, len(flat[0]), q.shape[-1] + v.shape[-1], causal)
-    scaled = type(made)(neu_mac=divided * v.shape[-1])
-    return out, Operations(made + scaled)
+    scaled = Counts(neu_mac=divided * v.shape[-1])
+    return out, Operations(added(hits, q, k) + added(entries, v) + scaled)
 
 
 def choose(q: Tensor, k: Tensor, v: Tensor, plan: Plan, score: Score) -> Choice:

@@ -106,7 +106,9 @@ class LocalConv(nn.Module):
         heads, tokens, features = v.shape[-3:]
         if tokens != torch.Size(self.grid).numel() and len(self.grid) == 2:
             raise ShapeError(f"LocalConv: {tokens} tokens for a grid of {self.grid}.")
-        flat = v.transpose(-1, -2).reshape(-1, heads * features, *(self.grid if len(self.grid) == 2 else (tokens,)))
+        flat = v.transpose(-1, -2).reshape(
+            v.shape[:-3].numel(), heads * features, *(self.grid if len(self.grid) == 2 else (tokens,))
+        )
         out = self.conv(flat)[..., :tokens] if len(self.grid) == 1 else self.conv(flat)
         found: Tensor = out.reshape(*v.shape[:-3], heads, features, tokens).transpose(-1, -2)
         return found

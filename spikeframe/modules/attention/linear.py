@@ -14,8 +14,8 @@ which is a bank of leaky integrators; an event touches the rows of its active fe
 next touched. `BidirectionalGLA` (ViG) runs both ways with gates of their own over the same spikes, averages, and blends
 in a local convolution: ``g o + (1 - g) conv(v)``.
 
-Training runs in chunks, which equals the recurrence. Such gates cannot count parity. References: Yang et al. 2024 (GLA),
-arXiv:2312.06635; Liao et al. 2024 (ViG), arXiv:2405.18425. Deviations: no norm of the output and no swish gate, the
+Training runs in chunks, which equals the recurrence. Such gates cannot count parity. References: Yang et al. 2024
+(GLA), arXiv:2312.06635; Liao et al. 2024 (ViG), arXiv:2405.18425. Deviations: no norm of the output and no swish gate, the
 neuron behind thresholds it.
 """
 
@@ -34,7 +34,7 @@ from spikeframe.kernels.attention import provider
 from spikeframe.modules.attention.execute import check
 from spikeframe.modules.attention.gates import LocalConv, SigmoidGate
 from spikeframe.modules.attention.mixer import EventRun, Mixer, silenced
-from spikeframe.modules.attention.operations import Operations, added, dense_twin
+from spikeframe.modules.attention.operations import Operations, added, dense_twin, heads_of
 from spikeframe.modules.checks import positive, same_shape, whole
 
 #: Logarithm that stands for a gate of 0.
@@ -58,6 +58,8 @@ def chunked(
         ``[..., tokens, e]``, and the state after the last token.
     """
     s = q.new_zeros(*q.shape[:-2], q.shape[-1], v.shape[-1]) if state is None else state
+    if q.shape[-2] == 0:
+        return v.clone(), s
     outs = []
     for a, b, c, g in zip(*(x.split(size, -2) for x in (q, k, v, log_gate.clamp(min=SHUT))), strict=True):
         kept = g.cumsum(-2)
@@ -67,7 +69,7 @@ def chunked(
         outs.append(weights @ c + (a * kept.exp()) @ s)
         last = kept[..., -1:, :]
         s = s * last.exp().transpose(-1, -2) + (b * (last - kept).exp()).transpose(-1, -2) @ c
-    return (torch.cat(outs, -2) if outs else v.clone()), s
+    return torch.cat(outs, -2), s
 
 
 def recurrent(q: Tensor, k: Tensor, v: Tensor, log_gate: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -76,7 +78,7 @@ def recurrent(q: Tensor, k: Tensor, v: Tensor, log_gate: Tensor, state: Tensor |
     outs = [v[..., :0, :]]
     for i in range(q.shape[-2]):
         s = s * log_gate[..., i, :, None].clamp(min=SHUT).exp() + k[..., i, :, None] * v[..., i, None, :]
-        outs.append((q[..., i, None, :] @ s))
+        outs.append(q[..., i, None, :] @ s)
     return torch.cat(outs, -2), s
 
 
@@ -137,7 +139,7 @@ class LinearState(Mixer):
         """Mix event by event: a state is built from active keys and values, its rows are read by active queries."""
         check(q, k, v, valid)
         q, k, v = silenced(valid, q.detach(), k.detach(), v.detach())
-        width, groups = q.shape[-1] + v.shape[-1], q[..., 0, 0].numel()
+        width, groups = q.shape[-1] + v.shape[-1], heads_of(q)
         if self.causal:
             out, after, made = gated_events(q, k, v, torch.zeros_like(q), state)
             made = Counts(**{**made.as_dict(), "neu_mac": 0, "neu_exp": 0})  # nothing decays
@@ -222,7 +224,7 @@ class GLA(Mixer):
     def _counted(self, made: Counts, q: Tensor, v: Tensor, x: Tensor | None) -> Operations:
         gates = Counts() if x is None else self._gate_operations(x)
         width = q.shape[-1] + v.shape[-1]
-        return Operations(dense_twin(made + gates, q.shape[-2], q[..., 0, 0].numel(), width, self.causal))
+        return Operations(dense_twin(made + gates, q.shape[-2], heads_of(q), width, self.causal))
 
 
 class BidirectionalGLA(GLA):

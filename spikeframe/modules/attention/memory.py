@@ -20,7 +20,7 @@ from spikeframe.core.counts import Counts
 from spikeframe.modules.attention.execute import check
 from spikeframe.modules.attention.gates import LocalConv, SigmoidGate
 from spikeframe.modules.attention.mixer import EventRun, Mixer, silenced
-from spikeframe.modules.attention.operations import Operations, added, dense_twin, sorting
+from spikeframe.modules.attention.operations import Operations, added, dense_twin, heads_of, sorting
 from spikeframe.modules.attention.scores import fire
 from spikeframe.modules.attention.selectors import TopK
 from spikeframe.modules.checks import positive, whole
@@ -40,9 +40,7 @@ class AssociativeMemory(Mixer):
 
     causal = True
 
-    def __init__(
-        self, width: int, heads: int, features: int, slots: int = 64, k: int = 4, scale: float = 0.25
-    ) -> None:
+    def __init__(self, width: int, heads: int, features: int, slots: int = 64, k: int = 4, scale: float = 0.25) -> None:
         super().__init__()
         self.slots, self.scale = whole("AssociativeMemory(slots)", slots), positive("AssociativeMemory(scale)", scale)
         self.select = TopK(k)
@@ -82,12 +80,12 @@ class AssociativeMemory(Mixer):
         q, v = silenced(valid, q.detach(), v.detach())
         with torch.no_grad():
             weights, pattern, answer = self.recall(q)
-        rows = q[..., 0].numel()
+        rows = q.shape[:-1].numel()
         hits = int(((q != 0).double() @ (pattern != 0).double().transpose(-1, -2)).sum())
         entries = int(((weights != 0).double() @ (answer != 0).double().sum(-1, keepdim=True)).sum())
         made = added(hits, q) + added(entries, answer) + self.local.operations(v)
         if x is not None:
             made += self.gate.operations(x, out.new_ones(2 * out.numel()))
-        made = dense_twin(made, q.shape[-2], q[..., 0, 0].numel(), q.shape[-1] + v.shape[-1], True)
+        made = dense_twin(made, q.shape[-2], heads_of(q), q.shape[-1] + v.shape[-1], True)
         chosen = Counts(neu_cmp=sorting(rows, self.slots), neu_mac=rows * self.slots)
         return EventRun(out, None, Operations(made, chosen))

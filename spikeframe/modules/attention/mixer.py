@@ -23,13 +23,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from spikeframe.core.counts import Counts
 from spikeframe.errors import ParameterError
 from spikeframe.modules.attention.execute import attend, check, events
 from spikeframe.modules.attention.gates import LocalConv, SigmoidGate, SpikeGate
-from spikeframe.modules.attention.operations import Operations, added, dense_twin
+from spikeframe.modules.attention.operations import Operations, added, dense_twin, heads_of
 from spikeframe.modules.attention.planners import All, Planner
 from spikeframe.modules.attention.plans import Plan, permitted
 from spikeframe.modules.attention.scorers import block_sums
@@ -173,7 +174,10 @@ class Attention(Mixer):
         shut = isinstance(self.gate, SpikeGate) and self.local is None and gate is not None
         asked = q * gate.any(-1, keepdim=True) if shut and gate is not None else q
         out, done = events(asked[..., self.skip :], k[..., self.skip :], v, plan, self.score, self.causal)
-        done += Operations(selection=self.planner.operations(q, k, self.causal))
+        groups, width = heads_of(q), q.shape[-1] + v.shape[-1]
+        done += Operations(
+            dense_twin(Counts(), q.shape[-2], groups, width, self.causal), self.planner.operations(q, k, self.causal)
+        )
         if self.local is not None:
             out = out + self.local(v).detach()
             done += Operations(self.local.operations(v))
@@ -229,7 +233,7 @@ class Compressed(Mixer):
         entries = int(((weights != 0).double() @ (values != 0).double().sum(-1, keepdim=True)).sum())
         pooled = Counts(syn_ac=int(k.count_nonzero() + v.count_nonzero()))
         made = pooled + added(hits, q, keys) + Counts(syn_mac=entries)
-        made = dense_twin(made, q.shape[-2], q[..., 0, 0].numel(), q.shape[-1] + v.shape[-1], self.causal)
+        made = dense_twin(made, q.shape[-2], heads_of(q), q.shape[-1] + v.shape[-1], self.causal)
         return EventRun(weights @ values, None, Operations(made))
 
 
@@ -275,7 +279,7 @@ class Branches(Mixer):
             done += Operations(Counts(**{**own.attention.as_dict(), "syn_mac_dense": 0}), own.selection)
         if self.gate is not None and x is not None:
             gates = self.gate(x).detach()
-            done += Operations(self.gate.operations(x, gates))
+            done += Operations(self.gate.operations(x, torch.stack(outs)))
             outs = [gate * out for gate, out in zip(gates, outs, strict=True)]
         return EventRun(sum(outs[1:], outs[0]), tuple(run.state for run in runs), done)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil, log2
 
 from torch import Tensor
@@ -19,8 +19,8 @@ class Operations:
         selection: representatives, their products, comparisons (``neu_cmp``), words of the plan (``mem_wr_s``).
     """
 
-    attention: Counts = Counts()
-    selection: Counts = Counts()
+    attention: Counts = field(default_factory=Counts)
+    selection: Counts = field(default_factory=Counts)
 
     def __add__(self, other: Operations) -> Operations:
         """Add the operations of two runs."""
@@ -44,6 +44,15 @@ def unit(*tensors: Tensor) -> bool:
         tensors: spikes or graded values.
     """
     return all(bool(((x == 0) | (x.abs() == 1)).all()) for x in tensors)
+
+
+def heads_of(q: Tensor) -> int:
+    """Return the heads over all samples and steps.
+
+    Args:
+        q: ``[..., heads, tokens, d]``.
+    """
+    return q.shape[:-2].numel()
 
 
 def added(number: int, *operands: Tensor) -> Counts:

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from spikeframe.core.counts import Counts
 from spikeframe.errors import ParameterError, ShapeError
-from spikeframe.modules.attention.operations import added, sorting
-from spikeframe.modules.attention.plans import Blocks, Plan, Subset, block_count, everything, inverse
+from spikeframe.modules.attention.operations import added, heads_of, sorting
+from spikeframe.modules.attention.plans import Blocks, Plan, Subset, block_count, everything
 from spikeframe.modules.attention.scorers import Scorer, block_sums, products
 from spikeframe.modules.attention.selectors import Selector, TopK
 from spikeframe.modules.checks import whole
@@ -188,10 +188,7 @@ class Selection(Planner):
         active = block_sums((q != 0).to(q), self.scorer.rows).sum(-1, keepdim=True) > 0
         if self.share_heads:
             active = active.any(-3, keepdim=True)
-        seen = torch.where(allowed | forced, score.abs(), 0.0).sum(-1, keepdim=True) > 0
-        if causal and self.local:  # the own block, which has not ended, has no score
-            seen = torch.ones_like(seen)
-        return self.selector(score, allowed, forced) & active & seen
+        return self.selector(score, allowed, forced) & active
 
     def _blocks(self, tokens: int, causal: bool) -> tuple[Tensor, Tensor]:
         """Return which pairs of blocks may be chosen by score, and which are forced."""
@@ -212,7 +209,9 @@ class Selection(Planner):
         if self.reuse == "step":
             return q, k, None, None
         if q.ndim < 4:
-            raise ShapeError(f"Selection(reuse={self.reuse!r}): q has shape {tuple(q.shape)}; the first axis must be steps.")
+            raise ShapeError(
+                f"Selection(reuse={self.reuse!r}): q has shape {tuple(q.shape)}; the first axis must be steps."
+            )
         if self.reuse == "window":
             return q.sum(0, keepdim=True), k.sum(0, keepdim=True), None, None
         if state is None:
@@ -396,7 +395,7 @@ class Probe(Planner):
         """Count the probing sums, their products with keys, and sorting."""
         last = q[..., -self.window :, :]
         probe = last.sum(-2, keepdim=True)
-        groups = q[..., 0, 0].numel()
+        groups = heads_of(q)
         return (
             Counts(syn_ac=int(last.count_nonzero()), neu_cmp=sorting(2 * groups, q.shape[-2]))
             + Counts(mem_wr_s=int(self(q, k)[0].mask().any(-1).sum()))

@@ -295,4 +295,3 @@ def recipe(name: str, layer: Layer, score: Score | None = None, **options: Any) 
         if option not in known:
             raise unknown_name(f"option of attention recipe {name!r}", option, known)
     return make(layer, score, **options)
-

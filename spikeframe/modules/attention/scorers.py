@@ -197,9 +197,9 @@ class PooledGate(Scorer):
 
 
 class TokenBasis(Scorer):
-    """Low-rank guess of the map of all pairs, in a learnt basis over the places of tokens (Sparsifiner).
+    r"""Low-rank guess of the map of all pairs, in a learnt basis over the places of tokens (Sparsifiner).
 
-    .. math:: c = softmax(q P_q (W_{down} k P_k)^T / \\sqrt r), \\qquad \\tilde A = c \\, W_{up}
+    .. math:: c = softmax(q P_q (W_{down} k P_k)^T / \sqrt r), \qquad \tilde A = c \, W_{up}
 
     Args:
         tokens: N, fixed.

@@ -1,4 +1,4 @@
-r"""Attention by masks and additions only: spike-driven self-attention (SDSA), and query-key attention per token and channel.
+r"""Attention by masks and additions: spike-driven (SDSA), and query-key attention per token and per channel.
 
 .. math::
 
@@ -22,7 +22,7 @@ from spikeframe.core.counts import Counts
 from spikeframe.errors import ShapeError
 from spikeframe.modules.attention.execute import check
 from spikeframe.modules.attention.mixer import EventRun, Mixer, silenced
-from spikeframe.modules.attention.operations import Operations, added, dense_twin
+from spikeframe.modules.attention.operations import Operations, added, dense_twin, heads_of
 from spikeframe.neurons import LIF
 
 
@@ -68,7 +68,7 @@ class SDSA(Mixer):
             neu_upd=updates, neu_upd_dense=updates, neu_ac=updates * cost["ac"], neu_mac=updates * cost["mac"],
             neu_cmp=updates * cost["cmp"] + int(through.count_nonzero()), spk_out=int(z.sum()),
         )  # fmt: skip
-        made = dense_twin(made, q.shape[-2], q[..., 0, 0].numel(), q.shape[-1] + v.shape[-1], self.causal)
+        made = dense_twin(made, q.shape[-2], heads_of(q), q.shape[-1] + v.shape[-1], self.causal)
         return EventRun((through * z).detach(), after, Operations(made))
 
     def _checked(self, q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None) -> tuple[Tensor, ...]:
