@@ -2,9 +2,9 @@
 
 The description of a rewired projection is a list of pairs with weights and delays, so everything that a described
 network can do goes on: any number of threads, checkpoints, counts. Synapses that stay keep weight and traces. A new
-one gets the weight of the rule, the delay of one that goes (in turn, where more come than go), and traces of 0 (but its source's and its target's, where
-these are theirs); none leads from a neuron to itself. Spikes under way travel on through the synapses that are there
-when they arrive.
+one gets the weight of the rule, the delay of one that goes (in turn, where more come than go), and traces of 0 (but its
+source's and its target's, where these are theirs); none leads from a neuron to itself. Spikes under way travel on
+through the synapses that are there when they arrive.
 """
 
 from __future__ import annotations

@@ -182,7 +182,9 @@ class SparseTraining:
         self.noise = number("SparseTraining(noise)", noise, least=0.0)
         self.explore = number("SparseTraining(explore)", explore, least=0.0)
         if explore and rule.grow != "gradient":
-            raise ConfigError(f"SparseTraining(explore={explore:g}): adds to gradients, but the rule grows {rule.grow}.")
+            raise ConfigError(
+                f"SparseTraining(explore={explore:g}): adds to gradients, but the rule grows {rule.grow}."
+            )
         self.rounds = self.mask.mask.int()
         held: Any = layer.parametrizations
         self.weight: Tensor = held["weight"].original

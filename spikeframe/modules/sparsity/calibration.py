@@ -113,10 +113,7 @@ def calibrate(
             name, had.count + one.count, had.total + one.total, had.gram + one.gram
         )  # fmt: skip
 
-    hooks = [
-        linear[name].register_forward_pre_hook(lambda _, args, name=name: see(name, args))  # type: ignore[misc]
-        for name in chosen
-    ]
+    hooks = [linear[name].register_forward_pre_hook(lambda _, args, name=name: see(name, args)) for name in chosen]
     try:
         with torch.no_grad():
             model(x)

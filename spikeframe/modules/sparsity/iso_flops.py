@@ -17,6 +17,7 @@ Reference: Saxena et al. 2023, arXiv:2303.11525 (paper 20).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -65,8 +66,8 @@ def wide(widths: Sequence[int], sparsity: float, seed: int = 0) -> list[nn.Linea
     for width in widths:
         whole("wide(widths)", width)
     wider = [widths[0], *(round(width * factor) for width in widths[1:-1]), widths[-1]]
-    shapes = list(zip(wider, wider[1:], strict=False))
-    return sparse_linears(shapes, sum(a * b for a, b in zip(widths, widths[1:], strict=False)), seed)
+    shapes = list(itertools.pairwise(wider))
+    return sparse_linears(shapes, sum(a * b for a, b in itertools.pairwise(widths)), seed)
 
 
 class Parallel(nn.Module):
@@ -89,7 +90,9 @@ class Parallel(nn.Module):
         return torch.stack([branch(x) for branch in self.branches]).sum(0)
 
 
-def parallel(n: int, m: int, sparsity: float, norm: Callable[[int], nn.Module] = nn.BatchNorm1d, seed: int = 0) -> Parallel:
+def parallel(
+    n: int, m: int, sparsity: float, norm: Callable[[int], nn.Module] = nn.BatchNorm1d, seed: int = 0
+) -> Parallel:
     """Return sparse layers n -> m side by side, each with its own norm.
 
     Args:

@@ -84,7 +84,7 @@ class Decaying(Mask):
 
 
 class Concrete(nn.Module):
-    r"""A relaxed coin per weight: ``z = sigmoid((a + log u - log(1 - u)) / tau)``, u uniform; ``z = sigmoid(a)`` in evaluation.
+    """A relaxed coin per weight: ``sigmoid((a + log u - log(1 - u)) / tau)``, u uniform; ``sigmoid(a)`` in evaluation.
 
     Args:
         shape: of the weight.

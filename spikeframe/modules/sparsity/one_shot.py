@@ -114,7 +114,7 @@ def prune(
                     raise ConfigError(f"prune(mend='mean'): layer {key!r} has no bias; make it with bias=True.")
                 bias = reconstruction.mean_current(weight, found, inputs)
                 with torch.no_grad():
-                    layer.bias += (1.0 - beta) * bias  # a constant current's trace is 1 / (1 - beta) times itself
+                    layer.bias.add_((1.0 - beta) * bias)  # a constant current's trace is 1 / (1 - beta) times itself
             errors[key] = reconstruction.output_error(weight, found, inputs, bias)
         with torch.no_grad():
             layer.weight.copy_(found)

@@ -1,4 +1,4 @@
-r"""Regularisers as steps: after the optimiser's, a weight moves to the proximal point
+r"""Regularisers as steps: after the optimiser's, a weight moves to the proximal point.
 
 .. math:: \mathrm{prox}_{λ R}(t) = \arg\min_w \tfrac12 \|w - t\|^2 + λ R(w)
 

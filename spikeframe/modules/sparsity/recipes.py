@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -287,12 +288,13 @@ class _OfGroups(Recipe):
     @property
     def pattern(self) -> NM:
         """The pattern in the end."""
-        kept = round(self.density * self.m)
-        if kept < 1 or abs(kept - self.density * self.m) > 1e-6:
+        wanted = self.density * self.m
+        kept = round(wanted)
+        if kept < 1 or abs(kept - wanted) > 1e-6:
             near = max(1, kept)
             raise ParameterError(
-                f"{type(self).__name__}(sparsity={self.sparsity:g}, m={self.m}): {self.density * self.m:g} of {self.m} is "
-                f"no whole number; give another m, or sparsity {1 - near / self.m:g} for {near}:{self.m}."
+                f"{type(self).__name__}(sparsity={self.sparsity:g}, m={self.m}): {wanted:g} of {self.m} is no whole "
+                f"number; give another m, or sparsity {1 - near / self.m:g} for {near}:{self.m}."
             )
         return NM(kept, self.m)
 
@@ -421,7 +423,9 @@ class BDWP(_OfGroups):
 
     def masks(self) -> dict[str, Tensor]:
         """Return the masks of the forward pass."""
-        return {name: self.pattern.mask(layer.weight.detach().abs(), self.density) for name, layer in self.linear.items()}
+        return {
+            name: self.pattern.mask(layer.weight.detach().abs(), self.density) for name, layer in self.linear.items()
+        }
 
     def finish(self) -> None:
         """Put the layers back, under the masks of the forward pass."""
@@ -453,6 +457,7 @@ class GroupEnvelope(Recipe):
         self.groups = {name: self.structure.groups(s) for name, s in zip(self.linear, shapes, strict=True)}
         self.parts = {n: kept / g.numel() for (n, g), kept in zip(self.groups.items(), budget, strict=True)}
         self.kept = {name: self.structure.kept(int(g.max()) + 1, self.parts[name]) for name, g in self.groups.items()}
+        self.fixed: dict[str, Tensor] = {}
         self.last = max(1, round(share("GroupEnvelope(ramp)", self.ramp) * self.steps))
         number("GroupEnvelope(strength)", self.strength, above=0.0)
 
@@ -460,12 +465,12 @@ class GroupEnvelope(Recipe):
         """Step to the proximal point after the optimiser's steps."""
         super().follow(optimizer)
         for name, layer in self.linear.items():
-            self.hooks.append(ProximalStep(optimizer, layer.weight, lambda w, t, name=name: self._step(name, w, t)))  # type: ignore[misc]
+            self.hooks.append(ProximalStep(optimizer, layer.weight, partial(self._step, name)))
 
     def _step(self, name: str, weight: Tensor, t: int) -> Tensor:
         if t >= self.last:
             if t == self.last:
-                self.fixed = getattr(self, "fixed", {}) | {name: self._mask(name, weight)}
+                self.fixed[name] = self._mask(name, weight)
             return weight * self.fixed[name]
         return group_envelope(weight, self.groups[name], self.kept[name], self.strength * (t / self.last) ** 3)
 

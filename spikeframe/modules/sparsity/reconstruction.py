@@ -2,8 +2,8 @@ r"""What the weights that stay do about those that go, so that a pruned layer's 
 
 The error is that of the layer's output on calibration input, ``tr((W - W') H (W - W')^T)``, H the second moments.
 
-- `sparsegpt`: column by column, the lowest ``w^2 / [U]_jj^2`` go (U the upper Cholesky factor of H^-1) and later columns
-  take over what they did (Frantar and Alistarh 2023, arXiv:2301.00774; paper 168).
+- `sparsegpt`: column by column, the lowest ``w^2 / [U]_jj^2`` go (U the upper Cholesky factor of H^-1) and later
+  columns take over what they did (Frantar and Alistarh 2023, arXiv:2301.00774; paper 168).
 - `dsnot`: swaps pruned and kept weights of a row while the expected output error falls (Zhang et al. 2023,
   arXiv:2310.08915; paper 61). Spikes have means above 0, so pruning shifts the mean current, which is what it mends.
 - `mean_current`: what a bias must add so that every target's mean current is as before.
@@ -110,7 +110,8 @@ def dsnot(
 
     Per row, while the expected error ``e = sum of pruned w E[x]`` is above `tolerance` times the layer's median error:
     the pruned weight with the largest ``sign(e) w E[x] / Var(x)`` comes back; of the kept ones whose contribution has
-    the other sign, the one of smallest Wanda saliency goes. A swap that would not lower abs(e) ends the row.
+    the other sign, the one of smallest Wanda saliency goes. A swap that would not lower abs(e) ends the
+    row; a candidate without a partner is passed over.
 
     Args:
         weight: ``[targets, sources]`` before pruning.
@@ -130,7 +131,8 @@ def dsnot(
     given = w * inputs.mean
     wanda = w.abs() * inputs.norm
     gain = given / inputs.variance.clamp(min=1e-12)
-    group = structure.groups(tuple(weight.shape)) if isinstance(structure, NM) else torch.zeros_like(mask, dtype=torch.long)
+    columns = torch.arange(weight.shape[1])
+    group = (columns // structure.m if isinstance(structure, NM) else columns * 0).expand(weight.shape)
     found = mask.clone()
     error = (given * ~found).sum(1)
     limit = number("dsnot(tolerance)", tolerance, least=0.0) * float(error.abs().median())
@@ -146,13 +148,15 @@ def dsnot(
         drop = torch.where(found & free & same & (given * sign < 0), wanda, torch.inf)
         least, p = drop.min(1)
         moved = error + given.gather(1, p[:, None])[:, 0] - given.gather(1, g[:, None])[:, 0]
-        alive = alive & torch.isfinite(best) & torch.isfinite(least) & (moved.abs() < error.abs()) & (
-            error.abs() > limit
-        )  # fmt: skip
-        rows = alive.nonzero()[:, 0]
-        found[rows, g[rows]], found[rows, p[rows]] = True, False
-        free[rows, g[rows]], free[rows, p[rows]] = False, False
-        error = torch.where(alive, moved, error)
+        alive = alive & torch.isfinite(best) & (error.abs() > limit)
+        free[alive.nonzero()[:, 0], g[alive]] = False
+        swap = alive & torch.isfinite(least)
+        alive = alive & ~(swap & (moved.abs() >= error.abs()))
+        swap = swap & alive
+        found[swap.nonzero()[:, 0], g[swap]] = True
+        found[swap.nonzero()[:, 0], p[swap]] = False
+        free[swap.nonzero()[:, 0], p[swap]] = False
+        error = torch.where(swap, moved, error)
     return found
 
 

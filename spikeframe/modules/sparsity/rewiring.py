@@ -1,7 +1,7 @@
 r"""Exchanges of synapses that keep a structure; rules for layers in training and for running simulations alike.
 
-Both are a `spikeframe.learning_rules.rewiring.Rewiring`: `SparseTraining` applies them to a layer, `Simulator.rewire` to
-the live synapses of a projection (where no pair may have two synapses). They look at every pair of neurons.
+Both are a `spikeframe.learning_rules.rewiring.Rewiring`: `SparseTraining` applies them to a layer, `Simulator.rewire`
+to the live synapses of a projection (where no pair may have two synapses). They look at every pair of neurons.
 
 - `StructuredRewiring`: in each row of a structure (a target, a group of N:M, or all), the ``floor(frac active)`` units
   of smallest magnitude go and as many come, by gradient or at random.
@@ -13,7 +13,7 @@ the live synapses of a projection (where no pair may have two synapses). They lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ class StructuredRewiring(Rewiring):
         ParameterError: another way to prune or grow.
     """
 
-    structure: Structure = ConstFanIn()
+    structure: Structure = field(default_factory=ConstFanIn)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,10 +141,12 @@ class SRigL(Rewiring):
         total = self.budget or pairs.size
         part = self.frac if frac is None else frac
         grown = min(int(part * total), int((~active & ~never).sum()))
-        kept = _first(np.where(active, -size, np.inf).reshape(1, -1), np.array([[total - grown]])).reshape(shape) & active
+        kept = (
+            _first(np.where(active, -size, np.inf).reshape(1, -1), np.array([[total - grown]])).reshape(shape) & active
+        )
         wanted = _first(np.where(active, np.inf, -score).reshape(1, -1), np.array([[grown]])).reshape(shape)
         salient = (kept | wanted).sum(1)
-        on = active.any(1)
+        on: NDArray[np.bool_] = np.any(active, axis=1)
         least = -(-total // shape[1])  # targets that the budget needs at least
         if self.ablate:
             fan_in = total / max(1, int(on.sum()))

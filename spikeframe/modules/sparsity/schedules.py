@@ -59,7 +59,7 @@ class Polynomial:
     def __call__(self, step: int) -> float:
         """Return the value at a step."""
         u = min(1.0, max(0.0, (step - self.t0) / (self.t1 - self.t0)))
-        return self.end + (self.start - self.end) * (1.0 - u) ** self.power
+        return self.end + (self.start - self.end) * math.pow(1.0 - u, self.power)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ training. The paper's finding is that it is no better than one random choice.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -45,7 +46,8 @@ def mean_output(model: nn.Module, weights: dict[str, Tensor], x: Tensor) -> Tens
         x: ``[T, B, ...]``.
     """
     out = functional_call(model, weights, (x,))
-    return (out[0] if isinstance(out, tuple) else out).mean(0)
+    found: Tensor = (out[0] if isinstance(out, tuple) else out).mean(0)
+    return found
 
 
 def concrete_tickets(
@@ -70,7 +72,7 @@ def concrete_tickets(
         UnknownNameError: no such layer.
     """
     density = 1.0 - share("concrete_tickets(sparsity)", sparsity)
-    if not 0.0 < density < 1.0 or whole("concrete_tickets(steps)", steps) and not batches:
+    if not 0.0 < density < 1.0 or (whole("concrete_tickets(steps)", steps) and not batches):
         raise ParameterError(f"concrete_tickets(sparsity={sparsity!r}): above 0, and at least one batch.")
     number("concrete_tickets(lr)", lr, above=0.0)
     chosen = linear_layers(model, layers)
@@ -87,8 +89,7 @@ def concrete_tickets(
     for step in range(steps):
         x, dense = batches[step % len(batches)], answers[step % len(batches)]
         drawn = {
-            f"{name}.weight": coin(chosen[name].weight.detach(), generator)
-            / coin.probability().mean().sqrt().detach()
+            f"{name}.weight": coin(chosen[name].weight.detach(), generator) / coin.probability().mean().sqrt().detach()
             for name, coin in coins.items()
         }
         sparse = functional.log_softmax(answer(model, drawn, x), -1)
@@ -150,7 +151,7 @@ def random_search(
         raise ParameterError(f"random_search(keep={keep!r}): must be above 0 to 1.")
     chosen = linear_layers(model, layers)
     shapes = [(layer.out_features, layer.in_features) for layer in chosen.values()]
-    if any(a[0] != b[1] for a, b in zip(shapes, shapes[1:], strict=False)):
+    if any(a[0] != b[1] for a, b in itertools.pairwise(shapes)):
         raise ParameterError(f"random_search: layers {list(chosen)} of shapes {shapes} do not form a chain.")
     best: dict[str, Tensor] = {}
     losses: list[float] = []
