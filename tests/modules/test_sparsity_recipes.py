@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -40,6 +41,10 @@ def loss(net: nn.Module) -> torch.Tensor:
     return ((net(X) - Y) ** 2).mean()
 
 
+def loss_of(net: nn.Module) -> torch.Tensor:
+    return loss(net).detach()
+
+
 def train(net: nn.Module, run: Recipe | None, steps: int, see: Any = None, lr: float = 1e-2, sgd: bool = False) -> Any:
     optimizer: Any = torch.optim.SGD(net.parameters(), lr) if sgd else torch.optim.Adam(net.parameters(), lr)
     if run is not None:
@@ -59,7 +64,7 @@ def test_masks_have_exactly_the_promised_pattern_at_every_step(name):
     net = model()
     options = {"m": 20} if name in OF_GROUPS else {}
     run = recipe(name, net, 0.9, 60, seed=3, **options)
-    before = float(loss(net))
+    before = float(loss_of(net))
     seen: list[Any] = []
 
     def see(step: int) -> None:
@@ -87,7 +92,7 @@ def test_masks_have_exactly_the_promised_pattern_at_every_step(name):
     train(net, run, 60, see)
     run.finish()
     final = run.masks()
-    assert float(loss(net)) < before
+    assert float(loss_of(net)) < before
     assert sum(int(m.sum()) for m in final.values()) == (
         240 if name != "srigl" else int(run.report()["total density"] * 2400 + 0.5)
     )
@@ -97,7 +102,7 @@ def test_masks_have_exactly_the_promised_pattern_at_every_step(name):
         assert bool((module.weight[~mask] == 0).all())
         if name in OF_GROUPS:
             assert NM(2, 20).holds(mask, 0.1)
-    moved = any(not torch.equal(a["0"], b["0"]) for a, b in zip(seen, seen[1:], strict=False))
+    moved = any(not torch.equal(a["0"], b["0"]) for a, b in itertools.pairwise(seen))
     assert moved == (name != "random")
     assert run.taken == 60
 
@@ -161,7 +166,7 @@ def test_the_pull_of_sr_ste_makes_masks_flip_less():
         net, seen = model(2), []
         run = recipe("sr-ste", net, 0.75, 60, pull=pull)
         train(net, run, 60, lambda step, run=run, seen=seen: seen.append(run.masks()["0"].clone()), sgd=True, lr=0.3)
-        flips[pull] = sum(int((a ^ b).sum()) for a, b in zip(seen, seen[1:], strict=False))
+        flips[pull] = sum(int((a ^ b).sum()) for a, b in itertools.pairwise(seen))
     assert flips[2.0] < flips[0.0]
 
 
@@ -276,7 +281,7 @@ def test_concrete_tickets_have_the_exact_count_and_answer_more_like_the_dense_ne
             f"{n}.weight": net.get_submodule(n).weight.detach() * m / m.float().mean().sqrt() for n, m in chosen.items()
         }
         p, q = (over_time(net, g, X).log_softmax(-1) for g in (given, {}))
-        return float((p.exp() * (p - q)).sum(-1).mean())
+        return float((p.exp() * (p - q)).sum(-1).mean().detach())
 
     shuffled = []
     for seed in range(5):
@@ -335,7 +340,7 @@ def test_cycles_of_pruning_keep_one_mask_and_lose_no_more_than_a_mean_member(kin
 
     def watched(m: nn.Module, seed: int, seen: Any) -> None:
         retrain(m, seed, seen)
-        members.append(float(loss(m)))
+        members.append(float(loss_of(m)))
 
     options: dict[str, Any] = {"rewind": start, "tail": 0.5} if kind == "swamp" else {}
     states = prune_retrain(net, watched, [0.5, 0.8], members=3, **options)
@@ -344,7 +349,7 @@ def test_cycles_of_pruning_keep_one_mask_and_lose_no_more_than_a_mean_member(kin
     masks = {name: masked(net.get_submodule(name)).mask for name in ("0", "2")}
     assert sum(int(m.sum()) for m in masks.values()) == 480
     assert all(bool((net.get_submodule(n).weight[~m] == 0).all()) for n, m in masks.items())
-    assert float(loss(net)) <= sum(members[3:]) / 3 * 1.02
+    assert float(loss_of(net)) <= sum(members[3:]) / 3 * 1.02
     assert all(torch.equal(a, b) for a, b in zip(average([states[1]] * 3).values(), states[1].values(), strict=True))
 
 
@@ -378,12 +383,12 @@ def test_averages_of_unlike_models_are_refused():
         prune_retrain(model(), retrain, [0.8, 0.5])
     net = model()
     states = [{k: v + 0.5 * s for k, v in net.state_dict().items()} for s in (0.0, 1.0, 0.1)]
-    best = greedy_soup(net, states, lambda m: -float(loss(m)))
+    best = greedy_soup(net, states, lambda m: -float(loss_of(m)))
     net.load_state_dict(best)
-    mixed = float(loss(net))
+    mixed = float(loss_of(net))
     for state in states:
         net.load_state_dict(state)
-        assert mixed <= float(loss(net))
+        assert mixed <= float(loss_of(net))
 
 
 # Sparse-IFT.
@@ -417,10 +422,10 @@ def test_larger_sparse_layers_have_exactly_the_dense_number_of_weights(sparsity)
 def test_the_envelope_leaves_the_promised_blocks_and_trains_on():
     net = model()
     run = recipe("wgsef", net, 0.75, 60, structure=Block(4, 4), budget="uniform", strength=2.0)
-    before = float(loss(net))
+    before = float(loss_of(net))
     train(net, run, 60)
     run.finish()
-    assert float(loss(net)) < before
+    assert float(loss_of(net)) < before
     for name in ("0", "2"):
         assert Block(4, 4).holds(masked(net.get_submodule(name)).mask, 0.25)
 
