@@ -57,6 +57,15 @@ PROMISED = {
 
 #: Examples that take longest even with ``--quick``.
 LONG = (9, 10, 12, 15, 17, 20, 22, 24, 28, 38)
+    "49_nm_sparsity.py": "picture: ",
+    "50_dynamic_sparse_training.py": "picture: ",
+    "51_one_shot_pruning.py": "picture: ",
+    "52_tickets_and_soups.py": "picture: ",
+    "53_sparse_activity.py": "picture: ",
+}
+
+#: Examples that take longest even with ``--quick``.
+LONG = (6, 9, 10, 11, 14, 15, 17, 19, 20, 22, 23, 24, 25, 28, 29, 30, 32, 38, 40, 49, 50, 52, 53)
 
 
 def test_every_example_is_tried():

@@ -329,7 +329,7 @@ class Circuit:
 
     def rewire(
         self, projection: Projection, rule: Rewiring, correlation: Activity | Scores | None = None,
-        gradient: Scores | None = None,
+        gradient: Scores | None = None, saliency: ArrayLike | None = None,
     ) -> Projection:  # fmt: skip
         """Exchange some synapses of a projection for others, as many; the run goes on with the new ones.
 
@@ -340,6 +340,7 @@ class Circuit:
             rule: how synapses are exchanged.
             correlation: e.g. ``Activity(x, y)`` with the spike counts of both populations over some bins.
             gradient: ``Scores`` of ``[targets, sources]``.
+            saliency: ``[n]`` in the order of `weights`, where the rule prunes by it.
 
         Returns:
             The projection as it is now, of the network `Circuit.network`; the old one is no longer part of the run.
@@ -352,7 +353,8 @@ class Circuit:
         rewired.check(self.network, projection)
         index, now, seed = projection.index, self.weights(projection), self.network.seed
         turn = self.state.step + (index << 40)
-        exchange = rewired.exchanged(projection, now, rule, turn, correlation, gradient)
+        worth = None if saliency is None else np.asarray(saliency)
+        exchange = rewired.exchanged(projection, now, rule, turn, correlation, gradient, worth)
         delay = floats(projection, seed, stream("projection", index), self.dt, self.threads).delay
         network, was = rewired.described(self.network, projection, now, delay, self.dt, exchange, rule.weight)
         laid = self._laid_out(network)

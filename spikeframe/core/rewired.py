@@ -2,9 +2,9 @@
 
 The description of a rewired projection is a list of pairs with weights and delays, so everything that a described
 network can do goes on: any number of threads, checkpoints, counts. Synapses that stay keep weight and traces. A new
-one gets the weight of the rule, the delay of one that goes, and traces of 0 (but its source's and its target's, where
-these are theirs); none leads from a neuron to itself. Spikes under way travel on through the synapses that are there
-when they arrive.
+one gets the weight of the rule, the delay of one that goes (in turn, where more come than go), and traces of 0 (but its
+source's and its target's, where these are theirs); none leads from a neuron to itself. Spikes under way travel on
+through the synapses that are there when they arrive.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikeframe.core import rules, synapses
 from spikeframe.core.layout import Laid
@@ -43,7 +44,7 @@ def check(network: Network, link: Projection) -> None:
 
 def exchanged(
     link: Projection, now: synapses.Weights, rule: Rewiring, turn: int, correlation: Activity | Scores | None,
-    gradient: Scores | None,
+    gradient: Scores | None, saliency: NDArray[Any] | None,
 ) -> Exchange:  # fmt: skip
     """Return which synapses of a projection go and which come.
 
@@ -54,6 +55,7 @@ def exchanged(
         turn: of the rule's random numbers.
         correlation: of sources and targets.
         gradient: ``[targets, sources]``.
+        saliency: ``[n]`` of each synapse.
     """
     limits = None if link.synapse is None else link.synapse.bounds()
     if limits is not None and not limits[0] <= rule.weight <= limits[1]:
@@ -65,7 +67,8 @@ def exchanged(
     pairs, shape = now.target * link.source.size + now.source, (link.target.size, link.source.size)
     weight = now.weight.astype(np.float64)
     own = np.arange(shape[0]) * (shape[1] + 1) if link.source is link.target else None
-    return rule.exchange(pairs, shape, weight, turn, correlation=correlation, gradient=gradient, sign=sign, barred=own)
+    return rule.exchange(pairs, shape, weight, turn, correlation=correlation, gradient=gradient, sign=sign,
+                         saliency=saliency, barred=own)  # fmt: skip
 
 
 def described(
@@ -91,7 +94,7 @@ def described(
     order = np.lexsort((ends[1], ends[0]))
     given: Any = link.delay
     if delay is not None:
-        steps = np.concatenate([delay[stays], delay[exchange.dropped]])[order]
+        steps = np.concatenate([delay[stays], np.resize(delay[exchange.dropped], source.size)])[order]
         given = steps * dt
     new = replace(link, rule=rules.Pairs(ends[0][order], ends[1][order]), weight=weights[order], delay=given)
     found = copy.copy(network)

@@ -137,15 +137,16 @@ class Simulator:
 
     def rewire(
         self, projection: Projection, rule: Rewiring, correlation: Activity | Scores | None = None,
-        gradient: Scores | None = None,
+        gradient: Scores | None = None, saliency: ArrayLike | None = None,
     ) -> Projection:  # fmt: skip
-        """Exchange some synapses of a projection for others, as many; see `Circuit.rewire`.
+        """Exchange some synapses of a projection for others, as many, or prune some; see `Circuit.rewire`.
 
         Args:
             projection: whose synapses.
             rule: how they are exchanged.
             correlation: of both populations' activities, where the rule needs it.
             gradient: ``[targets, sources]``, where the rule needs it.
+            saliency: ``[n]`` in the order of `weights`, where the rule prunes by it.
 
         Returns:
             The projection as it is now.
@@ -156,7 +157,7 @@ class Simulator:
         circuit = self.circuit
         if isinstance(circuit, PreciseCircuit):
             raise ParameterError("rewire: runs on the precise clock keep their synapses; use the grid clock.")
-        found = circuit.rewire(projection, rule, correlation, gradient)
+        found = circuit.rewire(projection, rule, correlation, gradient, saliency)
         self.network = circuit.network
         return found
 

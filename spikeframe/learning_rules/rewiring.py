@@ -1,7 +1,8 @@
 r"""Rewiring: some synapses go, as many come, by scores; one mechanism for layers and for running simulations.
 
 A turn drops the ``k = floor(frac n)`` of n synapses with the lowest score and adds the k of the highest among the
-pairs that had none before the turn, so what was just dropped does not come back at once and n stays the same.
+pairs that had none before the turn, so what was just dropped does not come back at once and n stays the same (but
+with ``grow="none"``).
 
 =============  ==========================================================================================
 ``prune``      drops
@@ -11,6 +12,7 @@ pairs that had none before the turn, so what was just dropped does not come back
 ``hebbian``    those between the least correlated neurons (G2GNet)
 ``three``      a third by each of these, one after the other (G2GNet)
 ``crossed``    those whose weight is no longer on its side of 0, however many they are (DEEP R)
+``given``      those of the smallest given saliency (`spikeframe.modules.sparsity.saliency`)
 =============  ==========================================================================================
 
 =============  ==========================================================================================
@@ -19,6 +21,7 @@ pairs that had none before the turn, so what was just dropped does not come back
 ``random``     any (SET, DEEP R)
 ``hebbian``    those between the most correlated neurons (G2GNet)
 ``gradient``   those with the largest absolute gradient (RigL)
+``none``       none: synapses are pruned
 =============  ==========================================================================================
 
 The correlation of source i and target j over samples is the cosine of their activities, not centred:
@@ -40,13 +43,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeframe.errors import ParameterError, ShapeError, unknown_name
+from spikeframe.errors import NonFiniteError, ParameterError, ShapeError, unknown_name
 from spikeframe.kernels.plasticity import number
 
 Longs = NDArray[np.int64]
 Floats = NDArray[Any]
-PRUNE = ("magnitude", "random", "hebbian", "three", "crossed")
-GROW = ("random", "hebbian", "gradient")
+PRUNE = ("magnitude", "random", "hebbian", "three", "crossed", "given")
+GROW = ("random", "hebbian", "gradient", "none")
 #: Pairs that are scored at once.
 _BLOCK = 1 << 22
 
@@ -67,7 +70,7 @@ class Exchange:
 
     Attributes:
         dropped: places of synapses that go, ascending.
-        added: as many new pairs, ``target * sources + source``, ascending.
+        added: new pairs, ``target * sources + source``, ascending; as many, or none, or as a rule of its own says.
     """
 
     dropped: Longs
@@ -157,7 +160,7 @@ class Rewiring:
     def exchange(
         self, pairs: Longs, shape: tuple[int, int], weight: Floats, turn: int = 0, *, frac: float | None = None,
         correlation: Activity | Scores | None = None, gradient: Scores | None = None, sign: Floats | None = None,
-        barred: Longs | None = None,
+        saliency: Floats | None = None, barred: Longs | None = None,
     ) -> Exchange:  # fmt: skip
         """Return which synapses go and which come.
 
@@ -170,17 +173,25 @@ class Rewiring:
             correlation: for ``"hebbian"`` and ``"three"``.
             gradient: for ``"gradient"``.
             sign: ``[n]``, the side of 0 of each weight, for ``"crossed"``.
+            saliency: ``[n]``, how much each synapse is worth, for ``"given"``.
             barred: pairs that never come.
 
         Raises:
             ShapeError: the shapes do not fit together.
             ParameterError: something that the rule needs is missing.
+            NonFiniteError: a saliency is NaN.
         """
         if pairs.shape != weight.shape or pairs.ndim != 1:
             raise ShapeError(f"exchange: {pairs.shape} pairs and {weight.shape} weights; give one weight per pair.")
         generator = drawing(self.seed, turn)
         taken = np.unique(pairs if barred is None else np.concatenate([pairs, barred]))
-        dropped = self._dropped(pairs, shape, weight, generator, self.frac if frac is None else frac, correlation, sign)
+        score = np.abs(weight)
+        if self.prune == "given":
+            score = _worth(saliency, pairs, shape)
+        frac = self.frac if frac is None else frac
+        dropped = self._dropped(pairs, shape, weight, score, generator, frac, correlation, sign)
+        if self.grow == "none":
+            return Exchange(np.sort(dropped), np.zeros(0, np.int64))
         dropped = np.sort(dropped[: shape[0] * shape[1] - taken.size])
         if self.grow == "random":
             added = _any(taken, shape[0] * shape[1], dropped.size, generator)
@@ -190,8 +201,8 @@ class Rewiring:
         return Exchange(dropped, np.sort(added))
 
     def _dropped(
-        self, pairs: Longs, shape: tuple[int, int], weight: Floats, generator: np.random.Generator, frac: float,
-        correlation: Activity | Scores | None, sign: Floats | None,
+        self, pairs: Longs, shape: tuple[int, int], weight: Floats, worth: Floats, generator: np.random.Generator,
+        frac: float, correlation: Activity | Scores | None, sign: Floats | None,
     ) -> Longs:  # fmt: skip
         """Return the places of what goes."""
         if self.prune == "crossed":
@@ -204,8 +215,8 @@ class Rewiring:
         gone: list[Longs] = []
         for k, kind in enumerate(kinds):
             count = (many * (k + 1)) // len(kinds) - (many * k) // len(kinds)
-            if kind == "magnitude":
-                score = np.abs(weight[left])
+            if kind in ("magnitude", "given"):
+                score = worth[left]
             elif kind == "random":
                 score = generator.random(left.size)
             else:
@@ -214,6 +225,18 @@ class Rewiring:
             gone.append(left[order[:count]])
             left = left[np.sort(order[count:])]
         return np.concatenate(gone)
+
+
+def _worth(saliency: Floats | None, pairs: Longs, shape: tuple[int, int]) -> Floats:
+    """Return given saliencies, or say what is wrong with them."""
+    if saliency is None:
+        raise ParameterError("exchange: prune='given' needs the saliency of every synapse.")
+    if saliency.shape != pairs.shape:
+        raise ShapeError(f"exchange: {saliency.shape} saliencies for {pairs.shape} synapses; give one per synapse.")
+    if np.isnan(saliency).any():
+        target, source = divmod(int(pairs[np.isnan(saliency)][0]), shape[1])
+        raise NonFiniteError(f"exchange: the saliency of the synapse from {source} to {target} is NaN.")
+    return saliency
 
 
 def _needed(kind: str, given: Activity | Scores | None, shape: tuple[int, int]) -> Activity | Scores:

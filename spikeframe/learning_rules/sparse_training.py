@@ -6,9 +6,10 @@ exchanges connections. New weights start at the rule's `weight` with their momen
 become 0.
 
 Recipes: SET ``Rewiring(0.3)``; RigL ``Rewiring(0.3, grow="gradient")`` with `until` (the fraction then falls as
-``frac / 2 (1 + cos(pi t / until))``); G2GNet `HebbianRewiring`; DEEP R ``Rewiring(prune="crossed", weight=1e-12)`` with
-`every` 1, `l1` and `noise`: every pair has a fixed random sign, an active weight moves by ``-lr l1 sign + noise N(0,
-1)`` beside the optimiser's step and is dropped when it leaves its sign. New weights of DEEP R have their pair's sign.
+``frac / 2 (1 + cos(pi t / until))``); DST-EE, the same with `explore`; G2GNet `HebbianRewiring`; DEEP R
+``Rewiring(prune="crossed", weight=1e-12)`` with `every` 1, `l1` and `noise`: every pair has a fixed random sign, an
+active weight moves by ``-lr l1 sign + noise N(0, 1)`` beside the optimiser's step and is dropped when it leaves its
+sign. New weights of DEEP R have their pair's sign. Whole models, by name: `spikeframe.modules.sparsity.recipes`.
 """
 
 from __future__ import annotations
@@ -158,6 +159,10 @@ class SparseTraining:
             constant.
         l1: pull of active weights towards 0, times the learning rate (DEEP R).
         noise: standard deviation of what every step adds to active weights (DEEP R).
+        explore: c of DST-EE: growth by ``|g| + c mean|g| ln(step) / (1 + turns that the weight was active)``.
+
+    Attributes:
+        rounds: how many turns each weight was active, the present mask included.
 
     Raises:
         UnsupportedLayerError: the layer has no mask.
@@ -167,7 +172,7 @@ class SparseTraining:
 
     def __init__(
         self, layer: nn.Module, optimizer: Optimizer, rule: Rewiring, every: int, *, post: nn.Module | None = None,
-        until: int | None = None, l1: float = 0.0, noise: float = 0.0,
+        until: int | None = None, l1: float = 0.0, noise: float = 0.0, explore: float = 0.0,
     ) -> None:  # fmt: skip
         for name, value in (("every", every), ("until", until)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -175,6 +180,12 @@ class SparseTraining:
         self.mask, self.rule, self.every, self.until, self.optimizer = masked(layer), rule, every, until, optimizer
         self.l1 = number("SparseTraining(l1)", l1, least=0.0)
         self.noise = number("SparseTraining(noise)", noise, least=0.0)
+        self.explore = number("SparseTraining(explore)", explore, least=0.0)
+        if explore and rule.grow != "gradient":
+            raise ConfigError(
+                f"SparseTraining(explore={explore:g}): adds to gradients, but the rule grows {rule.grow}."
+            )
+        self.rounds = self.mask.mask.int()
         held: Any = layer.parametrizations
         self.weight: Tensor = held["weight"].original
         groups = [g for g in optimizer.param_groups if any(p is self.weight for p in g["params"])]
@@ -210,7 +221,8 @@ class SparseTraining:
     def state_dict(self) -> dict[str, Any]:
         """Return what is needed to go on, beside the layer's and the optimiser's own."""
         watched = {} if self.mask.watched is None else {"watched": self.mask.watched.clone()}
-        return {"steps": self.steps, "turns": self.turns} | watched | {n: s.clone() for n, s in self.sums.items()}
+        counted = {"steps": self.steps, "turns": self.turns, "rounds": self.rounds.clone()}
+        return counted | watched | {n: s.clone() for n, s in self.sums.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned.
@@ -219,6 +231,7 @@ class SparseTraining:
             state: of a training of the same layer and rule.
         """
         self.steps, self.turns = state["steps"], state["turns"]
+        self.rounds.copy_(state["rounds"])
         self.sums = {name: state[name].clone() for name in self.sums}
         if self.mask.watched is not None:
             self.mask.watched.copy_(state["watched"])
@@ -272,10 +285,30 @@ class SparseTraining:
             yx, yy, xx = (self.sums[n].double().cpu().numpy() for n in ("yx", "yy", "xx"))
             given["correlation"] = Scores(cosine(yx, yy, xx))
         if self.mask.watched is not None:
-            given["gradient"] = Scores(self.mask.watched.reshape(self.shape).double().cpu().numpy())
+            score = self.mask.watched.abs()
+            if self.explore:
+                score = score + self.explore * score.mean() * math.log(max(self.steps, 1)) / (1 + self.rounds)
+            given["gradient"] = Scores(score.reshape(self.shape).double().cpu().numpy())
         found = self.rule.exchange(pairs, self.shape, weight, self.turns, frac=frac, **given)
-        dropped, added = torch.as_tensor(pairs[found.dropped]), torch.as_tensor(found.added)
-        new = self.rule.weight * self.sign[found.added] if self.sign.size else np.full(added.numel(), self.rule.weight)
+        new = self.rule.weight * self.sign[found.added] if self.sign.size else self.rule.weight
+        self.change(torch.as_tensor(pairs[found.dropped]), torch.as_tensor(found.added), torch.as_tensor(new))
+        self.rounds += self.mask.mask
+        self.turns += 1
+        if self.sums:
+            self._forget()
+        if self.mask.watched is not None:
+            self.mask.watched.zero_()
+        return int(found.added.size)
+
+    @torch.no_grad()
+    def change(self, dropped: Tensor, added: Tensor, new: Tensor | float = 0.0) -> None:
+        """Let connections go and come; the optimiser's state of both becomes 0.
+
+        Args:
+            dropped: places in the flattened weight.
+            added: the same.
+            new: weights of what comes.
+        """
         self._set(self.mask.mask, dropped, False)
         self._set(self.mask.mask, added, True)
         self._set(self.weight, dropped, 0.0)
@@ -283,12 +316,6 @@ class SparseTraining:
         for held in self.optimizer.state.get(self.weight, {}).values():
             if isinstance(held, Tensor) and held.shape == self.weight.shape:
                 self._set(held, torch.cat([dropped, added]), 0.0)
-        self.turns += 1
-        if self.sums:
-            self._forget()
-        if self.mask.watched is not None:
-            self.mask.watched.zero_()
-        return int(added.numel())
 
     @staticmethod
     def _set(values: Tensor, at: Tensor, new: Any) -> None:
