@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from spikeframe.kernels import buffers
 from spikeframe.kernels.formats import Runs, Strips
+from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.sparse_vectors import LANES, PANEL, adder, nonzero, part, sample, strip, transpose
 from spikeframe.kernels.numba.steps import in_ranges
 from spikeframe.kernels.numba.vectors import lowest
@@ -31,18 +32,17 @@ _ALONE = 1 << 20
 
 _add_1, _add_4 = adder(1), adder(4)
 _strip_16, _strip_4 = strip(16), strip(4)
-_COMPILED: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-@njit(**_COMPILED)
-def _pack_bits(x, panel, other, lo, hi):  # type: ignore[no-untyped-def]
-    """Pack the columns of panels lo..hi; set `other` where a number is neither 0 nor 1."""
+@njit(**BORROWING)
+def _pack_bits(x, word, panel, other, lo, hi):  # type: ignore[no-untyped-def]
+    """Pack the columns of panels lo..hi; set `other` where a number is neither 0 nor 1. `word` is room for a row."""
     columns, sources = x.shape
-    word = np.empty(sources, np.uint16)
     odd = np.int32(0)
     for tile in range(lo, hi):
         for k in range(PANEL):
-            word[:] = 0
+            for j in range(sources):
+                word[j] = 0
             first = tile * WIDE + k * LANES
             for m in range(first, min(first + LANES, columns)):
                 row, bit = x[m], np.uint16(1 << (m - first))
@@ -56,7 +56,7 @@ def _pack_bits(x, panel, other, lo, hi):  # type: ignore[no-untyped-def]
         other[0] = 1
 
 
-@njit(**_COMPILED)
+@njit(**BORROWING)
 def _pack_numbers(x, panel, lo, hi):  # type: ignore[no-untyped-def]
     """Write the columns of panels lo..hi side by side, zeros behind the last."""
     columns, sources = x.shape
@@ -72,7 +72,7 @@ def _pack_numbers(x, panel, lo, hi):  # type: ignore[no-untyped-def]
                     panel[tile, j, k * LANES + m] = x[first + m, j] if first + m < columns else 0.0
 
 
-@njit(**_COMPILED)
+@njit(**BORROWING)
 def _store(sums, rows, out, first, columns, at):  # type: ignore[no-untyped-def]
     """Write `rows` sums of `columns` columns to ``out[first:, at:]``."""
     outputs = out.shape[1]
@@ -85,13 +85,13 @@ def _store(sums, rows, out, first, columns, at):  # type: ignore[no-untyped-def]
                 out[first + c, at + i] = sums[i, c]
 
 
-@njit(**_COMPILED)
-def _panels(panel, height, start, index, weight, bias, width, chunk, out, lo, hi):  # type: ignore[no-untyped-def]
-    """Compute parts lo..hi, `width` columns each, `chunk` groups of rows at a time."""
+@njit(**BORROWING)
+def _panels(panel, height, start, index, weight, bias, width, sums, out, lo, hi):  # type: ignore[no-untyped-def]
+    """Compute parts lo..hi, `width` columns each; `sums` is room for as many groups of rows as are done at a time."""
     sources, words = panel.shape[1:]
     columns = out.shape[0]
     parts = WIDE // width
-    sums = np.empty((chunk * height, WIDE), weight.dtype)
+    chunk = sums.shape[0] // height
     for item in range(lo, hi):
         tile, q = item // parts, item % parts
         first = tile * WIDE + q * width
@@ -109,11 +109,12 @@ def _panels(panel, height, start, index, weight, bias, width, chunk, out, lo, hi
                         _add_1(panel, base, index, s, e, weight, own + r * n, n, sums, (at + r) * WIDE, WIDE)
             if bias.size:
                 for r in range((g1 - g0) * height):
-                    sums[r] += bias[g0 * height + r]
+                    for c in range(width):
+                        sums[r, c] += bias[g0 * height + r]
             _store(sums, (g1 - g0) * height, out, first, min(width, columns - first), g0 * height)
 
 
-@njit(**_COMPILED)
+@njit(**BORROWING)
 def _support(panel, gradient, height, start, index, out, lo, hi):  # type: ignore[no-untyped-def]
     """Compute the gradients of the weights of groups lo..hi."""
     sources, words = panel.shape[1:]
@@ -126,7 +127,7 @@ def _support(panel, gradient, height, start, index, out, lo, hi):  # type: ignor
                 sample(panel, tile * sources * words, index, s, e, gradient, at, out, height * s + r * (e - s))
 
 
-@njit(**_COMPILED)
+@njit(**BORROWING)
 def _deliver(x, t, j, width, height, start, row, weight, out):  # type: ignore[no-untyped-def]
     """Add the weights of input j, times its value, to outputs of row t."""
     size = x[t, j]
@@ -149,13 +150,14 @@ def _deliver(x, t, j, width, height, start, row, weight, out):  # type: ignore[n
                 y[to + r] += size * weight[first + r]
 
 
-@njit(**_COMPILED)
+@njit(**BORROWING)
 def _events(x, width, height, start, row, weight, bias, out, lo, hi):  # type: ignore[no-untyped-def]
     """Compute rows lo..hi of the output."""
     sources = x.shape[1]
     whole = sources - sources % LANES
     for t in range(lo, hi):
-        out[t] = 0.0
+        for i in range(out.shape[1]):
+            out[t, i] = 0.0
         for c in range(0, whole, LANES):
             left = nonzero(x, t * sources + c)
             while left != 0:
@@ -164,8 +166,8 @@ def _events(x, width, height, start, row, weight, bias, out, lo, hi):  # type: i
         for j in range(whole, sources):
             if x[t, j] != 0:
                 _deliver(x, t, j, width, height, start, row, weight, out)
-        if bias.size:
-            out[t] += bias
+        for i in range(bias.size):
+            out[t, i] += bias[i]
 
 
 def pack(x: Array, threads: int = 1) -> Array:
@@ -174,7 +176,7 @@ def pack(x: Array, threads: int = 1) -> Array:
     tiles = -(-columns // WIDE)
     panel = buffers.empty((tiles, sources, PANEL), np.uint16)
     other = np.zeros(1, np.uint8)
-    in_ranges(lambda lo, hi: _pack_bits(x, panel, other, lo, hi), tiles, threads if x.size > _ALONE else 1)
+    in_ranges(lambda lo, hi: _pack_bits(x, np.empty(sources, np.uint16), panel, other, lo, hi), tiles, threads if x.size > _ALONE else 1)
     return numbers(x, threads) if other[0] else panel
 
 
@@ -194,12 +196,12 @@ def panels(runs: Runs, panel: Array, columns: int, bias: Array, threads: int = 1
     width = LANES * part(4 if height % 4 == 0 else 1, panel.dtype != np.uint16)
     parts = -(-columns // width)
     one = runs.weight.size * columns < _ALONE * LANES
-    in_ranges(
-        lambda lo, hi: _panels(
-            panel, height, runs.start, runs.index, runs.weight, bias, width, max(1, LANES // height), out, lo, hi
-        ),
-        parts, 1 if one else threads,
-    )  # fmt: skip
+
+    def work(lo: int, hi: int) -> None:
+        sums = np.empty((max(1, LANES // height) * height, WIDE), runs.weight.dtype)
+        _panels(panel, height, runs.start, runs.index, runs.weight, bias, width, sums, out, lo, hi)
+
+    in_ranges(work, parts, 1 if one else threads)
     return out
 
 

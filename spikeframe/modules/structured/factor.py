@@ -89,6 +89,11 @@ class StructuredLinear(nn.Module):
         """Multiply-accumulates of one dense input: the weights of all factors that are not 0."""
         return sum(int(factor.count_nonzero()) for chain in self.chains() for factor in chain)
 
+    @property
+    def biased(self) -> bool:
+        """Whether there is a bias that is not 0."""
+        return self.bias is not None and bool((self.bias != 0).any())
+
     def stored(self) -> list[list[Format]]:
         """Return the factors as the event-driven run holds them."""
         return [[event_major(factor.detach()) for factor in chain] for chain in self.chains()]
