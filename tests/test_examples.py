@@ -48,6 +48,7 @@ PROMISED = {
     "38_astrocyte_liquid.py": "picture: ",
     "39_hmm_rnn.py": "picture: ",
     "40_nested_rhythms.py": "picture: ",
+    "54_structured_weights.py": "picture: ",
 }
 
 #: Examples that take longest even with ``--quick``.

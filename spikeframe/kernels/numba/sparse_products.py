@@ -176,7 +176,10 @@ def pack(x: Array, threads: int = 1) -> Array:
     tiles = -(-columns // WIDE)
     panel = buffers.empty((tiles, sources, PANEL), np.uint16)
     other = np.zeros(1, np.uint8)
-    in_ranges(lambda lo, hi: _pack_bits(x, np.empty(sources, np.uint16), panel, other, lo, hi), tiles, threads if x.size > _ALONE else 1)
+    in_ranges(
+        lambda lo, hi: _pack_bits(x, np.empty(sources, np.uint16), panel, other, lo, hi),
+        tiles, threads if x.size > _ALONE else 1,
+    )  # fmt: skip
     return numbers(x, threads) if other[0] else panel
 
 
@@ -207,7 +210,7 @@ def panels(runs: Runs, panel: Array, columns: int, bias: Array, threads: int = 1
 
 def support(runs: Runs, panel: Array, gradient: Array, threads: int = 1) -> Array:
     """Return the gradients of weights; see the reference."""
-    out = np.zeros(runs.weight.size, gradient.dtype)
+    out = np.zeros(runs.index.size * runs.height, gradient.dtype)
     one = out.size * panel.shape[0] * WIDE < _ALONE * LANES
     in_ranges(
         lambda lo, hi: _support(panel, gradient, runs.height, runs.start, runs.index, out, lo, hi),

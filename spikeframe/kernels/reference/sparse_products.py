@@ -102,7 +102,7 @@ def support(runs: Runs, panel: Array, gradient: Array, threads: int = 1) -> Arra
         As many as there are weights, in their order.
     """
     x = _unpacked(panel, gradient.dtype)
-    out = np.zeros(runs.weight.size, gradient.dtype)
+    out = np.zeros(runs.index.size * runs.height, gradient.dtype)
     for tile in range(len(panel)):
         for g in range(runs.start.size - 1):
             s, e = runs.start[g], runs.start[g + 1]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from spikeframe.kernels.formats import divides
 from spikeframe.modules.checks import whole
-from spikeframe.modules.structured.factor import Chain, StructuredLinear, matrix_of
+from spikeframe.modules.structured.factor import Chain, StructuredLinear, has_bias, matrix_of
 from spikeframe.modules.structured.low_rank import checked_rank
 
 
@@ -91,7 +91,7 @@ class BLAST(StructuredLinear):
             DTypeError, ShapeError, NonFiniteError, ParameterError: something does not fit.
         """
         dense = matrix_of("BLAST.from_dense", weight)
-        found = cls(dense.shape[1], dense.shape[0], blocks, rank, isinstance(weight, nn.Linear) and weight.bias is not None)
+        found = cls(dense.shape[1], dense.shape[0], blocks, rank, has_bias(weight))
         scale = float(dense.std()) or 1.0
         p, q = dense.shape[0] // blocks, dense.shape[1] // blocks
         a = (dense / scale).reshape(blocks, p, blocks, q).transpose(1, 2)
@@ -113,14 +113,10 @@ class BLAST(StructuredLinear):
             step = 1.0 + (0.01 - 1.0) * turn / max(1, rounds - 1)
             e = rest()
             sv = torch.einsum("ijr,jqr->ijqr", s, v)
-            u = u - step * direction(
-                torch.einsum("ijpq,ijqr->ipr", e, sv), torch.einsum("ijqr,ijqt->irt", sv, sv), e
-            )
+            u = u - step * direction(torch.einsum("ijpq,ijqr->ipr", e, sv), torch.einsum("ijqr,ijqt->irt", sv, sv), e)
             e = rest()
             su = torch.einsum("ijr,ipr->ijpr", s, u)
-            v = v - step * direction(
-                torch.einsum("ijpq,ijpr->jqr", e, su), torch.einsum("ijpr,ijpt->jrt", su, su), e
-            )
+            v = v - step * direction(torch.einsum("ijpq,ijpr->jqr", e, su), torch.einsum("ijpr,ijpt->jrt", su, su), e)
             e = rest()
             grams = torch.einsum("ipr,ipt->irt", u, u)[:, None] * torch.einsum("jqr,jqt->jrt", v, v)[None]
             slope = torch.einsum("ijpq,ipr,jqr->ijr", e, u, v).reshape(-1, 1, rank)

@@ -91,9 +91,7 @@ class DictSparse(StructuredLinear):
         dense = matrix_of("DictSparse.from_dense", weight)
         k, s = whole("DictSparse(atoms)", atoms), whole("DictSparse(fan_in)", fan_in)
         if s > min(k, dense.shape[1]):
-            raise ParameterError(
-                f"DictSparse(fan_in={s}): at most the {k} atoms and the {dense.shape[1]} inputs."
-            )
+            raise ParameterError(f"DictSparse(fan_in={s}): at most the {k} atoms and the {dense.shape[1]} inputs.")
         root = torch.linalg.cholesky(second_moment("DictSparse.from_dense", calibration, dense.shape[1]))
         rows = dense @ root
         draw = torch.Generator().manual_seed(seed)

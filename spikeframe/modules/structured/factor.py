@@ -129,7 +129,7 @@ class StructuredLinear(nn.Module):
                 for factor in chain:
                     steps.append((z, (factor != 0).sum(0), z is flat))
                     z = z @ factor.T
-        return counted(flat, steps, self.out_features, sum(f.numel() for c in self.chains() for f in c))
+        return counted(flat, steps, self.out_features)
 
 
 class EventDriven:
@@ -143,7 +143,7 @@ class EventDriven:
         backend: ``"auto"``, ``"numba"`` or ``"reference"``.
 
     Attributes:
-        counts: of all calls so far.
+        counts: of the last call.
 
     Raises:
         BackendError, UnknownNameError: the backend is not available.
@@ -154,7 +154,6 @@ class EventDriven:
         stored = layer.stored()
         self.chains = [[(f.strips(), fan_out(f)) for f in chain] for chain in stored]
         self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.weights = sum(f.weight.size for chain in stored for f in chain)
         self.dtype = self.chains[0][0][0].weight.dtype
         self.bias = np.zeros(0, self.dtype) if layer.bias is None else layer.bias.detach().numpy().astype(self.dtype)
         self.counts = Counts()
@@ -188,18 +187,17 @@ class EventDriven:
             total = z if total is None else total + z
         if self.bias.size and not len(self.chains) == len(self.chains[0]) == 1:
             total = total + self.bias
-        self.counts += counted(torch.from_numpy(flat), steps, self.out_features, self.weights)
+        self.counts = counted(torch.from_numpy(flat), steps, self.out_features)
         return torch.from_numpy(total).unflatten(0, x.shape[:2]), None
 
 
-def counted(x: Tensor, steps: list[tuple[Tensor, Tensor, bool]], targets: int, weights: int) -> Counts:
+def counted(x: Tensor, steps: list[tuple[Tensor, Tensor, bool]], targets: int) -> Counts:
     """Return the synaptic operations of products.
 
     Args:
         x: ``[items, in]`` input.
         steps: of every factor, its input ``[items, sources]``, the synapses of each source, and whether it is x.
         targets: of the layer.
-        weights: stored.
     """
     ac = mac = route = first = 0
     for z, fan, outer in steps:
@@ -216,7 +214,7 @@ def counted(x: Tensor, steps: list[tuple[Tensor, Tensor, bool]], targets: int, w
         inputs=x.shape[1],
         neurons=targets,
         fan_out=first,
-        weights=weights,
+        weights=sum(int(fan.sum()) for _, fan, _ in steps),
         spk_in=int(torch.where(size == size.round(), size, 1.0).sum(dtype=torch.float64)),
         syn_ac=ac,
         syn_mac=mac,
@@ -290,6 +288,11 @@ def matrix_of(what: str, weight: Any) -> Tensor:
         raise DTypeError(f"{what} takes a matrix or a torch.nn.Linear, got {type(weight).__name__}.")
     array = given.detach().cpu().numpy() if isinstance(given, Tensor) else given
     return torch.from_numpy(checked_matrix(what, array)).double()
+
+
+def has_bias(weight: Any) -> bool:
+    """Return whether what is to be factorised is a layer with a bias."""
+    return isinstance(weight, nn.Linear) and weight.bias is not None
 
 
 def second_moment(what: str, calibration: Tensor | None, sources: int, ridge: float = 1e-6) -> Tensor:

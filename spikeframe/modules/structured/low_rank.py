@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from spikeframe.errors import ParameterError
 from spikeframe.modules.checks import whole
-from spikeframe.modules.structured.factor import Chain, StructuredLinear, matrix_of, second_moment
+from spikeframe.modules.structured.factor import Chain, StructuredLinear, has_bias, matrix_of, second_moment
 from spikeframe.neurons import Neuron, Sequential
 
 
@@ -56,7 +56,8 @@ class LowRank(StructuredLinear):
             neuron: for the r values between.
         """
         first, second = nn.Linear(self.in_features, self.rank, False), nn.Linear(self.rank, self.out_features)
-        first.weight, second.weight = nn.Parameter(self.first.detach().clone()), nn.Parameter(self.second.detach().clone())
+        first.weight = nn.Parameter(self.first.detach().clone())
+        second.weight = nn.Parameter(self.second.detach().clone())
         with torch.no_grad():
             second.bias.copy_(torch.zeros(self.out_features) if self.bias is None else self.bias)
         return Sequential(first, neuron, second)
@@ -74,7 +75,7 @@ class LowRank(StructuredLinear):
             DTypeError, ShapeError, NonFiniteError, ParameterError: something does not fit.
         """
         dense = matrix_of("LowRank.from_dense", weight)
-        found = cls(dense.shape[1], dense.shape[0], rank, isinstance(weight, nn.Linear) and weight.bias is not None)
+        found = cls(dense.shape[1], dense.shape[0], rank, has_bias(weight))
         first, second = best_product(dense, rank, second_moment("LowRank.from_dense", calibration, dense.shape[1]))
         with torch.no_grad():
             found.first.copy_(first)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from spikeframe.errors import ParameterError
 from spikeframe.kernels.formats import BSR, divides
 from spikeframe.modules.checks import whole
-from spikeframe.modules.structured.factor import Chain, StructuredLinear, matrix_of, second_moment
+from spikeframe.modules.structured.factor import Chain, StructuredLinear, has_bias, matrix_of, second_moment
 from spikeframe.modules.structured.low_rank import best_product, checked_rank
 from spikeframe.modules.structured.sparse_linear import SparseLinear
 
@@ -56,6 +56,7 @@ def stretched(cells: NDArray[np.bool_], rows: int, columns: int) -> NDArray[np.b
         rows: of blocks.
         columns: of blocks.
     """
+
     def touched(n: int) -> NDArray[np.bool_]:
         size = len(cells)
         block, cell = np.arange(n)[:, np.newaxis], np.arange(size)
@@ -103,7 +104,7 @@ class Pixelfly(StructuredLinear):
         share = math.sqrt(2.0) if self.rank else 1.0
         bound = share / math.sqrt(in_features)
         row_gain = np.sqrt(grid[1] / np.maximum(active.sum(1), 1)).repeat(block)[:, np.newaxis]
-        weight = np.random.default_rng(int(torch.randint(2**31, ()))).uniform(-bound, bound, (out_features, in_features))
+        weight = torch.empty(out_features, in_features).uniform_(-bound, bound).numpy()
         mask = active.repeat(block, 0).repeat(block, 1)
         stored = BSR.from_dense((weight * row_gain).astype(np.float32), mask, h=block, w=block)
         self.butterfly = SparseLinear(stored)
@@ -135,10 +136,8 @@ class Pixelfly(StructuredLinear):
         return y if self.bias is None else y + self.bias
 
     @classmethod
-    def from_dense(
-        cls, weight: Any, calibration: Tensor | None = None, *, rounds: int = 10, **form: Any
-    ) -> Self:
-        """Return a layer near to a matrix: blocks of what the product leaves, and the best product of the rest, in turn.
+    def from_dense(cls, weight: Any, calibration: Tensor | None = None, *, rounds: int = 10, **form: Any) -> Self:
+        """Return a layer near to a matrix: blocks of what the product leaves, the best product of the rest, in turn.
 
         Args:
             weight: ``[out, in]`` tensor, array or `nn.Linear`, whose bias comes along.
@@ -151,7 +150,7 @@ class Pixelfly(StructuredLinear):
         """
         dense = matrix_of("Pixelfly.from_dense", weight)
         moment = second_moment("Pixelfly.from_dense", calibration, dense.shape[1])
-        found = cls(dense.shape[1], dense.shape[0], bias=isinstance(weight, nn.Linear) and weight.bias is not None, **form)
+        found = cls(dense.shape[1], dense.shape[0], bias=has_bias(weight), **form)
         mask = torch.from_numpy(found.butterfly.pattern.mask())
         product = torch.zeros_like(dense)
         first = second = None

@@ -44,7 +44,7 @@ def _pixelfly(n: int, m: int, density: float, bias: bool) -> StructuredLinear:
 
 def _blast(n: int, m: int, density: float, bias: bool) -> StructuredLinear:
     """As many blocks as divide both sides, up to 16 (and no more than a quarter of them)."""
-    b = max(d for d in range(1, 17) if n % d == 0 and m % d == 0 and 4 * d <= min(n, m) or d == 1)
+    b = max(d for d in range(1, 17) if d == 1 or (n % d == 0 and m % d == 0 and 4 * d <= min(n, m)))
     return BLAST(n, m, b, _at_least_one("blast", density * n * m / (n + m + b * b)), bias)
 
 

@@ -1,7 +1,7 @@
 r"""A linear layer whose weights are stored sparse, trained and run by sparse kernels.
 
 .. math:: y_j = \sum_{i \in S_j} w_{ji} x_i + bias_j, \qquad
-          \frac{\partial L}{\partial w_{ji}} = \sum_t x_{t,i} \frac{\partial L}{\partial y_{t,j}} \ \text{on } S \text{ only}
+          \frac{\partial L}{\partial w_{ji}} = \sum_t x_{t,i} \frac{\partial L}{\partial y_{t,j}}, \ i \in S_j
 
 S is one of the formats of `spikeframe.kernels.formats`. A call takes one of three paths:
 
@@ -18,6 +18,7 @@ for each shape and rate and takes the faster one: its choice shows in time only.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -48,7 +49,7 @@ class SparseLinear(StructuredLinear):
 
     Attributes:
         weight: the stored weights, in the format's shape.
-        pattern: the format; its weights are those that the layer was made with.
+        pattern: the format, whose own weights are all 0 and take no memory.
 
     Raises:
         DTypeError, ShapeError, ParameterError, NonFiniteError: the format is not sound; see `Format.validate`.
@@ -67,13 +68,13 @@ class SparseLinear(StructuredLinear):
         self.weight = nn.Parameter(torch.from_numpy(stored.weight.copy()))
         if bias is not None:
             self.bias = nn.Parameter(bias.detach().to(self.weight.dtype).clone())
-        self.pattern = stored
         self.backend, self.path = backend, path
-        self.provider: SparseProvider = provider(backend)
-        for name, array in stored.arrays().items():
-            self.register_buffer(f"pattern_{name}", torch.from_numpy(array.astype(np.int64)))
-        self._views: dict[str, Any] = {}
         self._check_path()
+        _ = self.provider  # a backend that is not there is refused now
+        for name, array in stored.arrays().items():
+            self.register_buffer(f"pattern_{name}", torch.from_numpy(array))
+        self.pattern = _weightless(stored)
+        self._views: dict[str, Any] = {}
 
     @classmethod
     def from_dense(
@@ -101,6 +102,11 @@ class SparseLinear(StructuredLinear):
         kept = mask.numpy() if isinstance(mask, Tensor) else mask
         kind = smallest(dense, kept) if name == "auto" else by_name(name).from_dense(dense, kept, **form)
         return cls(kind, bias, path=path, backend=backend)
+
+    @property
+    def provider(self) -> SparseProvider:
+        """The kernels."""
+        return provider(self.backend)
 
     def _check_path(self) -> None:
         if self.path not in PATHS:
@@ -138,10 +144,10 @@ class SparseLinear(StructuredLinear):
     @property
     def nbytes(self) -> int:
         """Bytes in use: weights, bias, indices, and the kernels' views made so far."""
-        views = [v for v in self._views.values() if not isinstance(v, Tensor)]
-        extra = sum(a.nbytes for v in views for a in vars(v).values() if isinstance(a, np.ndarray))
-        extra += sum(v.nbytes for v in self._views.values() if isinstance(v, Tensor))
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes) + self.pattern.nbytes + extra
+        views = [vars(v).values() if isinstance(v, (Runs, Strips)) else [v] for v in self._views.values()]
+        extra = sum(a.nbytes for view in views for a in view if isinstance(a, (np.ndarray, Tensor)))
+        own = self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
+        return own + sum(a.nbytes for a in self.pattern.arrays().values()) + extra
 
     def _view(self, kind: str) -> Any:
         """Return indices for the kernels, made at their first use."""
@@ -152,7 +158,7 @@ class SparseLinear(StructuredLinear):
                 columns = column[:, np.newaxis, np.newaxis] * w + np.arange(w)
                 self._views[kind] = torch.from_numpy((rows * self.in_features + columns).reshape(-1))
             else:
-                self._views[kind] = getattr(self.pattern, kind)()
+                self._views[kind] = replace(getattr(self.pattern, kind)(), weight=np.zeros(0, np.float32))
         return self._views[kind]
 
     def taken(self, x: Tensor) -> str:
@@ -201,13 +207,18 @@ class SparseLinear(StructuredLinear):
         return found
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+        before = {name: array.copy() for name, array in self.pattern.arrays().items()}
         super()._load_from_state_dict(state_dict, prefix, *others)  # type: ignore[no-untyped-call]
-        arrays = {n: getattr(self, f"pattern_{n}").cpu().numpy() for n in self.pattern.indices}
-        if not all(np.array_equal(a, arrays[n]) for n, a in self.pattern.arrays().items()):
-            like = {n: a.astype(self.pattern.arrays()[n].dtype) for n, a in arrays.items()}
+        arrays = {name: self.get_buffer(f"pattern_{name}").cpu().numpy() for name in before}
+        if not all(np.array_equal(array, arrays[name]) for name, array in before.items()):
             weight = self.weight.detach().cpu().numpy()
-            self.pattern = from_arrays(self.pattern.name, self.pattern.shape, weight, like, self.pattern.form)
-            self._views = {}
+            loaded = from_arrays(self.pattern.name, self.pattern.shape, weight, arrays, self.pattern.form)
+            self.pattern, self._views = _weightless(loaded), {}
+
+
+def _weightless(stored: Format) -> Format:
+    """Return a format with the same support, whose weights are one 0 seen everywhere."""
+    return stored.of(np.broadcast_to(np.zeros(1, stored.dtype), stored.weight.shape))
 
 
 class _Product(torch.autograd.Function):
@@ -245,9 +256,7 @@ class _Product(torch.autograd.Function):
         x = own = bias = None
         if ctx.needs_input_grad[0]:
             back: Runs = layer._view("runs_by_source").of(weight.detach().numpy())
-            x = torch.from_numpy(
-                layer.provider.panels(back, wide, len(gradient), np.zeros(0, gradient.dtype), threads)
-            )
+            x = torch.from_numpy(layer.provider.panels(back, wide, len(gradient), np.zeros(0, gradient.dtype), threads))
         if ctx.needs_input_grad[1]:
             runs: Runs = layer._view("runs")
             own = torch.from_numpy(runs.given_back(layer.provider.support(runs, ctx.panel, wide, threads)))
