@@ -53,6 +53,7 @@ PROMISED = {
     "42_early_exit.py": "picture: ",
     "43_two_kinds_of_experts.py": "picture: ",
     "44_token_and_chunk_sparsity.py": "picture: ",
+    "54_structured_weights.py": "picture: ",
 }
 
 #: Examples that take longest even with ``--quick``.

@@ -110,6 +110,8 @@ class FeedForward:
     ) -> FeedForward:
         """Read a feed-forward torch model: a chain of Linear, Conv2d, pooling, Flatten, Dropout, batch norm, neurons.
 
+        Structured and sparse layers of `spikeframe.modules.structured` run as the dense matrix that they stand for.
+
         Batch norm is folded into the layer before it and weights are rounded to a power-of-two grid, on a copy
         (`module`): on it the event-driven run and the torch forward give the same bits. The model stays as it is.
 
@@ -141,7 +143,7 @@ class FeedForward:
             raise ShapeError(f"input_shape={input_shape!r}: must be positive sizes, e.g. (2, 34, 34).")
         if not isinstance(model, nn.Module):
             raise DTypeError(f"Network.from_module takes a torch module, got {type(model).__name__}.")
-        _check_leaves(list(_leaves(model)))
+        _check_leaves(list(_leaves(_over_time(model))))
         module = _over_time(copy.deepcopy(model)).float().eval().requires_grad_(False)
         layers, folded = _fold_norms(module, list(_leaves(module)))
         input_shape = tuple(int(n) for n in input_shape)
@@ -231,7 +233,13 @@ def _check_leaves(layers: list[tuple[str, nn.Module]]) -> None:
 
 
 def _over_time(model: nn.Module) -> nn.Module:
-    """Return the model as a Sequential of ours, which takes ``[T, B, ...]``; its layers stay the same objects."""
+    """Return the model as a Sequential of ours, which takes ``[T, B, ...]``; its layers stay the same objects.
+
+    Structured layers (`spikeframe.modules.structured`) become the dense ones that they stand for.
+    """
+    if hasattr(model, "to_linear"):
+        linear: nn.Module = model.to_linear()
+        return linear
     if isinstance(model, nn.Sequential):
         return Sequential(
             OrderedDict((name, _over_time(child)) for name, child in model._modules.items() if child is not None)

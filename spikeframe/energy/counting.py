@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from spikeframe.core.counts import Counts
 from spikeframe.energy.fanout import SUM_POOLS, WEIGHT_LAYERS, fan_out, item_axes, through_pool
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedLayerError
+from spikeframe.modules.structured.factor import StructuredLinear
 from spikeframe.neurons import Neuron
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -35,14 +36,23 @@ class _Synapses:
 
 
 @dataclass
+class _Counted:
+    """One call of a layer that counts its synaptic operations itself."""
+
+    name: str
+    counts: Counts
+    outputs: int
+
+
+@dataclass
 class _Run:
     """What the hooks saw, in order of execution."""
 
     steps: int
-    waiting: list[_Synapses] = field(default_factory=list)
+    waiting: list[_Synapses | _Counted] = field(default_factory=list)
     normalised: int = 0
     pooled: dict[tuple[int, int], tuple[nn.Module, Tensor, Tensor]] = field(default_factory=dict)
-    layers: list[tuple[str, Counts, list[_Synapses]]] = field(default_factory=list)
+    layers: list[tuple[str, Counts, list[_Synapses | _Counted]]] = field(default_factory=list)
 
     def see_pool(self, pool: nn.Module, x: Tensor, y: Tensor) -> None:
         self.pooled[y.data_ptr(), y.numel()] = (pool, x, y)  # y is kept, so that its address stays its own
@@ -62,6 +72,10 @@ class _Run:
         whole = bool((size == size.round()).all())
         arrived = int(torch.where(size == size.round(), size, 1.0).sum(dtype=torch.float64))
         self.waiting.append(_Synapses(name, layer, shape, unit, graded, arrived, whole, pools, items, y.numel()))
+
+    def see_structured(self, name: str, layer: StructuredLinear, x: Tensor, y: Tensor) -> None:
+        counts = replace(layer.count(x), steps=0, neurons=0, bias_ac=y.numel() if layer.biased else 0)
+        self.waiting.append(_Counted(name, counts, y.numel()))
 
     def see_norm(self, y: Tensor) -> None:
         self.normalised += y.numel()
@@ -109,6 +123,7 @@ def count(model: nn.Module, x: Tensor, state: Any = None) -> dict[str, Counts]:
     nothing. A whole number stands for so many events that came at once. Events pass an average or sum pool one by one,
     as they do in the event-driven simulator. Batch norm that is not folded costs its neurons one multiplication and one
     addition a step. All neurons are updated at every step, as torch does. Matrix products outside modules are not seen.
+    Structured layers count by factors: events meet the first of a product, the others cost multiply-accumulates.
     Call ``model.eval()`` first.
 
     Args:
@@ -126,7 +141,8 @@ def count(model: nn.Module, x: Tensor, state: Any = None) -> dict[str, Counts]:
     """
     check_input(x)
     run = _Run(steps=x.shape[0] * x.shape[1])
-    with hooked(model, run.see_weights, run.see_neurons, run.see_pool, run.see_norm), torch.no_grad():
+    structured = run.see_structured
+    with hooked(model, run.see_weights, run.see_neurons, run.see_pool, run.see_norm, structured), torch.no_grad():
         model(x) if state is None else model(x, state)
     run.finish()
     if not run.layers:
@@ -156,6 +172,7 @@ def hooked(
     neurons: Callable[[str, Neuron, Any, Any, Tensor], None],
     pool: Callable[[nn.Module, Tensor, Tensor], None] | None = None,
     norm: Callable[[Tensor], None] | None = None,
+    structured: Callable[[str, StructuredLinear, Tensor, Tensor], None] | None = None,
 ) -> Iterator[None]:
     """Call back after every weight layer, population (name, neuron, x, state, output), pool and norm of a model."""
     handles: list[Any] = []
@@ -174,6 +191,9 @@ def hooked(
         seen.add(module)
         if isinstance(module, Neuron):
             watch(module, lambda args, out: neurons(name, module, args[0], (*args, None)[1], out[0]))
+            return
+        if structured and isinstance(module, StructuredLinear):
+            watch(module, lambda args, y: structured(name, module, args[0], y))
             return
         if isinstance(module, WEIGHT_LAYERS):
             watch(module, lambda args, y: weights(name, module, args[0], y))
@@ -195,8 +215,10 @@ def hooked(
             handle.remove()
 
 
-def _priced(call: _Synapses) -> Counts:
+def _priced(call: _Synapses | _Counted) -> Counts:
     """Turn one call of a weight layer into counts."""
+    if isinstance(call, _Counted):
+        return call.counts
     reached, read = fan_out(call.layer, call.shape), fan_out(call.layer, call.shape, dense=True)
     dense = int(read.sum()) * call.items
     for pool, shape in call.pools:
