@@ -16,6 +16,8 @@ integrator   ``"time"``                   I and IF add r x h (what NIR says)
              ``"step"``                   I and IF add r x, whatever h is
 arrival      ``"filtered"``               an input x adds w_in x (1 - decay of the current), as NIR says
              ``"added"``                  an input x adds w_in x
+axes         ``"sample"``                 Flatten counts axes without the batch, as NIR says
+             ``"batch"``                  Flatten counts the batch as axis 0
 second       ms                           length of the graph's unit of time (1000: NIR's second); None: one step
 dt           ms                           the step h, where a program has a fixed one
 ===========  ===========================  =========================================================================
@@ -42,6 +44,7 @@ _CHOICES = {
     "fires": ("above", "at"),
     "integrator": ("time", "step"),
     "arrival": ("filtered", "added"),
+    "axes": ("sample", "batch"),
 }
 
 
@@ -56,6 +59,7 @@ class Convention:
         fires: whether a membrane at the threshold spikes.
         integrator: what I and IF add in a step.
         arrival: what an input adds to a current.
+        axes: whether Flatten counts the batch.
         second: ms per unit of time of the graph, or None for a step.
 
     Raises:
@@ -69,6 +73,7 @@ class Convention:
     fires: str = "above"
     integrator: str = "time"
     arrival: str = "filtered"
+    axes: str = "sample"
     second: float | None = 1000.0
 
     def __post_init__(self) -> None:
@@ -188,8 +193,8 @@ WRITTEN_BY = {
 #: What a program makes of the graphs that it reads.
 READ_BY = {
     "nir": Convention(reset="stated", fires="at"),
-    "norse": Convention(method="euler", integrator="step"),
-    "snntorch": Convention(dt=0.1, method="euler"),
+    "norse": Convention(method="euler", integrator="step", axes="batch"),
+    "snntorch": Convention(dt=0.1, method="euler", axes="batch"),
     "spikingjelly": Convention(method="euler", fires="at"),
     "sinabs": Convention(method="exact", reset="subtract", fires="at", second=None),
 }

@@ -161,7 +161,7 @@ def _append(made: _Graph, name: str, layer: nn.Module, shape: Shape, convention:
         steps = layer.steps.double() * (convention.step / convention.unit)
         made.add(name, nir.Delay(_spread(steps, shape)))
         return shape
-    made.add(name, _stateless(name, layer, shape))
+    made.add(name, _stateless(name, layer, shape, convention))
     try:
         with torch.no_grad():
             return tuple(layer(torch.zeros((1, *shape), dtype=_dtype(layer))).shape[1:])
@@ -188,7 +188,7 @@ def _pair(value: Any) -> NDArray[np.int64]:
     return np.array([value, value] if isinstance(value, int) else list(value), np.int64)
 
 
-def _stateless(name: str, layer: nn.Module, shape: Shape) -> Any:
+def _stateless(name: str, layer: nn.Module, shape: Shape, convention: Convention) -> Any:
     """Return the NIR node of a layer without state."""
     if isinstance(layer, (nn.Linear, StackedAffine)):
         weight = _numbers(layer.weight)
@@ -217,8 +217,11 @@ def _stateless(name: str, layer: nn.Module, shape: Shape) -> Any:
     if isinstance(layer, nn.Flatten):
         if layer.start_dim < 1:
             raise UnsupportedLayerError(f"{name}: flattens the batch (start_dim={layer.start_dim}); use 1 or more.")
-        end = layer.end_dim - 1 if layer.end_dim > 0 else layer.end_dim
-        return nir.Flatten({"input": np.array(shape)}, layer.start_dim - 1, end)
+        batch = convention.axes == "sample"
+        end = layer.end_dim - batch if layer.end_dim > 0 else layer.end_dim
+        node = nir.Flatten({"input": np.array(shape)}, layer.start_dim - 1)
+        node.start_dim, node.end_dim = layer.start_dim - batch, end
+        return node
     if isinstance(layer, Scale):
         return nir.Scale(_numbers(layer.scale.expand(shape)))
     raise UnsupportedLayerError(
@@ -262,6 +265,8 @@ def neuron_nodes(neuron: Neuron, name: str, shape: Shape, convention: Convention
     rest = torch.zeros((), dtype=torch.float64)
     if isinstance(neuron, LIF):
         rest = neuron.value("v_rest") + neuron.value("r_m") * neuron.value("i_e")
+        if bool((neuron.value("i_e") != 0).any()):
+            metadata["start"] = _spread(neuron.value("v_rest"), shape)
     elif isinstance(neuron, RestingLI):
         rest = neuron.value("v_rest")
     fields["v_leak"] = _spread(rest, shape)
@@ -371,7 +376,8 @@ def from_network(network: Network, convention: Convention) -> Any:
         if bool((currents[name] != 0).any()):
             if not isinstance(nodes[name], (nir.LIF, nir.CubaLIF)):
                 raise UnsupportedLayerError(f"{name}: a constant current needs a LIF to become part of its v_leak.")
-            nodes[name].v_leak = nodes[name].v_leak + nodes[name].r * currents[name].numpy()
+            nodes[name].metadata.setdefault("start", nodes[name].v_leak)
+            nodes[name].v_leak = nodes[name].v_leak + float(p.neuron.value("r_m")) * currents[name].numpy()
     order = [n for n in nodes if isinstance(nodes[n], nir.Input)]
     order += [n for n in nodes if n not in order]
     for link in module.synapses:

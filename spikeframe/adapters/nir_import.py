@@ -281,16 +281,18 @@ class _Neuron:
 
     def lif(self) -> Neuron:
         tau = self.tau("tau")
-        return LIF(
-            tau_m=tau, v_rest=self.get("v_leak"), dt=self.convention.step,
-            **self.drive(self.decay(tau)), **self.threshold(),
-        )  # fmt: skip
+        return self._firing(tau, self.drive(self.decay(tau)))
 
     def cuba_lif(self) -> Neuron:
-        return LIF(
-            tau_m=self.tau("tau_mem"), v_rest=self.get("v_leak"), dt=self.convention.step,
-            **self.filtered(), **self.threshold(),
-        )  # fmt: skip
+        return self._firing(self.tau("tau_mem"), self.filtered())
+
+    def _firing(self, tau: Tensor, given: dict[str, Any]) -> Neuron:
+        """Return a LIF; where the metadata have another start than v_leak, the rest of v_leak is a current."""
+        rest, more = self.get("v_leak"), {}
+        if "start" in self.node.metadata:
+            start = _fit(torch.as_tensor(np.asarray(self.node.metadata["start"], np.float64)), self.shape, self.name)
+            rest, more = start, {"i_e": (rest - start) / given["r_m"]}
+        return LIF(tau_m=tau, v_rest=rest, dt=self.convention.step, **given, **more, **self.threshold())
 
     def li(self) -> Neuron:
         tau = self.tau("tau")
@@ -429,7 +431,8 @@ def _pool(node: Any, name: str, convention: Convention, shape: Shape | None) -> 
 
 def _flatten(node: Any, name: str, convention: Convention, shape: Shape | None) -> nn.Module:
     first, last = (int(array(node, field, name)) for field in ("start_dim", "end_dim"))
-    return nn.Flatten(first + 1 if first >= 0 else first, last + 1 if last >= 0 else last)
+    batch = convention.axes == "sample"
+    return nn.Flatten(first + batch if first >= 0 else first, last + batch if last >= 0 else last)
 
 
 def _scale(node: Any, name: str, convention: Convention, shape: Shape | None) -> nn.Module:

@@ -307,11 +307,14 @@ class GraphNetwork(Temporal):
         past = {} if state is None else dict(state.past)
         steps = next(iter(values.values())).shape[0]
         for part in self.parts:
-            if len(part) == 1 and not self.late[part[0]]:
-                self._evaluate(part[0], values, past, nodes)
+            if not steps or (len(part) == 1 and not self.late[part[0]]):
+                for name in part:
+                    self._evaluate(name, values, past, nodes)
                 continue
             rows: dict[str, list[Tensor]] = {name: [] for name in part}
             outside = {a for name in part for a in (name, *self.sources[name]) if a in values}
+            if not all(a in past for name in part for a in self.late[name]):
+                past |= self._before(part, {name: values[name][:1] for name in outside}, nodes)
             for t in range(steps):
                 now = {name: values[name][t : t + 1] for name in outside}
                 for name in part:
@@ -322,18 +325,33 @@ class GraphNetwork(Temporal):
         out = {name: values[name] for name in self.outputs}
         return (out if len(out) > 1 else out[self.outputs[0]]), GraphState(nodes, past)
 
+    def _before(self, part: list[str], now: dict[str, Tensor], nodes: dict[str, Any]) -> dict[str, Tensor]:
+        """Return what a loop's nodes had put out before the first step: nothing, or what their layers make of it."""
+        tried = dict(now)
+        for name in part:  # only for the shapes
+            self._evaluate(name, tried, {}, dict(nodes))
+        rest = {name: torch.zeros_like(value) for name, value in tried.items()}
+        for name in part:
+            if not isinstance(self.layer(name), (Neuron, Temporal)):
+                before = [rest[a] for a in self.sources[name]]
+                rest[name] = self._apply_layer(name, sum(before[1:], before[0]))
+        return {a: rest[a][0] for name in part for a in self.late[name]}
+
+    def _apply_layer(self, name: str, x: Tensor) -> Tensor:
+        """Return what a layer without state makes of ``[T, B, ...]``."""
+        found: Tensor = self.layer(name)(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return found
+
     def _evaluate(self, name: str, values: dict[str, Tensor], past: dict[str, Tensor], nodes: dict[str, Any]) -> None:
         """Compute one node's values ``[T, B, ...]`` from those before it."""
         arriving = [values[name]] if name in values else []
         arriving += [values[a] for a in self.sources[name]] + [past[a][None] for a in self.late[name] if a in past]
-        x = arriving[0]
-        for more in arriving[1:]:
-            x = x + more
+        x = sum(arriving[1:], arriving[0])
         layer = self.layer(name)
         if isinstance(layer, (Neuron, Temporal)):
             values[name], nodes[name] = layer(x, nodes.get(name))
         else:
-            values[name] = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            values[name] = self._apply_layer(name, x)
 
 
 def _parts(order: list[str], edges: Sequence[tuple[str, str]]) -> list[list[str]]:
