@@ -183,7 +183,7 @@ def from_norse(module: nn.Module) -> Neuron:
     if kind not in known or not isinstance(module, getattr(norse, kind)):
         raise UnsupportedLayerError(f"from_norse: {kind} is not known. Known: {', '.join(known)}.")
     p: Any = module.p
-    dt = float(module.dt) * 1000.0  # type: ignore[arg-type]
+    dt = float(module.dt) * 1000.0
     euler = Convention(dt=dt, method="euler")
 
     def tau(name: str) -> Tensor:
@@ -239,7 +239,8 @@ def to_norse(neuron: Neuron) -> nn.Module:
         BackendError: norse is not installed.
     """
     norse = _norse()
-    kind, own = type(neuron).__name__, list(neuron.receptors.values())
+    kind = type(neuron).__name__
+    own: list[Any] = list(neuron.receptors.values())
     if neuron.dt is None:
         raise TimeGridError(f"{kind} has no time step; make it with dt=... (ms).")
     if type(neuron) not in (LIF, LI, IF) or len(own) != 1 or type(own[0]) not in (Current, Delta, FilteredCurrent):

@@ -255,7 +255,7 @@ def _save(path: Path, value: Any) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, **_arrays(value))
+            np.savez(file, **_arrays(value))  # type: ignore[arg-type]
         Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
