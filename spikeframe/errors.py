@@ -94,6 +94,10 @@ class CheckpointError(SpikeframeError, ValueError):
     """A checkpoint or run folder is damaged, incomplete or does not fit this model."""
 
 
+class GraphError(SpikeframeError, ValueError):
+    """A graph from another program (NIR) is damaged, incomplete, or says what cannot be run."""
+
+
 class ConfigError(SpikeframeError, ValueError):
     """A run's configuration is inconsistent."""
 
