@@ -49,7 +49,7 @@ def setup(timestep: float = DEFAULT_TIMESTEP, min_delay: float | str = DEFAULT_M
     state.dt, state.dtype, state.seed, state.threads = dt, dtype, seed, threads
     state.backend = extra.get("backend", "auto")
     provider(state.backend)
-    state.min_delay, state.max_delay = min_delay, extra.get("max_delay", DEFAULT_MAX_DELAY)
+    state.limits = min_delay, extra.get("max_delay", DEFAULT_MAX_DELAY)
     state.clear()
     return 0
 

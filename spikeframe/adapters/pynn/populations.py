@@ -48,7 +48,7 @@ class _Parametric:
         parameter_space.evaluate(simplify=False)
         for name, value in parameter_space.items():
             own = owner.parameters[name].copy()
-            own[which] = value
+            own[which] = value if isinstance(value, (np.ndarray, Sequence)) else float(value)
             _check(owner.label, name, own)
             owner.parameters[name] = own
         simulator.state.changed = True
@@ -68,6 +68,15 @@ class _Parametric:
         owner.initial[variable] = values
         owner.assigned.add(variable)
         simulator.state.changed = True
+
+
+def _filled(value: Any, size: int) -> Any:
+    """Return a value for each cell, of what PyNN gives as one for all."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return value
+    found = np.empty(size, object if isinstance(value, Sequence) else None)
+    found[:] = value
+    return found
 
 
 def _check(label: str, name: str, values: Any) -> None:
@@ -117,7 +126,7 @@ class Population(_Parametric, common.Population):  # type: ignore[misc]
         space.shape = (self.size,)
         space.evaluate(simplify=False)
         #: Parameters by PyNN's names, ``[size]`` each, in PyNN's units.
-        self.parameters = space.as_dict()
+        self.parameters = {name: _filled(value, self.size) for name, value in space.as_dict().items()}
         for name, values in self.parameters.items():
             _check(self.label, name, values)
         #: Initial values by PyNN's names, and which of them were set since the last run.

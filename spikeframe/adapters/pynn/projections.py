@@ -118,10 +118,9 @@ class Projection(common.Projection):  # type: ignore[misc]
                     f"{self.label}: a delay of {values.min():g} ms; must be at least min_delay={least:g} ms (a time "
                     f"step is {state.dt:g} ms). PyNN's delays are in ms."
                 )
-            if not isinstance(state.max_delay, str) and values.max() > state.max_delay + state.dt / 2:
-                raise TimeGridError(
-                    f"{self.label}: a delay of {values.max():g} ms; must be at most max_delay={state.max_delay:g} ms."
-                )
+            most = state.limits[1]
+            if not isinstance(most, str) and values.max() > most + state.dt / 2:
+                raise TimeGridError(f"{self.label}: a delay of {values.max():g} ms; must be at most max_delay={most:g} ms.")
             self.values[name] = np.rint(values / state.dt) * state.dt
 
     def __len__(self) -> int:

@@ -31,6 +31,7 @@ class State(common.control.BaseState):  # type: ignore[misc]
     and spikes under way are carried over (`spikeframe.adapters.pynn.building`).
 
     Attributes:
+        limits: what `setup` was given as smallest and largest delay, ms or ``"auto"``.
         step: steps done since `setup` or `reset`.
         built: what runs now, or None before the first run.
         counts: operation counts per population, over all runs since `setup`.
@@ -40,8 +41,7 @@ class State(common.control.BaseState):  # type: ignore[misc]
         super().__init__()
         self.mpi_rank, self.num_processes = 0, 1
         self.dt = 0.1
-        self.min_delay: float | str = "auto"
-        self.max_delay: float | str = "auto"
+        self.limits: tuple[float | str, float | str] = ("auto", "auto")
         self.seed, self.dtype, self.backend = 0, "float64", "auto"
         self.threads: int | None = None
         self.clear()
@@ -76,9 +76,25 @@ class State(common.control.BaseState):  # type: ignore[misc]
         """Time, ms."""
         return float(np.round(self.step * self.dt, 9))
 
+    @property
+    def min_delay(self) -> float:
+        """The smallest delay that synapses may have, ms; with ``"auto"``, the smallest that one has."""
+        least = self.limits[0]
+        return min(self._delays(), default=self.dt) if isinstance(least, str) else least
+
+    @property
+    def max_delay(self) -> float:
+        """The largest delay that synapses may have, ms; with ``"auto"``, the largest that one has."""
+        most = self.limits[1]
+        return max(self._delays(), default=self.dt) if isinstance(most, str) else most
+
+    def _delays(self) -> list[float]:
+        delays = [p.values["delay"] for p in self.projections if "delay" in p.values and len(p)]
+        return [float(end) for each in delays for end in (each.min(), each.max())]
+
     def least_delay(self) -> float:
-        """Return the smallest delay that synapses may have, ms."""
-        return self.dt if isinstance(self.min_delay, str) else self.min_delay
+        """Return the smallest delay that a synapse may have, ms: that of those to which none is given."""
+        return self.dt if isinstance(self.limits[0], str) else self.limits[0]
 
     def run(self, duration: float) -> None:
         """Go on for some time, ms."""
