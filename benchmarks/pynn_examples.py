@@ -36,14 +36,14 @@ OTHERS = {
     "nineml_neuron.py": "needs NineML",
     "simpleRandomNetwork_csa.py": "needs the csa library",
 }
-FIXTURES = '''
+FIXTURES = """
 import pytest
 import spikeframe.adapters.pynn as backend
 
 
 def run_with_simulators(*names):
     return pytest.mark.parametrize("sim", [pytest.param(backend, id="spikeframe")])
-'''
+"""
 
 
 def environment() -> dict[str, str]:
@@ -75,12 +75,23 @@ def examples(folder: Path, limit: float, only: list[str]) -> list[dict]:
                 begin = time.perf_counter()
                 try:
                     answer = subprocess.run(
-                        command, cwd=place, env=environment(), capture_output=True, text=True, timeout=limit, check=False
+                        command,
+                        cwd=place,
+                        env=environment(),
+                        capture_output=True,
+                        text=True,
+                        timeout=limit,
+                        check=False,
                     )
                     runs, text = answer.returncode == 0, answer.stderr or answer.stdout
                 except subprocess.TimeoutExpired:
                     runs, text = False, f"Error: not done after {limit:g} s"
-            row = {"name": name, "runs": runs, "why": "" if runs else reason(text), "seconds": time.perf_counter() - begin}
+            row = {
+                "name": name,
+                "runs": runs,
+                "why": "" if runs else reason(text),
+                "seconds": time.perf_counter() - begin,
+            }
             found.append(row)
             print(f"{'runs ' if runs else 'fails'} {row['seconds']:6.1f} s  {name}  {row['why']}", flush=True)
     return found
@@ -101,7 +112,12 @@ def scenarios(folder: Path, limit: float, only: str) -> list[dict]:
             name = f"{case.get('classname', '').split('.')[-1]}::{case.get('name', '').removesuffix('[spikeframe]')}"
             why = "" if bad is None else reason(bad.text or bad.get("message") or "")
             kind = "skipped" if bad is not None and bad.tag == "skipped" else ""
-            row = {"name": name, "runs": bad is None, "why": f"{kind} {why}".strip(), "seconds": float(case.get("time", 0))}
+            row = {
+                "name": name,
+                "runs": bad is None,
+                "why": f"{kind} {why}".strip(),
+                "seconds": float(case.get("time", 0)),
+            }
             found.append(row)
             print(f"{'passes' if bad is None else 'fails '} {name}  {row['why']}", flush=True)
     return found

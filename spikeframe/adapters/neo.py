@@ -54,9 +54,13 @@ def to_neo(result: CircuitResult | PreciseResult, network: Network | None = None
             own = np.clip(times[edges[i] : edges[i + 1]], t_start, stop)  # a time may end a rounding error outside
             segment.spiketrains.append(
                 neo.SpikeTrain(
-                    own * pq.ms, t_start=t_start * pq.ms, t_stop=stop * pq.ms, name=f"{name}[{i}]",
-                    source_population=name, source_index=i,
-                )  # fmt: skip
+                    own * pq.ms,
+                    t_start=t_start * pq.ms,
+                    t_stop=stop * pq.ms,
+                    name=f"{name}[{i}]",
+                    source_population=name,
+                    source_index=i,
+                )
             )
     for name, traces in getattr(result, "traces", {}).items():
         for variable, trace in traces.items():
@@ -117,4 +121,3 @@ def from_neo(trains: neo.Segment | Iterable[neo.SpikeTrain], dt: float) -> Spike
         steps.append(own)
         ids.append(np.full(own.size, i))
     return SpikeSource(np.concatenate(steps) * dt, np.concatenate(ids))
-

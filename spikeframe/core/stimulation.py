@@ -45,7 +45,9 @@ def _windows(source: Any) -> None:
     wrong = np.flatnonzero(~((start >= 0) & (start < math.inf) & (stop >= start)))
     if wrong.size:
         i = int(wrong[0])
-        raise ParameterError(f"PoissonSource(start={start[i]:g}, stop={stop[i]:g}) of neuron {i}: needs 0 <= start <= stop.")
+        raise ParameterError(
+            f"PoissonSource(start={start[i]:g}, stop={stop[i]:g}) of neuron {i}: needs 0 <= start <= stop."
+        )
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,17 @@ class Runs:
             accuracy = "–" if row["accuracy"] is None else f"{100 * row['accuracy']:.1f} %"
             numbers = [f"{row[key]:,.0f}" for key in ("spikes", "synaptic_operations", "neuron_updates")]
             shares = ["–" if row[key] is None else f"{row[key]:.3g}" for key in ("density", "ratio")]
-            lines.append((name, accuracy, *numbers, shares[0], energy(row["spiking_pj"]), energy(row["non_spiking_pj"]), shares[1]))
+            lines.append(
+                (
+                    name,
+                    accuracy,
+                    *numbers,
+                    shares[0],
+                    energy(row["spiking_pj"]),
+                    energy(row["non_spiking_pj"]),
+                    shares[1],
+                )
+            )
         model = next(iter(self.reports.values())).model
         return "\n".join([f"{model.title}, per sample", aligned(lines), f"Caveat: {model.caveat or 'none stated.'}"])
 

@@ -12,7 +12,23 @@ from typing import Any, NoReturn
 
 import pyNN
 from pyNN import errors, random, space, standardmodels
-from pyNN.connectors import *  # noqa: F403
+from pyNN.connectors import (
+    AllToAllConnector,
+    ArrayConnector,
+    CloneConnector,
+    CSAConnector,
+    DisplacementDependentProbabilityConnector,
+    DistanceDependentProbabilityConnector,
+    FixedNumberPostConnector,
+    FixedNumberPreConnector,
+    FixedProbabilityConnector,
+    FixedTotalNumberConnector,
+    FromFileConnector,
+    FromListConnector,
+    IndexBasedProbabilityConnector,
+    OneToOneConnector,
+    SmallWorldConnector,
+)
 from pyNN.network import Network
 from pyNN.random import GSLRNG, NumpyRNG, RandomDistribution
 from pyNN.space import Space
@@ -70,6 +86,82 @@ from spikeframe.adapters.pynn.synapses import (
 )
 from spikeframe.errors import unknown_name
 
+__all__ = [
+    "GSLRNG",
+    "ACSource",
+    "AdditivePotentiationMultiplicativeDepression",
+    "AdditiveWeightDependence",
+    "AllToAllConnector",
+    "ArrayConnector",
+    "Assembly",
+    "CSAConnector",
+    "CloneConnector",
+    "DCSource",
+    "DisplacementDependentProbabilityConnector",
+    "DistanceDependentProbabilityConnector",
+    "EIF_cond_alpha_isfa_ista",
+    "EIF_cond_exp_isfa_ista",
+    "FixedNumberPostConnector",
+    "FixedNumberPreConnector",
+    "FixedProbabilityConnector",
+    "FixedTotalNumberConnector",
+    "FromFileConnector",
+    "FromListConnector",
+    "GutigWeightDependence",
+    "HH_cond_exp",
+    "IF_cond_alpha",
+    "IF_cond_exp",
+    "IF_curr_alpha",
+    "IF_curr_delta",
+    "IF_curr_exp",
+    "IF_facets_hardware1",
+    "IndexBasedProbabilityConnector",
+    "Izhikevich",
+    "MultiplicativeWeightDependence",
+    "Network",
+    "NoisyCurrentSource",
+    "NumpyRNG",
+    "OneToOneConnector",
+    "Population",
+    "PopulationView",
+    "Projection",
+    "RandomDistribution",
+    "STDPMechanism",
+    "SmallWorldConnector",
+    "Space",
+    "SpikePairRule",
+    "SpikeSourceArray",
+    "SpikeSourcePoisson",
+    "StaticSynapse",
+    "StepCurrentSource",
+    "TsodyksMarkramSynapse",
+    "Vogels2011Rule",
+    "connect",
+    "counts",
+    "create",
+    "end",
+    "errors",
+    "get_current_time",
+    "get_max_delay",
+    "get_min_delay",
+    "get_time_step",
+    "initialize",
+    "list_standard_models",
+    "num_processes",
+    "random",
+    "rank",
+    "record",
+    "record_gsyn",
+    "record_v",
+    "reset",
+    "run",
+    "run_for",
+    "run_until",
+    "set",
+    "setup",
+    "space",
+]
+
 sys.modules["pyNN.spikeframe"] = sys.modules[__name__]
 pyNN.spikeframe = sys.modules[__name__]
 
@@ -88,4 +180,4 @@ def __getattr__(name: str) -> NoReturn:
         kinds: list[Any] = [STDPMechanism, StaticSynapse, TsodyksMarkramSynapse]
         there = ", ".join([*list_standard_models(), *(kind.__name__ for kind in kinds)])
         raise AttributeError(f"{name} is a standard model of PyNN that spikeframe does not run. It runs {there}.")
-    raise AttributeError(str(unknown_name("attribute of spikeframe.adapters.pynn", name, globals())))
+    raise AttributeError(str(unknown_name("attribute of spikeframe.adapters.pynn", name, __all__)))

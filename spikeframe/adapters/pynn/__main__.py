@@ -1,4 +1,4 @@
-"""Run a PyNN script that takes its simulator's name as an argument: ``python -m spikeframe.adapters.pynn SCRIPT ...``."""
+"""Run a PyNN script that is given its simulator's name: ``python -m spikeframe.adapters.pynn SCRIPT spikeframe``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def main(arguments: list[str]) -> int:
         0, or 2 without a script.
     """
     if not arguments:
-        sys.stderr.write("usage: python -m spikeframe.adapters.pynn SCRIPT [ARGUMENTS], e.g. VAbenchmarks.py spikeframe CUBA\n")
+        use = "usage: python -m spikeframe.adapters.pynn SCRIPT [ARGUMENTS], e.g. VAbenchmarks.py spikeframe CUBA"
+        sys.stderr.write(f"{use}\n")
         return 2
     sys.argv = arguments
     runpy.run_path(arguments[0], run_name="__main__")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeframe.adapters.pynn.cells import Cell, SpikeSourceArray, SpikeSourcePoisson, one
+from spikeframe.adapters.pynn.electrodes import NoisyCurrentSource
 from spikeframe.adapters.pynn.simulator import State
 from spikeframe.core import synapses
 from spikeframe.core.circuit import Circuit
@@ -135,7 +136,7 @@ def build(state: State) -> Built:
         names[p] = label if label not in network.populations else f"{label} #{i}"
         network.population(names[p], p.size, _model(p, state), **_initial(p))
     parts = {p: list(_parts(network, names, p)) for p in state.projections}
-    spans = [span for source in state.sources for span in _inject(network, names, source, state.dt)]
+    spans = [span for source in state.sources for span in _inject(network, names, source, state)]
     for p, name in names.items():
         every = p.recorder.sampling_interval
         for variable in p.recorder.recorded:
@@ -232,14 +233,15 @@ def _alike(
     kinds, kind = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
     if len(kinds) > _RULES:
         raise ParameterError(
-            f"{projection.label}: its synapses have {len(kinds)} different sets of {', '.join(extra)}; at most {_RULES}."
+            f"{projection.label}: its synapses have {len(kinds)} different sets of {', '.join(extra)}; accepted are at "
+            f"most {_RULES}."
         )
     for k, row in enumerate(kinds):
         yield chosen[kind.ravel() == k], dict(zip(extra, row[: len(extra)], strict=True)), \
             None if own_tau is None else float(row[-1])  # fmt: skip
 
 
-def _inject(network: Network, names: dict[Any, str], source: Any, dt: float) -> Iterator[tuple[int, int]]:
+def _inject(network: Network, names: dict[Any, str], source: Any, state: State) -> Iterator[tuple[int, int]]:
     """Describe a current source: a stimulus for every run of neighbouring cells; return their places."""
     cells: dict[Any, list[int]] = {}
     for cell in source.cells:
@@ -248,8 +250,13 @@ def _inject(network: Network, names: dict[Any, str], source: Any, dt: float) -> 
         if p not in names:
             continue
         own = np.sort(np.array(ids))
+        if isinstance(source, NoisyCurrentSource) and source.held(state.dt, 0, 0) is not None:
+            for i in own.tolist():
+                network.stimulate(names[p], source.held(state.dt, int(p.first_id) + i, network.seed))
+                yield i, i + 1
+            continue
         for run in np.split(own, np.flatnonzero(np.diff(own) != 1) + 1):
-            network.stimulate(names[p], source.drive(dt))
+            network.stimulate(names[p], source.drive(state.dt))
             yield int(run[0]), int(run[-1]) + 1
 
 

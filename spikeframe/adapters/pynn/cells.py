@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pyNN.standardmodels import build_translations, cells
 
-from spikeframe.neurons import LIF, AdEx, CondLIF, HodgkinHuxley, Izhikevich as IzhikevichNeuron, Neuron
+from spikeframe.neurons import LIF, AdEx, CondLIF, HodgkinHuxley, Neuron
+from spikeframe.neurons import Izhikevich as IzhikevichNeuron
 from spikeframe.neurons.conductances import CondAlpha, CondExp
 from spikeframe.neurons.receptors import Alpha, Delta, Exp, Receptor
 
@@ -223,7 +224,7 @@ class Izhikevich(Cell, cells.Izhikevich):
     """Izhikevich's neuron; weights in mV, currents of 1 nA stand for 1000 mV/ms, as with NEST."""
 
     translations = same_names(cells.Izhikevich)
-    variables = {"v": ("v", 1.0), "u": ("u", 1.0)}
+    variables: ClassVar[dict[str, tuple[str, float]]] = {"v": ("v", 1.0), "u": ("u", 1.0)}
     weight_unit = 1.0
 
     def neuron(self, p: Parameters, dt: float) -> Neuron:
@@ -238,11 +239,14 @@ class Izhikevich(Cell, cells.Izhikevich):
         return None
 
 
+_HODGKIN_HUXLEY = {**_CONDUCTANCES, "m": ("m", 1.0), "h": ("h", 1.0), "n": ("n", 1.0)}
+
+
 class HH_cond_exp(Cell, cells.HH_cond_exp):  # noqa: N801
     """Hodgkin-Huxley neuron of Traub and Miles; a spike is where v crosses 30 mV above v_offset."""
 
     translations = same_names(cells.HH_cond_exp)
-    variables = {**_CONDUCTANCES, "m": ("m", 1.0), "h": ("h", 1.0), "n": ("n", 1.0)}
+    variables = _HODGKIN_HUXLEY
 
     def neuron(self, p: Parameters, dt: float) -> Neuron:
         """Return `HodgkinHuxley` with two `CondExp` receptors; substeps of at most 0.05 ms."""

@@ -28,7 +28,8 @@ def setup(timestep: float = DEFAULT_TIMESTEP, min_delay: float | str = DEFAULT_M
         timestep: ms.
         min_delay: smallest delay that synapses may have, ms, and that of those without one; ``"auto"``: the time step.
         extra: ``max_delay`` (ms); ``rng_seed`` of Poisson sources and noise (0), ``threads`` (changes no result),
-            ``dtype`` (``"float64"`` or ``"float32"``) and ``backend`` (as for `spikeframe.Simulator`). What only other backends know is ignored, as PyNN wants it.
+            ``dtype`` (``"float64"`` or ``"float32"``) and ``backend`` (as for `spikeframe.Simulator`). What only other
+            backends know is ignored, as PyNN wants it.
 
     Returns:
         0, the rank of this process.
@@ -42,6 +43,8 @@ def setup(timestep: float = DEFAULT_TIMESTEP, min_delay: float | str = DEFAULT_M
         if value != "auto" and (isinstance(value, (bool, str)) or not value >= dt * (1 - 1e-9)):
             raise TimeGridError(f"setup({name}={value!r}): must be 'auto' or at least the time step, {dt:g} ms.")
     common.setup(timestep, min_delay, **extra)
+    if extra.get("spike_precision", "on_grid") != "on_grid":
+        raise ParameterError(f"setup(spike_precision={extra['spike_precision']!r}): spikes lie on the time grid here.")
     seed, threads = extra.get("rng_seed", 0), extra.get("threads")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise ParameterError(f"setup(threads={threads!r}): must be a whole number of at least 1.")
@@ -74,7 +77,7 @@ run, run_until = common.build_run(simulator)
 run_for = run
 reset = common.build_reset(simulator)
 initialize = common.initialize
-set = common.set  # noqa: A001
+set = common.set
 (get_current_time, get_time_step, get_min_delay, get_max_delay, num_processes, rank) = common.build_state_queries(
     simulator
 )

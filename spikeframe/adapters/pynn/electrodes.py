@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -15,7 +16,9 @@ from spikeframe.adapters.pynn.cells import MILLI, same_names
 from spikeframe.adapters.pynn.simulator import state
 from spikeframe.core.stimulation import AC, DC, Current, NoiseCurrent, StepCurrent
 from spikeframe.errors import ParameterError
+from spikeframe.kernels.reference import philox
 
+Floats = NDArray[np.float64]
 #: PyNN's "for ever".
 _NEVER = 1e11
 
@@ -86,7 +89,7 @@ class CurrentSource:
         """Let `get_data` return the current."""
         self._recorded = True
 
-    def _get_data(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _get_data(self) -> tuple[Floats, Floats]:
         """Return times and the current (nA) that was injected in the steps that ended then."""
         if not self._recorded:
             raise ParameterError(f"{type(self).__name__}: its current is not recorded; call record() before the run.")
@@ -145,10 +148,52 @@ class NoisyCurrentSource(CurrentSource, electrodes.NoisyCurrentSource):
         super().__init__(**{"dt": state.dt, **parameters})
 
     def drive(self, dt: float) -> Current:
-        """Return `NoiseCurrent`."""
-        if abs(float(self.value("dt")) - dt) > 1e-9:
-            raise ParameterError(
-                f"NoisyCurrentSource(dt={float(self.value('dt')):g}): noise changes in every step here; give dt={dt:g} "
-                "and scale stdev by the square root of their ratio."
-            )
+        """Return `NoiseCurrent`, for values that change in every step."""
         return NoiseCurrent(MILLI * float(self.value("mean")), MILLI * float(self.value("stdev")), **self.window(dt))
+
+    def held(self, dt: float, cell: int, seed: int) -> HeldNoise | None:
+        """Return a cell's own noise whose values each hold for several steps; None if they change in every step.
+
+        Args:
+            dt: ms.
+            cell: number of the cell.
+            seed: of the simulation.
+        """
+        steps = float(self.value("dt")) / dt
+        if abs(steps - round(steps)) > 1e-6 or steps < 0.5:
+            raise ParameterError(
+                f"NoisyCurrentSource(dt={float(self.value('dt')):g}): must be a multiple of {dt:g} ms."
+            )
+        if round(steps) == 1:
+            return None
+        window = self.window(dt)
+        mean, sd = MILLI * float(self.value("mean")), MILLI * float(self.value("stdev"))
+        key = seed, state.sources.index(self), cell
+        return HeldNoise(
+            [window["start"], window["stop"]], [0.0, 0.0], sd=0.0, noise=(mean, sd, round(steps) * dt, key)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class HeldNoise(StepCurrent):
+    """A normally distributed current that changes at regular times.
+
+    Args:
+        noise: mean and standard deviation (pA), time for which a value holds (ms), and the key of its random numbers.
+    """
+
+    noise: tuple[float, float, float, tuple[int, int, int]] = (0.0, 0.0, 1.0, (0, 0, 0))
+
+    def __post_init__(self) -> None:
+        """Nothing to check: made by `NoisyCurrentSource.held`."""
+
+    def at(self, times: Floats) -> Floats:
+        """Return the current at some times, pA."""
+        mean, sd, span, (seed, source, cell) = self.noise
+        start, stop = np.asarray(self.times, np.float64)
+        turn = np.floor((times - start) / span + 1e-6).astype(np.int64)
+        words = philox.philox(
+            np.int64(cell), turn & 0xFFFFFFFF, np.int64(source), 7 << 28, seed & 0xFFFFFFFF, seed >> 32
+        )
+        inside = (times > start - 1e-9) & (times < stop - 1e-9)
+        return np.where(inside, mean + sd * philox.normal64(words[0], words[1]), 0.0)

@@ -106,7 +106,8 @@ class PopulationView(_Parametric, common.PopulationView):  # type: ignore[misc]
 
 
 class Population(_Parametric, common.Population):  # type: ignore[misc]
-    __doc__ = common.Population.__doc__
+    """Cells of one type."""
+
     _simulator = simulator
     _recorder_class = Recorder
     _assembly_class = Assembly

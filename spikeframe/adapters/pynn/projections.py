@@ -7,12 +7,14 @@ PyNN's other backends.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pyNN import common, errors
+from pyNN.connectors import MapConnector
 from pyNN.space import Space
 
 from spikeframe.adapters.pynn import simulator
@@ -57,8 +59,23 @@ class Connection(common.Connection):  # type: ignore[misc]
         return tuple(getattr(self, name) for name in names)
 
 
+def _for_one_pair(connector: Any) -> Any:
+    """Return a connector that works for a single pair: PyNN's map of it has no axis, which NumPy 2 refuses."""
+    if not isinstance(connector, MapConnector):
+        return connector
+    own = copy.copy(connector)
+    usual = own._standard_connect
+
+    def connect(projection: Any, columns: Any, distance_map: Any = None) -> None:
+        usual(projection, lambda *mask: (c if c is True else np.atleast_1d(c) for c in columns(*mask)), distance_map)
+
+    own._standard_connect = connect
+    return own
+
+
 class Projection(common.Projection):  # type: ignore[misc]
-    __doc__ = common.Projection.__doc__
+    """Synapses of one type from some cells to others."""
+
     _simulator = simulator
     _static_synapse_class = StaticSynapse
 
@@ -73,7 +90,7 @@ class Projection(common.Projection):  # type: ignore[misc]
         if not isinstance(self.synapse_type, Synapse):
             raise DTypeError(f"{self.label}: {type(self.synapse_type).__name__} is no synapse of this backend.")
         self._made: list[tuple[Longs, int, dict[str, Any]]] = []
-        connector.connect(self)
+        (_for_one_pair(connector) if self.shape == (1, 1) else connector).connect(self)
         self._gather()
         #: Whether weights were set since the last run.
         self.assigned = False
@@ -110,7 +127,9 @@ class Projection(common.Projection):  # type: ignore[misc]
         """Refuse what is not finite, and delays below what `setup` allows; round delays to the grid."""
         values, state = self.values[name], simulator.state
         if not np.isfinite(values).all():
-            raise NonFiniteError(f"{self.label}: {name} of synapse {int(np.argmin(np.isfinite(values)))} is not finite.")
+            raise NonFiniteError(
+                f"{self.label}: {name} of synapse {int(np.argmin(np.isfinite(values)))} is not finite."
+            )
         if name == "delay" and values.size:
             least = state.least_delay()
             if values.min() < least - state.dt / 2:
@@ -120,7 +139,9 @@ class Projection(common.Projection):  # type: ignore[misc]
                 )
             most = state.limits[1]
             if not isinstance(most, str) and values.max() > most + state.dt / 2:
-                raise TimeGridError(f"{self.label}: a delay of {values.max():g} ms; must be at most max_delay={most:g} ms.")
+                raise TimeGridError(
+                    f"{self.label}: a delay of {values.max():g} ms; must be at most max_delay={most:g} ms."
+                )
             self.values[name] = np.rint(values / state.dt) * state.dt
 
     def __len__(self) -> int:

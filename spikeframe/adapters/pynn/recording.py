@@ -89,7 +89,7 @@ class Recorder(recording.Recorder):  # type: ignore[misc]
             state, factor = variables[variable]
             rows.append(result.traces[name][state].values.astype(np.float64) * factor)
 
-    def _get_spiketimes(self, id: Any, clear: bool = False) -> Any:  # noqa: A002
+    def _get_spiketimes(self, id: Any, clear: bool = False) -> Any:
         """Return the spike times of one cell, or of each of several."""
         times = np.concatenate([np.zeros(0), *self._times])
         who = np.concatenate([np.zeros(0, np.int64), *self._who]) + int(self.population.first_id)
