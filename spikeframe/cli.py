@@ -203,12 +203,43 @@ def _data_fetch(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
 
 
 def _report(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
-    """Write the page of a run again."""
-    from spikeframe.plots import write_report
+    """Write the page of a run again, of several beside each other, or of a saved simulation."""
+    from spikeframe.plots import write_comparison, write_report
 
-    page = write_report(options.folder)
+    folders: list[Path] = options.folder
+    if folders[0].is_file():
+        page = _report_simulation(options, say)
+    elif len(folders) > 1:
+        page = write_comparison(folders, options.out or Path("comparison.html"))
+    else:
+        page = write_report(folders[0])
     say(f"Report: {page}")
     return {"report": str(page)}
+
+
+def _report_simulation(options: argparse.Namespace, say: _Say) -> Path:
+    """Let a saved simulation go on for a while, without changing its file, and report that."""
+    from spikeframe import energy
+    from spikeframe.core import Simulator
+    from spikeframe.errors import ParameterError
+    from spikeframe.plots import write_simulation
+
+    if len(options.folder) > 1:
+        raise ParameterError("report: give one saved simulation, or several run folders.")
+    path: Path = options.folder[0]
+    simulator = Simulator.load(path)
+    recorded = {r.population.name for r in simulator.network.recorders if r.variable == "spikes"}  # type: ignore[union-attr]
+    for population in simulator.network.populations.values():  # type: ignore[union-attr]
+        if population.name not in recorded:
+            simulator.network.record(population, "spikes")  # type: ignore[union-attr]
+    say.step(f"running {path} for {options.run:g} ms")
+    timeline = None
+    with energy.measured() as joules:
+        result = simulator.run(options.run, progress=not options.quiet)
+    if options.every is not None:
+        timeline = energy.over_time(Simulator.load(path), options.run, options.every)
+    out = options.out or path.with_suffix(".html")
+    return write_simulation(out, simulator, result, timeline=timeline, joules=joules, title=path.stem)
 
 
 def _papers(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
@@ -388,7 +419,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _simulate_options(_command(commands, "simulate", _simulate, computing, _SIMULATE))
     _data_options(commands, common)
-    _run_argument(_command(commands, "report", _report, computing, _REPORT))
+    _report_options(_command(commands, "report", _report, computing, _REPORT))
     papers = _command(commands, "papers", _papers, [common], _PAPERS)
     papers.add_argument("numbers", metavar="NUMBER", nargs="*", type=int, help="only these papers (default: all)")
     models = _command(commands, "models", _models, [common], _MODELS)
@@ -445,7 +476,15 @@ examples, papers. Pages are made from docstrings and code.""",
   spikeframe models UltraLIF
   spikeframe models --write docs/models""",
 )
-_REPORT = ("write the report page of a run again", "Write report.html of a finished run again.", "")
+_REPORT = (
+    "report a run, several runs, or a saved simulation",
+    """Write the report page of a finished run again; or a page that compares several runs; or let a simulation that
+Simulator.save wrote go on for a while (its file stays as it is) and report what it did.""",
+    """examples:
+  spikeframe report runs/digits-1
+  spikeframe report runs/digits-1 runs/digits-2 --out comparison.html
+  spikeframe report state.h5 --run 500 --every 10""",
+)
 
 
 def _command(commands: Any, name: str, run: Any, parents: list[Any], words: tuple[str, str, str]) -> Any:
@@ -461,6 +500,17 @@ def _command(commands: Any, name: str, run: Any, parents: list[Any], words: tupl
 
 def _run_argument(parser: Any) -> None:
     parser.add_argument("folder", metavar="RUN", type=Path, help="run folder, e.g. runs/digits-1")
+
+
+def _report_options(parser: Any) -> None:
+    parser.add_argument("folder", metavar="RUN", nargs="+", type=Path, help="run folder(s), or one saved simulation")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="page to write (one run: RUN/report.html)")
+    parser.add_argument(
+        "--run", metavar="MS", type=float, default=1000.0, help="saved simulation: time to go on for (default: 1000)"
+    )
+    parser.add_argument(
+        "--every", metavar="MS", type=float, help="saved simulation: draw its energy over time, in bins"
+    )
 
 
 def _split_option(parser: Any) -> None:

@@ -62,9 +62,11 @@ def drawn_spikes(p: Population, seed: int, dt: float, first: int, steps: int) ->
     """
     source = cast(PoissonSource, p.neuron)
     rate = np.broadcast_to(np.asarray(source.rate, np.float64), (p.size,))
-    start = steps_of("PoissonSource(start)", source.start, dt)
-    stop = 2**62 if source.stop == np.inf else steps_of("PoissonSource(stop)", source.stop, dt)
+    spans = [
+        np.array([2**62 if time == np.inf else steps_of(f"PoissonSource({name})", float(time), dt) for time in each])
+        for name, each in (("start", np.atleast_1d(source.start)), ("stop", np.atleast_1d(source.stop)))
+    ]
     k0, k1 = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
     chance = -np.expm1(-rate * dt * 1e-3)
-    spans = np.full(p.size, start, np.int64), np.full(p.size, stop, np.int64)
-    return poisson_trains(chance, *spans, first, first + steps, stream("population", p.index, 8), k0, k1)
+    begin, end = (np.ascontiguousarray(np.broadcast_to(span, (p.size,)), np.int64) for span in spans)
+    return poisson_trains(chance, begin, end, first, first + steps, stream("population", p.index, 8), k0, k1)

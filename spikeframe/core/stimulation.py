@@ -37,6 +37,19 @@ def _window(stimulus: Any) -> None:
         raise ParameterError(f"{kind}(start={start:g}, stop={stop:g}): stop must not lie before start.")
 
 
+def _windows(source: Any) -> None:
+    """Check starts and stops that neurons have of their own."""
+    start, stop = np.broadcast_arrays(np.asarray(source.start, np.float64), np.asarray(source.stop, np.float64))
+    if start.ndim > 1:
+        raise ShapeError(f"PoissonSource: start and stop have shape {start.shape}; give a number, or one per neuron.")
+    wrong = np.flatnonzero(~((start >= 0) & (start < math.inf) & (stop >= start)))
+    if wrong.size:
+        i = int(wrong[0])
+        raise ParameterError(
+            f"PoissonSource(start={start[i]:g}, stop={stop[i]:g}) of neuron {i}: needs 0 <= start <= stop."
+        )
+
+
 @dataclass(frozen=True)
 class PoissonSource:
     """Neurons that fire at random, independently, at most once a step.
@@ -44,16 +57,19 @@ class PoissonSource:
     Args:
         rate: spikes per second of each, a number or one per neuron; a step of dt holds a spike with probability
             ``1 - exp(-rate dt)``.
-        start: ms.
-        stop: ms.
+        start: ms, a number or one per neuron.
+        stop: ms, a number or one per neuron.
     """
 
     rate: Any
-    start: float = 0.0
-    stop: float = math.inf
+    start: Any = 0.0
+    stop: Any = math.inf
 
     def __post_init__(self) -> None:
-        _window(self)
+        if np.ndim(self.start) or np.ndim(self.stop):
+            _windows(self)
+        else:
+            _window(self)
         rates = np.asarray(self.rate, np.float64)
         if not np.isfinite(rates).all() or (rates < 0).any() or rates.ndim > 1:
             raise ParameterError(f"PoissonSource(rate={self.rate!r}): must be finite and at least 0, in spikes/s.")

@@ -41,6 +41,7 @@ class LayerEnergy:
             E_saturated one from every input at every step, neuron updates and output spikes as counted. Every event is
             priced with the model's own constants times the fan-out of its input. 0 if even a silent layer costs more
             than the non-spiking one; None where there is nothing to compare with.
+        break_even_every_step: the same against the non-spiking one executed at every step.
     """
 
     spiking: Mapping[str, float]
@@ -49,6 +50,7 @@ class LayerEnergy:
     non_spiking_every_step: Mapping[str, float] | None
     density: float | None
     break_even: float | None
+    break_even_every_step: float | None = None
 
     @property
     def spiking_pj(self) -> float:
@@ -94,6 +96,7 @@ class LayerEnergy:
             "dense_ratio": self.dense_ratio,
             "density": self.density,
             "break_even": self.break_even,
+            "break_even_every_step": self.break_even_every_step,
         }
 
 
@@ -243,18 +246,23 @@ def _energy(model: EnergyModel, layers: Sequence[Counts], static_pj_per_step: fl
     once = price([twins.non_spiking(c) for c in layers]) if model.runs_macs else None
     every = price([twins.non_spiking(c, every_step=True) for c in layers]) if model.runs_macs else None
     possible = sum(twins.possible_events(c) for c in layers)
-    break_even = None
-    if once is not None:
+
+    def density_for(other: dict[str, float] | None) -> float | None:
+        """Return the density at which the run costs what the other does."""
+        if other is None:
+            return None
         silent = sum(price([twins.silent(c) for c in layers]).values())
         per_density = sum(price([twins.saturated(c) for c in layers]).values()) - silent
-        break_even = max((sum(once.values()) - silent) / per_density, 0.0) if per_density > 0 else None
+        return max((sum(other.values()) - silent) / per_density, 0.0) if per_density > 0 else None
+
     return LayerEnergy(
         spiking=price(layers),
         dense=price([twins.dense(c) for c in layers]),
         non_spiking=once,
         non_spiking_every_step=every,
         density=sum(c.spk_in for c in layers) / possible if possible else None,
-        break_even=break_even,
+        break_even=density_for(once),
+        break_even_every_step=density_for(every),
     )
 
 

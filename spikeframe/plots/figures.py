@@ -157,6 +157,55 @@ def event_frames(
     return np.array(list(axes[: len(pictures)]), dtype=object)
 
 
+def event_cloud(events: Any, ax: Axes | None = None, *, most: int = 5000) -> Axes:
+    """Draw events in space and time: ON blue, OFF orange, time to the right.
+
+    Args:
+        events: event array with fields t (µs), x, y and p, or a mapping of such columns.
+        ax: three-dimensional axes; None makes a figure.
+        most: events drawn at most; of more, every k-th is drawn and the title says so.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ParameterError: the axes are not three-dimensional, or `most` is below 1.
+        ShapeError: a field is missing or has other axes.
+    """
+    if most < 1:
+        raise ParameterError(f"event_cloud(most={most!r}): must be at least 1.")
+    try:
+        t, x, y, p = (numbers(events[name], f"events {name}", "n") for name in ("t", "x", "y", "p"))
+    except (KeyError, ValueError, IndexError) as error:
+        raise ShapeError(f"events need fields t, x, y and p ({error}).") from None
+    if ax is None:
+        figure = Figure(figsize=(4.6, 4.0), layout="constrained")
+        figure.patch.set_alpha(0.0)
+        ax = figure.add_subplot(projection="3d")
+    if ax.name != "3d":
+        raise ParameterError("event_cloud: needs three-dimensional axes, e.g. figure.add_subplot(projection='3d').")
+    every = max(1, -(-t.size // most))
+    for polarity, colour, label in ((1.0, BLUE, "ON"), (0.0, ORANGE, "OFF")):
+        own = np.flatnonzero((p > 0) == polarity)[::every]
+        if own.size:
+            ax.scatter(t[own] * 1e-3, x[own], -y[own], s=2, color=colour, label=label, linewidths=0, rasterized=True)
+    ax.set_xlabel("time (ms)", fontsize=9, color=INK)
+    ax.set_ylabel("x", fontsize=9, color=INK)
+    ax.set_zlabel("y", fontsize=9, color=INK)  # type: ignore[attr-defined]
+    ax.tick_params(labelsize=7, colors=MUTED)
+    for axis in (ax.xaxis, ax.yaxis, ax.zaxis):  # type: ignore[attr-defined]
+        axis.pane.set_alpha(0.0)
+        axis.line.set_color(MUTED)
+        axis._axinfo["grid"].update(color=GRID, linewidth=0.5)
+    ax.patch.set_alpha(0.0)
+    ax.set_box_aspect((1.8, 1.0, 1.0), zoom=0.85)  # type: ignore[arg-type, call-arg]
+    shown = f"{t.size:,} events" if every == 1 else f"{t.size:,} events, every {every}th of each polarity drawn"
+    ax.set_title(shown, loc="left", fontsize=10, color=INK)
+    if t.size:
+        legend(ax, markerscale=4)
+    return ax
+
+
 def rate_histogram(rates: Any, ax: Axes | None = None, *, unit: str = "spikes per neuron and step") -> Axes:
     """Draw how many neurons fire at which rate, as a share of each layer.
 

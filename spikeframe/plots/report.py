@@ -37,19 +37,16 @@ def write_report(folder: str | Path) -> Path:
         CheckpointError: ``result.json`` is missing, or a file is damaged.
     """
     folder = Path(folder)
-    if not (folder / "result.json").is_file():
-        raise CheckpointError(f"{folder} holds no result.json: give the folder of a finished run.")
-    result = _json(folder / "result.json")
-    history = _history(folder / "metrics.jsonl")
+    result, history = read_result(folder), read_history(folder)
     config = _json(folder / "config.json") if (folder / "config.json").is_file() else {}
     sample = _sample(folder / "sample.npz")
     try:
-        layers = _layers(result)
+        layers = read_layers(result)
         body = [
             *_opening(result, layers, history),
             *_accuracy(result, history),
             *_identity(result),
-            *_spent(layers),
+            *spent(layers),
             *_energy(result),
             *_one_sample(sample, result, layers),
             *_settings(result, config),
@@ -58,7 +55,7 @@ def write_report(folder: str | Path) -> Path:
         files = "result.json, metrics.jsonl or sample.npz"
         raise CheckpointError(f"{folder}: {files} lacks a field or holds what does not fit: {error!r}.") from error
     title = f"spikeframe run: {result['data']}" if result.get("data") else "spikeframe run"
-    return _replace(folder / "report.html", page.page(title, body))
+    return replaced(folder / "report.html", page.page(title, body))
 
 
 def _opening(result: Mapping[str, Any], layers: Mapping[str, Counts], history: list[dict[str, Any]]) -> Iterator[str]:
@@ -134,8 +131,12 @@ def _identity(result: Mapping[str, Any]) -> Iterator[str]:
         yield page.section("Event-driven run and torch", *body)
 
 
-def _spent(layers: Mapping[str, Counts]) -> Iterator[str]:
-    """List the counts per layer and sample."""
+def spent(layers: Mapping[str, Counts]) -> Iterator[str]:
+    """List the counts per layer and sample.
+
+    Args:
+        layers: counts by layer.
+    """
     if not layers:
         return
     head = ("layer", "neurons", "events in", "spikes out", "density", "AC", "MAC", "dense operations", "neuron updates")
@@ -259,8 +260,31 @@ def _json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _history(path: Path) -> list[dict[str, Any]]:
-    """Read one JSON object per line; no file means no epochs."""
+def read_result(folder: str | Path) -> dict[str, Any]:
+    """Read the result of a finished run.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    path = Path(folder) / "result.json"
+    if not path.is_file():
+        raise CheckpointError(f"{folder} holds no result.json: give the folder of a finished run.")
+    return _json(path)
+
+
+def read_history(folder: str | Path) -> list[dict[str, Any]]:
+    """Read a run's epochs, one JSON object per line; no file means no epochs.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        CheckpointError: a line is no JSON object.
+    """
+    path = Path(folder) / "metrics.jsonl"
     if not path.is_file():
         return []
     rows = []
@@ -288,8 +312,12 @@ def _sample(path: Path) -> dict[str, NDArray[Any]]:
         raise CheckpointError(f"{path} is not an archive of plain arrays: {error}. Remove it, or run again.") from error
 
 
-def _layers(result: Mapping[str, Any]) -> dict[str, Counts]:
-    """Rebuild the counts; fields of another version are dropped."""
+def read_layers(result: Mapping[str, Any]) -> dict[str, Counts]:
+    """Rebuild a run's counts; fields of another version are dropped.
+
+    Args:
+        result: what `read_result` returned.
+    """
     known = {field.name for field in fields(Counts)}
     layers = result.get("layers") or {}
     return {
@@ -362,8 +390,13 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _replace(path: Path, text: str) -> Path:
-    """Write a file as a whole or not at all."""
+def replaced(path: Path, text: str) -> Path:
+    """Write a file as a whole or not at all.
+
+    Args:
+        path: of the file.
+        text: its contents.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
