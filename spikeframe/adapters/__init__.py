@@ -1,2 +1,1 @@
-"""Adapters: modules as layers on spikes."""
-"""Bridges to the tools of others; each needs the extra that its module names."""
+"""Bridges: modules as layers on spikes, and the tools and file formats of others, each behind its own extra."""
