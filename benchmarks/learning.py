@@ -4,18 +4,20 @@ Every rule learns the same network (578 inputs, 128 LIF, 10 leaky integrators, b
 into T windows. Memory is the peak of the process's resident memory during one `backward`, above what it held before
 (input, model and warmed-up kernels), each in a process of its own. Times are medians, the rules taking turns.
 
-Run: python benchmarks/learning.py memory|time [--json FILE], accuracy --rule RULE [--json FILE] for every rule, then
-figure --json FILE --out FIGURE.
+Run: python benchmarks/learning.py memory|time|eventprop [--json FILE], accuracy --rule RULE [--json FILE] for every
+rule, then figure --json FILE --out FIGURE.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import runpy
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -24,8 +26,8 @@ from common import PeakMemory, interleaved_seconds, machine, table
 from torch import nn
 
 from spikeframe import datasets
-from spikeframe.learning_rules import BPTT, OTTT, SLTT, EProp, TruncatedBPTT
-from spikeframe.neurons import LI, LIF, Sequential
+from spikeframe.learning_rules import BPTT, OTTT, SLTT, EProp, EventProp, TruncatedBPTT
+from spikeframe.neurons import LI, LIF, Exp, Sequential
 from spikeframe.training import FrameCache
 
 STEPS = (10, 100, 1000)
@@ -79,16 +81,59 @@ def peak(rule: str, steps: int) -> float:
     return watch.megabytes()
 
 
+def yin_yang(rule: str, steps: int) -> Callable[[], None]:
+    """Return one forward and backward of the Yin-Yang network, by EventProp, or by BPTT on a grid of so many steps."""
+    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "26_eventprop_yin_yang.py"))
+    points, labels = example["draw"](BATCH, 0)
+    times, labels = example["spike_times"](points), torch.from_numpy(labels)
+    dt, hidden = example["DURATION"] / steps, example["HIDDEN"]
+
+    def neurons() -> LIF:
+        return LIF(tau_m=example["TAU_M"], receptors=Exp(tau=example["TAU_S"]), dt=dt)
+
+    torch.manual_seed(0)
+    model = Sequential(nn.Linear(5, hidden, bias=False), neurons(), nn.Linear(hidden, 3, bias=False), neurons())
+    nn.init.normal_(model[0].weight, 1.5, 0.78)
+    nn.init.normal_(model[2].weight, 0.93 * 200 / hidden, 0.1)
+    if rule == "EventProp":
+        learner = EventProp(model, example["DURATION"])
+        return lambda: example["loss"](learner(times).first(), labels).backward()
+    x = torch.zeros(steps, BATCH, 5)
+    step, which = (times / dt).long().clamp(max=steps - 1), torch.arange(BATCH)[:, None]
+    x[step, which, torch.arange(5)] = 1.0
+    return lambda: nn.functional.cross_entropy(model(x)[0].sum(0), labels).backward()
+
+
+def peak_yin_yang(rule: str, steps: int) -> float:
+    """Return the peak memory of one forward and backward in this process, MB."""
+    work = yin_yang(rule, steps)
+    work()
+    watch = PeakMemory()
+    work()
+    return watch.megabytes()
+
+
+def eventprop() -> dict[str, dict[str, dict[str, float]]]:
+    """Measure EventProp, and BPTT on every T: peak memory (MB), each in a process of its own, and time (s)."""
+    cases = {"EventProp": ("EventProp", 10), **{f"BPTT, T = {steps}": ("BPTT", steps) for steps in STEPS}}
+    megabytes = {name: _alone("peak_yin_yang", *case) for name, case in cases.items()}
+    seconds = interleaved_seconds({name: yin_yang(*case) for name, case in cases.items()}, rounds=7, least=0.05)
+    return {"memory": megabytes, "time": dict(seconds)}
+
+
+def _alone(part: str, rule: str, steps: int) -> float:
+    """Return what a part prints in a process of its own."""
+    command = [sys.executable, __file__, part, "--rule", rule, "--steps", str(steps)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
 def memory() -> dict[str, dict[str, float]]:
     """Measure every rule and T in a process of its own."""
     found: dict[str, dict[str, float]] = {}
     for rule in MEASURED:
         for steps in STEPS:
-            done = subprocess.run(
-                [sys.executable, __file__, "peak", "--rule", rule, "--steps", str(steps)],
-                capture_output=True, text=True, check=True,
-            )  # fmt: skip
-            found.setdefault(rule, {})[str(steps)] = float(done.stdout.split()[-1])
+            found.setdefault(rule, {})[str(steps)] = _alone("peak", rule, steps)
     return found
 
 
@@ -141,6 +186,9 @@ def show(results: dict[str, dict[str, dict[str, object]]]) -> None:
             rows = [[rule, *(results[part][rule][str(s)] for s in STEPS)] for rule in results[part]]
             unit = "MB above what was held" if part == "memory" else "s a batch"
             print(f"\n{part}, {unit}\n" + table(rows, ["rule", *(f"T = {s}" for s in STEPS)]))
+    if "eventprop" in results:
+        rows = [[name, results["eventprop"]["memory"][name], s] for name, s in results["eventprop"]["time"].items()]
+        print("\nYin-Yang\n" + table(rows, ["rule", "MB above what was held", "s a batch"]))
     if "accuracy" in results:
         rows = [
             [rule, *(f"{statistics.mean(r):.1f} +- {statistics.stdev(r):.1f}" for r in found.values())]
@@ -167,18 +215,22 @@ def figure(results: dict[str, dict[str, dict[str, float]]], out: str) -> None:
     picture.savefig(out, dpi=120)
 
 
+MEASURES = {"memory": memory, "time": times, "eventprop": eventprop}
+PEAKS = {"peak": peak, "peak_yin_yang": peak_yin_yang}
+
+
 def main() -> None:
     """Measure one part and add it to the file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["memory", "time", "accuracy", "peak", "figure"])
-    parser.add_argument("--rule", default="BPTT", choices=list(RULES))
+    parser.add_argument("part", choices=[*MEASURES, "accuracy", *PEAKS, "figure"])
+    parser.add_argument("--rule", default="BPTT", choices=[*RULES, "EventProp"])
     parser.add_argument("--steps", type=int, default=31)
     parser.add_argument("--json", default=None, help="file that the results are added to, or drawn from")
     parser.add_argument("--out", default="learning.png")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.part == "peak":
-        print(peak(options.rule, options.steps))
+    if options.part in PEAKS:
+        print(PEAKS[options.part](options.rule, options.steps))
         return
     path = Path(options.json) if options.json else None
     results = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
@@ -188,7 +240,7 @@ def main() -> None:
     if options.part == "accuracy":
         results["accuracy"] = accuracy(options.rule, results.get("accuracy", {}))
     else:
-        results[options.part] = {"memory": memory, "time": times}[options.part]()
+        results[options.part] = MEASURES[options.part]()
     show(results)
     if path:
         results = {**results, "machine": machine()}
