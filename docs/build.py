@@ -1,13 +1,15 @@
 """Build the documentation: pictures of the examples, the table of papers, the pages of the models, then the site.
 
-Run: python docs/build.py [--full]. Examples whose picture is there already are not run again; delete it to have it made
-anew. Without --full they run in their quick form (some minutes in all). The site is in build/site.
+Run: python docs/build.py [--full | --no-pictures]. Pages are put together in build/docs, the site is in build/site.
+Examples whose picture lies in build/docs/gallery are not run again. Without --full they run in their quick form (some
+minutes in all).
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,16 +17,17 @@ from pathlib import Path
 from spikeframe import papers
 from spikeframe.papers import models
 
-DOCS = Path(__file__).parent
-EXAMPLES = DOCS.parent / "examples"
-PICTURES = DOCS / "gallery"
+ROOT = Path(__file__).parents[1]
+PAGES, EXAMPLES = ROOT / "build" / "docs", ROOT / "examples"
+PICTURES = PAGES / "gallery"
+#: A link to what is in the source tree but not on the site.
+SOURCE = re.compile(r"\[[^\]]+\]\((?:\.\./)+((?:spikeframe|tests|examples)/[^)]+)\)")
 
 
 def pictures(full: bool) -> None:
     """Run the examples that draw and have no picture yet."""
     from tqdm import tqdm
 
-    PICTURES.mkdir(exist_ok=True)
     drawing = [path for path in sorted(EXAMPLES.glob("*.py")) if '"--out"' in path.read_text(encoding="utf-8")]
     for path in tqdm([path for path in drawing if not picture(path).exists()], desc="examples"):
         options = ["--out", str(picture(path)), *([] if full else ["--quick"])]
@@ -73,11 +76,18 @@ def main() -> None:
     """Make the generated pages, then the site."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="run the examples in full (an hour and more)")
-    pictures(parser.parse_args().full)
-    (DOCS / "gallery.md").write_text(gallery(), encoding="utf-8")
-    (DOCS / "papers.md").write_text(claims(), encoding="utf-8")
-    models.write(DOCS / "models")
-    subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict"], cwd=DOCS.parent, check=True)
+    parser.add_argument("--no-pictures", action="store_true", help="run no example")
+    options = parser.parse_args()
+    shutil.copytree(ROOT / "docs", PAGES, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    PICTURES.mkdir(exist_ok=True)
+    if not options.no_pictures:
+        pictures(options.full)
+    (PAGES / "gallery.md").write_text(gallery(), encoding="utf-8")
+    (PAGES / "papers.md").write_text(claims(), encoding="utf-8")
+    models.write(PAGES / "models")
+    for page in PAGES.rglob("*.md"):
+        page.write_text(SOURCE.sub(r"`\1`", page.read_text(encoding="utf-8")), encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict"], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":
