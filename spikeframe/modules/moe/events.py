@@ -86,8 +86,8 @@ class EventDrivenMoE:
     def run(self, x: Tensor, state: MoEState | None = None) -> MoERun:
         """Run over time, and return the plan too; see `__call__`."""
         layer = self.layer
-        state = state or layer.start(layer.checked(x))
         layer.checked(x)
+        state = state or layer.start(x)
         if x.device.type != "cpu":
             raise BackendError(f"event-driven run: the input is on {x.device}; it runs on the CPU, pass x.cpu().")
         rows = np.ascontiguousarray(x.flatten(2).flatten(0, 1).numpy())

@@ -11,6 +11,8 @@ published, those here are ours.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from spikeframe.errors import unknown_name
@@ -34,8 +36,8 @@ class HectoRouter(Router):
         options: of `Router`.
     """
 
-    def __init__(self, *args: object, sure: float = 0.01, **options: object) -> None:
-        super().__init__(*args, **options)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, sure: float = 0.01, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.sure = positive("hecto(sure)", sure)
 
     def losses(self, plan: Plan) -> dict[str, Tensor]:
