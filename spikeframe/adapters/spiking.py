@@ -20,9 +20,9 @@ it is, by its attribute ``per`` or in the call:
 ==========  =======================================================================================================
 
 All are causal: output up to step t depends on input up to step t. Event-driven, a module without state is asked once
-what silence gives, and then runs on the rows (step, sample) in which something arrives; one with state and `rest`
-likewise, and without `rest` on all rows. Operations are counted by `spikeframe.energy.count`, or by the module's own
-``cost(*inputs) -> Counts``. `verify` tries a layer's promises on data.
+what silence gives, and then runs on the rows (step, sample) in which something arrives (a linear layer on the events
+alone); one with state and `rest` likewise, and without `rest` on all rows. Operations are counted as by
+`spikeframe.energy.count`, or by the module's own ``cost(*inputs) -> Counts``. `verify` tries promises on data.
 """
 
 from __future__ import annotations
@@ -39,10 +39,12 @@ from torch import Tensor, nn
 from spikeframe.core.counts import Counts
 from spikeframe.energy.counting import count
 from spikeframe.errors import ContractError, EventError, ShapeError, UnsupportedLayerError, unknown_name
+from spikeframe.kernels.moe import provider
 from spikeframe.modules.active_dendrites import EventDrivenDendrites
 from spikeframe.modules.checks import sequence, whole
 from spikeframe.modules.delta_events import EventRun
 from spikeframe.modules.elm_events import EventDrivenELM
+from spikeframe.modules.moe.experts import synapses
 
 PER = ("run", "step", "sample", "event")
 
@@ -214,7 +216,7 @@ class _Kept(nn.Module):
         self.out = self.apply_(x[0])
 
 
-def _counted(module: nn.Module, rows: Tensor, apply: Callable[[Tensor], Any], *inputs: Any) -> tuple[Any, Counts]:
+def _counted(module: Any, rows: Tensor, apply: Callable[[Tensor], Any], *inputs: Any) -> tuple[Any, Counts]:
     """Apply a module to rows, and return what it gave and its operations."""
     if hasattr(module, "cost"):
         return apply(rows), module.cost(*inputs)
@@ -241,6 +243,8 @@ class _Skipping:
             out = self._events(x)
         elif layer.stateful:
             out, state = self._stateful(x, state)
+        elif type(module) is nn.Linear and x.ndim == 3:
+            out = self._linear(x)
         else:
             rows = x.flatten(0, 1)
             active = rows.flatten(1).any(1)
@@ -251,6 +255,24 @@ class _Skipping:
             out = out.unflatten(0, x.shape[:2])
         self.counts = replace(self.counts, samples=x.shape[1], steps=x.shape[0] * x.shape[1])
         return layer._fits(out, x), state
+
+    def _linear(self, x: Tensor) -> Tensor:
+        """Run a linear layer on its events: compiled, silent inputs are skipped too."""
+        linear: Any = self.layer.module
+        kernels, rows = provider("auto"), x.shape[0] * x.shape[1]
+        sequence("Linear", x, 3, linear.in_features)
+        out = torch.zeros(rows, linear.out_features, dtype=x.dtype)
+        weight = linear.weight.detach().to(x).T.contiguous()[None].numpy()
+        events = kernels.events(np.ascontiguousarray(x.flatten(0, 1).numpy()))
+        one = np.arange(rows + 1), np.zeros(rows, np.int64), np.ones(rows, weight.dtype)
+        kernels.linear(*events, *one, weight, np.zeros(1, np.int64), out.numpy())
+        biased = linear.bias is not None
+        self.counts = synapses(x, linear.out_features) + Counts(
+            inputs=linear.in_features, neurons=linear.out_features, weights=linear.weight.numel(),
+            fan_out=linear.out_features, bias_ac=out.numel() if biased else 0,
+            syn_ac_dense=x.numel() * linear.out_features,
+        )  # fmt: skip
+        return (out + linear.bias.to(x) if biased else out).view(*x.shape[:2], -1)
 
     def _sample(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         layer = self.layer

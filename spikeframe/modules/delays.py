@@ -30,6 +30,7 @@ from torch.nn import functional
 
 from spikeframe.errors import ParameterError, ShapeError, TimeGridError
 from spikeframe.modules.checks import positive, same_shape, sequence, steps_of, time_step, whole
+from spikeframe.modules.delay_events import EventDrivenDelays
 
 INTERPOLATIONS = ("gaussian", "triangle")
 
@@ -191,6 +192,10 @@ class DelayLinear(_Delayed):
             TimeGridError: a delay of 0.
         """
         return synapses(self.weight, self.delay, self.dt)
+
+    def event_driven(self) -> EventDrivenDelays:
+        """Return the event-driven run of the layer as it is now."""
+        return EventDrivenDelays(self)
 
 
 class LearnedDelayLinear(_Delayed):

@@ -11,6 +11,7 @@ from spikeframe import errors
 from spikeframe.adapters.spiking import on_spikes, verify
 from spikeframe.core.counts import Counts
 from spikeframe.modules.active_dendrites import ActiveDendrites
+from spikeframe.modules.delays import DelayLinear
 from spikeframe.modules.delta import DeltaLinear
 from spikeframe.modules.elm import ELM
 
@@ -70,7 +71,7 @@ def coarse(module):
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize("kind", ["linear", "bias", "conv", "leaky", "resting", "sample", "places", "delta"])
+@pytest.mark.parametrize("kind", ["linear", "bias", "conv", "leaky", "resting", "sample", "places", "delta", "delays"])
 @pytest.mark.parametrize("graded", [False, True])
 def test_a_layer_keeps_its_promises_and_its_bits(kind, graded):
     torch.manual_seed(1)
@@ -85,6 +86,7 @@ def test_a_layer_keeps_its_promises_and_its_bits(kind, graded):
         "resting": lambda: on_spikes(coarse(Resting())),
         "sample": lambda: on_spikes(coarse(nn.Linear(6, 4)), "sample", warmup=4),
         "places": lambda: on_spikes(coarse(Places())),
+        "delays": lambda: on_spikes(coarse(DelayLinear(6, 4, torch.arange(24.0).reshape(4, 6) % 5, 1.0))),
         "delta": lambda: on_spikes(DeltaLinear(coarse(nn.Linear(6, 4)))),
     }[kind]()
     if kind == "places":

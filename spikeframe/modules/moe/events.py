@@ -45,11 +45,13 @@ class EventDrivenMoE:
     """
 
     def __init__(self, layer: MoE, backend: str = "auto") -> None:
-        self.provider, self.layer = provider(backend), layer
+        self.provider: Any = provider(backend)
+        self.layer = layer
         self.plan: Plan | None = None
         self._last: tuple[Tensor, Plan, Tensor] | Counts = Counts()
         experts: Any = layer.experts
-        self.kind, self.weights = "torch", ()
+        self.kind = "torch"
+        self.weights: tuple[Any, ...] = ()
         if all(type(e) is LinearExpert for e in experts) and len({e.outputs for e in experts}) == 1:
             weight = torch.stack([e.layer.weight.detach().T for e in experts]).contiguous()
             self.kind = "linear"
@@ -84,8 +86,8 @@ class EventDrivenMoE:
     def run(self, x: Tensor, state: MoEState | None = None) -> MoERun:
         """Run over time, and return the plan too; see `__call__`."""
         layer = self.layer
-        state = state or layer.start(layer.checked(x))
         layer.checked(x)
+        state = state or layer.start(x)
         if x.device.type != "cpu":
             raise BackendError(f"event-driven run: the input is on {x.device}; it runs on the CPU, pass x.cpu().")
         rows = np.ascontiguousarray(x.flatten(2).flatten(0, 1).numpy())
@@ -138,7 +140,7 @@ class EventDrivenMoE:
         ways[self.kind](
             *events, pairs.first.numpy(), pairs.expert.numpy(), pairs.weight.to(x).numpy(), *weights, out.numpy()
         )
-        return out.unflatten(0, x.shape[:2])
+        return out.view(*x.shape[:2], -1)
 
     def _counted(self, x: Tensor, plan: Plan, out: Tensor) -> Counts:
         """Return the operations of the experts, and what the whole layer has."""
@@ -167,7 +169,7 @@ class EventDrivenMoE:
 
 
 def routing(router: Any, x: Tensor, plan: Plan) -> Counts:
-    """Count what routing takes: scores, normalising, selection.
+    """Count what routing takes: scores, normalising, selection; behind a warm-up too, as if it went on.
 
     Args:
         router: the router.
@@ -176,9 +178,9 @@ def routing(router: Any, x: Tensor, plan: Plan) -> Counts:
     """
     experts, routed = plan.experts, int(plan.heard.sum())
     pairs = int(plan.mask.sum())
-    each = Counts(
-        neu_mac=2 * routed * experts, neu_exp=routed * experts, neu_cmp=pairs * experts, neu_upd=routed,
-    )  # fmt: skip
+    each = Counts(neu_mac=2 * routed * experts, neu_cmp=pairs * experts, neu_upd=routed)
+    if router.normalise in ("softmax", "sigmoid", "sigmoid_norm"):
+        each += Counts(neu_exp=routed * experts)
     if router.filters_scores:
         fan = router.score.fan_out()
         unit, every = x.abs() == 1, x != 0

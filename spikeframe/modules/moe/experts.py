@@ -204,7 +204,7 @@ class DendriticExpert(Expert):
         b = self.layer(x)
         f = torch.sigmoid((b - self.theta) / self.width)
         rest = torch.sigmoid(b.new_tensor(-self.theta / self.width))
-        return self.gain * (f - rest).unflatten(-1, (self.outputs, self.branches)).sum(-1), ()
+        return self.gain * (f - rest).reshape(*f.shape[:-1], self.outputs, self.branches).sum(-1), ()
 
     def cost(self, x: Tensor) -> Counts:
         """Count the operations of rows."""

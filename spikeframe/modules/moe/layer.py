@@ -130,8 +130,9 @@ class MoE(nn.Module):
         Raises:
             ShapeError, DTypeError, NonFiniteError: the input is not usable.
         """
-        state = state or self.start(self.checked(x))
-        plan, router = self.router(self.checked(x), state.router)
+        self.checked(x)
+        state = state or self.start(x)
+        plan, router = self.router(x, state.router)
         out, experts, gap = EXECUTIONS[self.execution](
             x, plan.among(len(self.experts)), self.experts, self.policy, state.experts, state.gap
         )

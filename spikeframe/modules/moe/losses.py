@@ -22,7 +22,8 @@ def switch_aux(probs: Tensor, mask: Tensor) -> Tensor:
 
 def entropy(probs: Tensor) -> Tensor:
     """Return the entropy along the last axis, nats."""
-    return torch.special.entr(probs).sum(-1)
+    found: Tensor = torch.special.entr(probs)
+    return found.sum(-1)
 
 
 def locality(raw: Tensor, heard: Tensor, alpha: float = 100.0) -> Tensor:
@@ -47,7 +48,7 @@ def chunk_union(share: Tensor, steps: int) -> Tensor:
         steps: of a chunk; a shorter rest is a chunk too.
     """
     unused = torch.log1p(-share.clamp(max=1.0 - 1e-5))
-    parts = [part.sum(0).exp() for part in unused.split(steps)]
+    parts = [part.sum(0).exp() for part in torch.split(unused, steps)]
     return 1.0 - torch.stack(parts).mean()
 
 

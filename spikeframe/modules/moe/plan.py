@@ -106,5 +106,5 @@ def union_share(plan: Plan, steps: int) -> float:
         steps: length of a chunk; a shorter rest is left out.
     """
     whole = len(plan.mask) // steps * steps
-    chunks = plan.mask[:whole].unflatten(0, (-1, steps)).any(1)
+    chunks = plan.mask[:whole].reshape(-1, steps, *plan.mask.shape[1:]).any(1)
     return float(chunks.double().mean())

@@ -194,7 +194,8 @@ class ActiveShare(Score):
         mean = torch.stack([layer.weight.mean(0) for layer in self.layers]).to(phi)
         variance = torch.stack([layer.weight.var(0, unbiased=False) for layer in self.layers]).to(phi)
         z = functional.linear(phi, mean) / (functional.linear(phi.square(), variance) + 1e-12).sqrt()
-        return torch.special.ndtr(z)
+        share: Tensor = torch.special.ndtr(z)
+        return share
 
     def forward(self, phi: Tensor) -> Tensor:
         """Score rows."""
@@ -253,7 +254,7 @@ class Tree(Score):
         reach = self.paths(phi)
         a = torch.einsum("...d,knd->...kn", phi, self.leaf.to(phi)) + self.leaf_bias.to(phi)
         s = torch.where(reach > 0, a + (reach + 1e-8).log(), -torch.inf)
-        g = torch.softmax(s.flatten(-2), -1).unflatten(-1, (self.trees, self.experts)).sum(-2)
+        g: Tensor = torch.softmax(s.flatten(-2), -1).reshape(s.shape).sum(-2)
         g = g if permutation is None else g @ permutation.to(g)
         return g / g.sum(-1, keepdim=True)
 

@@ -18,7 +18,9 @@ from spikeframe.modules.checks import whole
 class Select(Protocol):
     """A way to select."""
 
-    renormalise: bool
+    @property
+    def renormalise(self) -> bool:
+        """Whether weights of the selected are made to sum to 1."""
 
     def __call__(self, rank: Tensor, probs: Tensor, training: bool) -> Tensor:
         """Return the mask ``[R, E]``."""

@@ -90,7 +90,7 @@ class EvoMoE(MoE):
             expert.load_state_dict(self.experts[0].state_dict())
         for expert in self.experts:
             for p in expert.parameters():
-                p *= (torch.rand(p.shape, generator=generator) >= self.share).to(p)
+                p.mul_((torch.rand(p.shape, generator=generator) >= self.share).to(p))
 
     def advance(self, plan: Plan) -> None:
         """Take note of an optimiser step."""

@@ -37,7 +37,7 @@ def flylora(
     inputs: int,
     outputs: int,
     *,
-    base: nn.Linear | None = None,
+    base: nn.Module | None = None,
     rank: int = 32,
     k: int = 8,
     alpha: float | None = None,

@@ -11,8 +11,11 @@ published, those here are ours.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
+from spikeframe.errors import unknown_name
 from spikeframe.modules.checks import positive
 from spikeframe.modules.moe.balance import SwitchLoss
 from spikeframe.modules.moe.experts import CountsExpert, GRUExpert
@@ -33,8 +36,8 @@ class HectoRouter(Router):
         options: of `Router`.
     """
 
-    def __init__(self, *args: object, sure: float = 0.01, **options: object) -> None:
-        super().__init__(*args, **options)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, sure: float = 0.01, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.sure = positive("hecto(sure)", sure)
 
     def losses(self, plan: Plan) -> dict[str, Tensor]:
@@ -54,11 +57,12 @@ def hecto(inputs: int, outputs: int, *, hidden: int = 32, warmup: int = 4, kinds
         kinds: of the two experts, ``"ff+gru"``, or ``"ff+ff"`` and ``"gru+gru"`` for comparison.
         seed: of the router.
     """
-    make = {
-        "ff": lambda: CountsExpert(inputs, hidden, outputs),
-        "gru": lambda: GRUExpert(inputs, hidden, outputs),
-    }
-    experts = [make[kind]() for kind in kinds.split("+")]
+    make: dict[str, type[CountsExpert] | type[GRUExpert]] = {"ff": CountsExpert, "gru": GRUExpert}
+    names = kinds.split("+")
+    for name in names:
+        if name not in make:
+            raise unknown_name("kind of expert", name, make)
+    experts = [make[name](inputs, hidden, outputs) for name in names]
     router = HectoRouter(
         Linear(inputs, len(experts)), TopK(1), tap=WarmUp(warmup), gain=1 / 1.5, balance=SwitchLoss(0.1), seed=seed
     )

@@ -13,7 +13,7 @@ follow noise in the loss. Reference: Regol et al. 2023 (ICLR 2024), arXiv:2310.0
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -130,7 +130,8 @@ class EarlyExit(nn.Module):
         """
         if len(self.checked(x)) < self.exits[-1]:
             raise ShapeError(f"EarlyExit: {len(x)} steps; the last exit is at {self.exits[-1]}.")
-        state, total, found = self.body.start(x[0]), 0.0, []
+        state, total = self.body.start(x[0]), x.new_zeros(x.shape[1], self.body.outputs)
+        found: list[Tensor] = []
         for t, frame in enumerate(x[: self.exits[-1]], 1):
             z, state = self.body(frame, state)
             total = total + z
@@ -249,7 +250,7 @@ class EventDrivenExit:
         """Return what asking a head and its gate costs."""
         rows, classes = len(counts), self.layer.classes
         head = synapses(counts, classes)
-        features: Any = Counts(neu_exp=3 * rows * classes, neu_mac=4 * rows * classes, neu_cmp=2 * rows * classes)
+        features = Counts(neu_exp=3 * rows * classes, neu_mac=4 * rows * classes, neu_cmp=2 * rows * classes)
         return Counts(syn_mac=head.syn_ac + head.syn_mac, mem_rd_w=head.mem_rd_w, dense_mac=4 * rows) + features
 
 

@@ -57,7 +57,7 @@ def k_means(points: Tensor, many: int, most: int = 20) -> Tensor | None:
         centres = torch.cat([centres, points[torch.cdist(points, centres).min(1).values.argmax()][None]])
     for _ in range(most):
         cluster = torch.cdist(points, centres).argmin(1)
-        if len(cluster.unique()) < many:
+        if int(torch.bincount(cluster, minlength=many).min()) == 0:
             return None
         moved = torch.stack([points[cluster == c].mean(0) for c in range(many)])
         if float((moved - centres).abs().max()) < 1e-4:
