@@ -2,9 +2,9 @@
 
 1024 tokens of 64 features, four heads: one whose motifs come in runs, one with motifs at random, one with a few keys
 that everybody reads, one periodic. An eighth of the pairs may be read. Overlaps of spikes are flat, so even the best
-choice holds a half of their mass; thresholded ones (coincidences) are not. Sums of spikes give the exact mass of blocks,
-so a learnt gate (SeerAttention) cannot do better on overlaps; a tree search (HiP) that represents intervals by sums finds
-stripes that one with single tokens misses.
+choice holds a half of their mass; thresholded ones (coincidences) are not. Sums of spikes give the exact mass of
+blocks, so a learnt gate (SeerAttention) cannot do better on overlaps; a tree search (HiP) that represents intervals by
+sums finds stripes that one with single tokens misses.
 Run: python examples/46_selecting_blocks.py [--quick] [--out FILE]. Half a minute. Ends in a picture.
 """
 
@@ -20,7 +20,17 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from spikeframe.modules.attention import (
-    Blocks, LeadingFeatures, PooledGate, PowersOfTwo, Probe, Score, Selection, Sums, TopK, Tree, Window,
+    Blocks,
+    LeadingFeatures,
+    PooledGate,
+    PowersOfTwo,
+    Probe,
+    Score,
+    Selection,
+    Sums,
+    TopK,
+    Tree,
+    Window,
 )  # fmt: skip
 
 D, BLOCK, SHARE = 64, 16, 0.125
