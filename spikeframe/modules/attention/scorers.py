@@ -215,7 +215,8 @@ class TokenBasis(Scorer):
         basis = max(tokens // 8, 1) if basis is None else whole("TokenBasis(basis)", basis)
         rank = max(features // 2, 1) if rank is None else whole("TokenBasis(rank)", rank)
         self.tokens = whole("TokenBasis(tokens)", tokens)
-        self.query, self.key = (nn.Parameter(torch.randn(features, rank) * 3.0 / features**0.5) for _ in range(2))  # not flat
+        wide = 3.0 / features**0.5  # so that the softmax does not start flat
+        self.query, self.key = (nn.Parameter(wide * torch.randn(features, rank)) for _ in range(2))
         self.down = nn.Parameter(torch.randn(basis, tokens) / tokens**0.5)
         self.up = nn.Parameter(torch.randn(basis, tokens) / tokens**0.5)
 
