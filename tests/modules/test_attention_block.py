@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from spikeframe import energy
+from spikeframe.adapters.spiking import on_spikes, verify
 from spikeframe.errors import NonFiniteError, ParameterError, ShapeError
-from spikeframe.modules.attention import Block, Classifier, Layer, patches, recipe, time_tokens
+from spikeframe.modules.attention import Block, Classifier, Layer, Selection, Sums, TopK, patches, recipe, time_tokens
 
 WIDTH, HEADS, TOKENS = 16, 2, 8
 
@@ -80,6 +81,19 @@ def test_the_linear_maps_of_a_block_cost_one_addition_per_active_input_and_outpu
     expected = sum(int(spikes[name].sum()) * outputs for name, outputs in fan_out.items())
     assert run.counts.syn_ac - run.operations.total.syn_ac == expected
     assert run.counts.spk_out == sum(int(z.sum()) for z in spikes.values())
+
+
+@pytest.mark.parametrize("name", ["ssa", "sdsa", "gla", "nsa", "power"])
+def test_a_block_keeps_the_promises_of_a_layer_on_spikes(name):
+    made = block(name, causal=True)
+    if name == "power":  # plans from the spikes so far
+        made.mixer.planner = Selection(Sums(4), TopK(1), local=1, reuse="stream", every=2)
+    layer = on_spikes(made)
+    with torch.no_grad():
+        verify(layer, membranes(steps=4))
+    run = layer.event_driven()
+    run(membranes())
+    assert (run.counts.samples, run.counts.steps) == (2, 6)
 
 
 def test_a_classifier_learns_and_runs_on_events():

@@ -217,9 +217,10 @@ def test_gated_linear_attention_goes_on_from_its_state_and_costs_the_same_per_to
     mixer = GLA(6, H, D)
     q, k, v = spikes(tokens=64)
     x = torch.randn(1, 1, 64, 6)
-    whole, end = mixer(q, k, v, x)
-    first, state = mixer(*(t[..., :40, :] for t in (q, k, v, x)))
-    second, after = mixer(*(t[..., 40:, :] for t in (q, k, v, x)), state=state)
+    whole, end = mixer.stream(q, k, v, x)
+    first, state = mixer.stream(*(t[..., :40, :] for t in (q, k, v, x)))
+    second, after = mixer.stream(*(t[..., 40:, :] for t in (q, k, v, x)), state=state)
+    assert torch.equal(mixer(q, k, v, x)[0], whole)
     torch.testing.assert_close(torch.cat([first, second], -2), whole)
     torch.testing.assert_close(after, end)
     costs = [mixer.events(*(t[..., :n, :] for t in (q, k, v, x))).operations.synaptic / n for n in (32, 64)]

@@ -68,6 +68,7 @@ class EventDrivenBlock:
         self.block.check(x)
         self._done = {}
         out, after, spikes = self.block.run(x, state, valid, self._project, self._mix)
+        self._done["run"] = Counts(samples=x.shape[1], steps=x.shape[0] * x.shape[1])
         for name, z in spikes.items():
             neuron: Any = self.block.neurons[name]
             cost = neuron.operations()

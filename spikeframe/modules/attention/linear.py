@@ -127,13 +127,12 @@ class LinearState(Mixer):
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, x: Tensor | None = None, state: Any = None, valid: Tensor | None = None
     ) -> tuple[Tensor, Any]:
-        """Mix; the state of a causal one is its sums ``[..., d, e]``."""
+        """Mix; there is no state over steps."""
         check(q, k, v, valid)
         q, k, v = silenced(valid, q, k, v)
         if not self.causal:
             return self.scale * (q @ (k.transpose(-1, -2) @ v)), None
-        out, after = chunked(q, k, v, torch.zeros_like(q), state, 64)
-        return self.scale * out, after
+        return self.scale * chunked(q, k, v, torch.zeros_like(q), size=64)[0], None
 
     def events(
         self, q: Tensor, k: Tensor, v: Tensor, x: Tensor | None = None, state: Any = None, valid: Tensor | None = None
@@ -143,15 +142,15 @@ class LinearState(Mixer):
         q, k, v = silenced(valid, q.detach(), k.detach(), v.detach())
         width, groups = q.shape[-1] + v.shape[-1], heads_of(q)
         if self.causal:
-            out, after, made = gated_events(q, k, v, torch.zeros_like(q), state)
+            out, _, made = gated_events(q, k, v, torch.zeros_like(q))
             made = Counts(**{**made.as_dict(), "neu_mac": 0, "neu_exp": 0})  # nothing decays
         else:
-            s, after = k.transpose(-1, -2) @ v, None
+            s = k.transpose(-1, -2) @ v
             out = q @ s
             built = int(((k != 0).sum(-1) * (v != 0).sum(-1)).sum())
             read = int(((q != 0).sum(-2) * (s != 0).sum(-1)).sum())
             made = added(built, k, v) + added(read, q)
-        return EventRun(self.scale * out, after, Operations(dense_twin(made, q.shape[-2], groups, width, self.causal)))
+        return EventRun(self.scale * out, None, Operations(dense_twin(made, q.shape[-2], groups, width, self.causal)))
 
 
 class GLA(Mixer):
@@ -203,10 +202,32 @@ class GLA(Mixer):
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, x: Tensor | None = None, state: Any = None, valid: Tensor | None = None
     ) -> tuple[Tensor, Any]:
-        """Mix; the state is that of the last token, ``[..., heads, d, e]``."""
+        """Mix, from rest at the first token of every step; there is no state over steps."""
         check(q, k, v, valid)
         q, k, v = silenced(valid, q, k, v)
-        out, after = chunked(q, k, v, self.log_gate(x)[0], self._state(state, q, v))
+        return self.stream(q, k, v, x)[0], None
+
+    def stream(
+        self, q: Tensor, k: Tensor, v: Tensor, x: Tensor | None, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Go on along tokens.
+
+        Args:
+            q: ``[..., heads, tokens, d]``.
+            k: ``[..., heads, tokens, d]``.
+            v: ``[..., heads, tokens, e]``.
+            x: ``[..., tokens, width]`` the layer's input.
+            state: ``[..., heads, d, e]`` after earlier tokens, or None.
+
+        Returns:
+            ``[..., heads, tokens, e]``, and the state after the last token.
+
+        Raises:
+            ShapeError, DTypeError: the state does not fit.
+        """
+        if state is not None:
+            same_shape("GLA: state", state, (*q.shape[:-2], q.shape[-1], v.shape[-1]), q.dtype)
+        out, after = chunked(q, k, v, self.log_gate(x)[0], state)
         return self.scale * out, after
 
     def events(
@@ -215,13 +236,8 @@ class GLA(Mixer):
         """Mix event by event."""
         check(q, k, v, valid)
         q, k, v = silenced(valid, q.detach(), k.detach(), v.detach())
-        out, after, made = gated_events(q, k, v, self.log_gate(x)[0], self._state(state, q, v))
-        return EventRun(self.scale * out, after, self._counted(made, q, v, x))
-
-    def _state(self, state: Any, q: Tensor, v: Tensor) -> Tensor | None:
-        if state is None:
-            return None
-        return same_shape("GLA: state", state, (*q.shape[:-2], q.shape[-1], v.shape[-1]), q.dtype)
+        out, _, made = gated_events(q, k, v, self.log_gate(x)[0])
+        return EventRun(self.scale * out, None, self._counted(made, q, v, x))
 
     def _counted(self, made: Counts, q: Tensor, v: Tensor, x: Tensor | None) -> Operations:
         gates = Counts() if x is None else self._gate_operations(x)

@@ -71,11 +71,11 @@ class Mixer(nn.Module):
             k: ``[..., heads, tokens, d]``.
             v: ``[..., heads, tokens, e]``.
             x: ``[..., tokens, width]`` input of the layer, which gates look at.
-            state: of an earlier call, or None.
+            state: of an earlier call on earlier steps, or None.
             valid: ``[..., tokens]`` bool, tokens that are there; None if all are.
 
         Returns:
-            ``[..., heads, tokens, e]``, and the state.
+            ``[..., heads, tokens, e]``, and the state after the last step.
         """
         raise NotImplementedError(f"{type(self).__name__} must define forward.")
 
