@@ -208,7 +208,7 @@ def choose(q: Tensor, k: Tensor, v: Tensor, plan: Plan, score: Score) -> Choice:
         plan: which pairs are read.
         score: how they are weighted.
     """
-    rates = [float((x != 0).double().mean()) if x.numel() else 0.0 for x in (q, k, v)]
+    rates = [int(x.count_nonzero()) / max(x.numel(), 1) for x in (q, k, v)]
     kept = plan.chosen.double().mean() if isinstance(plan, Blocks) else plan.kept.double().mean() ** 2
     density = float(kept) if q.shape[-2] else 0.0
     hits = q.shape[-1] * rates[0] * rates[1]  # a pair
