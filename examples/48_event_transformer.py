@@ -1,6 +1,6 @@
 """A spiking transformer on event-camera digits, its attention chosen by name, run on events and priced.
 
-Tokens are 64 patches of 4 x 4 pixels, the recording is cut into 4 steps. Any recipe of `spikeframe.modules.attention`
+Tokens are 64 patches of 4 x 4 pixels, the recording is cut into 2 steps. Any recipe of `spikeframe.modules.attention`
 goes into the block (`--recipe`; an unknown name is answered with the nearest). After training, the block runs event by
 event: the same classes, with every operation of linear maps, attention, selection and neurons counted.
 Run: python examples/48_event_transformer.py [--recipe NAME] [--quick] [--out FILE]. One minute. Ends in a picture.
@@ -24,7 +24,7 @@ LAYER = Layer(width=32, heads=2, tokens=64, grid=(8, 8))
 
 def tokens(split: str, samples: int | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Return tokens ``[T, n, 64, 32]`` and labels."""
-    frames = FrameCache(datasets.load("digits", split=split), n_time_bins=4, dt=80.0, samples=samples)
+    frames = FrameCache(datasets.load("digits", split=split), n_time_bins=2, dt=160.0, samples=samples)
     x, labels = frames.batch(range(len(frames)))
     return patches(x[..., 1:33, 1:33].clamp(max=2), 4), labels
 
@@ -37,15 +37,16 @@ def main(name: str = "biformer", quick: bool = False, out: str = "event_transfor
     network = Classifier(x.shape[-1], 10, LAYER, lambda layer: recipe(name, layer))
     print(f"{name}: {RECIPES[name].reference}")
     epochs = 1 if quick else 8
-    optimiser = torch.optim.Adam(network.parameters(), 4e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
+    optimiser = torch.optim.Adam(network.parameters())
+    updates = epochs * -(-len(labels) // 32)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-2, total_steps=updates)
     for epoch in range(epochs):
-        for part in torch.randperm(len(labels)).split(64):
+        for part in torch.randperm(len(labels)).split(32):
             loss = torch.nn.functional.cross_entropy(network(x[:, part]), labels[part]) + network.loss(x[:, part])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        schedule.step()
+            schedule.step()
         print(f"epoch {epoch + 1}: loss {float(loss.detach()):.3f}", flush=True)
     network.eval()
     with torch.no_grad():

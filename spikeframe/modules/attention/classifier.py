@@ -73,7 +73,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.embed = Project(inputs, layer.width)
-        self.place = nn.Parameter(0.1 * torch.randn(layer.tokens, layer.width))
+        self.place = nn.Parameter(torch.randn(layer.tokens, layer.width))
         numbered = [Layer(**{**vars(layer), "number": n}) for n in range(whole("Classifier(depth)", depth))]
         self.blocks = nn.ModuleList(Block(layer.width, layer.heads, mixer(one)) for one in numbered)
         self.last = neuron()
