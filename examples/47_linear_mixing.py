@@ -101,7 +101,7 @@ def main(quick: bool = False, out: str = "linear_mixing.png") -> Path:
     axes: Any = figure.subplots(1, 3)
     for name, row in by_length.items():
         axes[0].plot(lengths, row, "o-", markersize=3, label=name)
-    axes[0].set(xscale="log", yscale="log", xlabel="tokens", ylabel="operations a token")
+    axes[0].set(xscale="log", yscale="log", xlabel="tokens", ylabel="operations a token", ylim=(0.05, None))
     axes[1].plot(probabilities, [delta for delta, _ in sent], "o-", color="#d55e00", label="changes")
     axes[1].plot(probabilities, [keys for _, keys in sent], "s--", color="#24292f", label="keys")
     axes[1].set(xscale="log", xlabel="probability that a feature is drawn anew", ylabel="share of nonzero entries")
@@ -109,7 +109,7 @@ def main(quick: bool = False, out: str = "linear_mixing.png") -> Path:
         axes[2].plot([100 * flip for flip in flips], row, "o-", label=f"density {density}")
     axes[2].set(xlabel="bits flipped (%)", ylabel="patterns recalled (%)", ylim=(0, 103))
     for ax in axes:
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend(frameon=False, fontsize=8, ncols=2 if ax is axes[0] else 1)
         ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, dpi=120)
     print(f"picture: {out}")
