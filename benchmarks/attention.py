@@ -53,7 +53,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         "ssa": {}, "sdsa": {}, "biformer": {"regions": 4, "k": 4, "local": False}, "spark": {"k": 8},
     },
     "speech": {
-        "ssa": {}, "sdsa": {}, "nsa": {"block": 5, "k": 3, "window": 5}, "power": {"window": 3}, "gla": {},
+        "ssa": {}, "sdsa": {}, "nsa": {"block": 5, "k": 5, "window": 5}, "power": {"window": 3}, "gla": {},
     },
 }  # fmt: skip
 EPOCHS = {"digits": 8, "speech": 12}
