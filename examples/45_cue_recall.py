@@ -32,7 +32,7 @@ MIXERS: dict[str, tuple[str, dict[str, Any], Score | None]] = {
     "sigmoid gate": ("gated", {}, None),
     "spike gate": ("gated", {"spikes": True}, None),
     "spark, 4 keys": ("spark", {"k": 4, "lead": 8}, None),
-    "NSA": ("nsa", {"block": 4, "k": 2, "window": 4}, None),
+    "NSA": ("nsa", {"block": 4, "k": 5, "window": 4}, None),
     "tree, 4 blocks": ("hip", {"keep": 4, "rows": 1}, None),
     "window of 8": ("power", {"window": 8, "sink": 0}, None),
     "memory": ("memory", {}, None),

@@ -75,6 +75,7 @@ def test_a_shut_spike_gate_skips_the_reads_of_its_rows():
     q, k, v = spikes()
     x = (torch.rand(1, 1, N, 6, generator=seeded(2)) < 0.4).float()
     gate = SpikeGate(6, H)
+    gate.map.bias.data.zero_()
     plain, gated = Attention(), Attention(gate=gate)
     open_ = gate(x)[0].detach()
     assert 0.1 < float(open_.mean()) < 0.9
@@ -151,7 +152,7 @@ def test_a_learnt_gate_starts_as_block_sums_and_learns_from_its_own_loss_alone()
         with torch.no_grad():
             for parameter in gate.parameters():
                 parameter -= 0.02 * parameter.grad
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.7 * losses[0]
     assert q.grad is None and k.grad is not None  # of the task, not of the loss
 
@@ -216,9 +217,10 @@ def test_gated_linear_attention_goes_on_from_its_state_and_costs_the_same_per_to
     mixer = GLA(6, H, D)
     q, k, v = spikes(tokens=64)
     x = torch.randn(1, 1, 64, 6)
-    whole, end = mixer(q, k, v, x)
-    first, state = mixer(*(t[..., :40, :] for t in (q, k, v, x)))
-    second, after = mixer(*(t[..., 40:, :] for t in (q, k, v, x)), state=state)
+    whole, end = mixer.stream(q, k, v, x)
+    first, state = mixer.stream(*(t[..., :40, :] for t in (q, k, v, x)))
+    second, after = mixer.stream(*(t[..., 40:, :] for t in (q, k, v, x)), state=state)
+    assert torch.equal(mixer(q, k, v, x)[0], whole)
     torch.testing.assert_close(torch.cat([first, second], -2), whole)
     torch.testing.assert_close(after, end)
     costs = [mixer.events(*(t[..., :n, :] for t in (q, k, v, x))).operations.synaptic / n for n in (32, 64)]
@@ -269,8 +271,8 @@ def test_a_token_basis_learns_a_fixed_layout_from_its_own_loss_alone():
         return float((mass * mixer.plan(q, k)[0].mask()).sum() / mass.sum())
 
     before = recall(*sample(99))
-    optimiser = torch.optim.Adam(guess.parameters(), 5e-2)
-    for step in range(80):
+    optimiser = torch.optim.Adam(guess.parameters(), 3e-2)
+    for step in range(90):
         loss = mixer.loss(*sample(step))
         optimiser.zero_grad()
         loss.backward()

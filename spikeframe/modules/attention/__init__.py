@@ -23,10 +23,10 @@ from spikeframe.modules.attention.selectors import Above, Statistical, TopK, Top
 from spikeframe.modules.attention.spike_only import SDSA, ChannelQK, TokenQK
 
 __all__ = [
-    "GLA", "RECIPES", "SDSA", "Above", "All", "AssociativeMemory", "Attention", "BidirectionalGLA", "Block", "Blocks",
-    "Bound", "Branches", "ChannelQK", "Choice", "Classifier", "Compressed", "DeltaKeys", "EventRun", "Layer",
-    "LeadingFeatures", "LinearState", "LocalConv", "Mixer", "Operations", "Plan", "Planner", "PooledGate",
-    "PowersOfTwo", "Probe", "Score", "Scorer", "Selection", "SigmoidGate", "SpikeGate", "Statistical", "Subset", "Sums", "TokenBasis",
-    "TokenQK", "TopK", "TopP", "Tree", "Window", "attend", "choose", "cuboids", "dense", "events", "everything",
-    "gather", "pad", "patches", "recipe", "time_tokens",
+    "GLA", "RECIPES", "SDSA", "Above", "All", "AssociativeMemory", "Attention", "BidirectionalGLA", "Block",
+    "Blocks", "Bound", "Branches", "ChannelQK", "Choice", "Classifier", "Compressed", "DeltaKeys", "EventRun",
+    "Layer", "LeadingFeatures", "LinearState", "LocalConv", "Mixer", "Operations", "Plan", "Planner", "PooledGate",
+    "PowersOfTwo", "Probe", "Score", "Scorer", "Selection", "SigmoidGate", "SpikeGate", "Statistical", "Subset",
+    "Sums", "TokenBasis", "TokenQK", "TopK", "TopP", "Tree", "Window", "attend", "choose", "cuboids", "dense",
+    "events", "everything", "gather", "pad", "patches", "recipe", "time_tokens",
 ]  # fmt: skip

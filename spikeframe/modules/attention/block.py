@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from spikeframe.errors import ParameterError, ShapeError
 from spikeframe.modules.attention.block_events import EventDrivenBlock
 from spikeframe.modules.attention.mixer import Mixer
+from spikeframe.modules.attention.plans import cut
 from spikeframe.modules.checks import sequence, whole
 from spikeframe.neurons import LIF
 
@@ -157,12 +158,15 @@ class Block(nn.Module):
             return spikes[name]
 
         s = fire("in", x)
-        parts = fire("qkv", project("qkv", self.qkv, s)).unflatten(-1, (3, self.heads, -1))
-        q, k, v = (part.transpose(2, 3) for part in parts.unbind(3))  # [T, B, heads, tokens, features]
+        q, k, v = self._heads(fire("qkv", project("qkv", self.qkv, s)))
         mixed, after["mixer"] = mix(q, k, v, s, before.get("mixer"), valid)
         x = x + project("out", self.out, fire("mixed", mixed.transpose(2, 3).flatten(3)))
         hidden = fire("down", project("up", self.up, fire("up", x)))
         return x + project("down", self.down, hidden), after, spikes
+
+    def _heads(self, spikes: Tensor) -> tuple[Tensor, ...]:
+        """Return queries, keys and values, ``[T, B, heads, tokens, features]``."""
+        return tuple(part.transpose(2, 3) for part in cut(spikes, -1, (3, self.heads, -1)).unbind(3))
 
     def loss(self, x: Tensor) -> Tensor:
         """Return the mixer's own loss on the block's queries and keys, 0 if it has none.
@@ -172,8 +176,7 @@ class Block(nn.Module):
         """
         with torch.no_grad():
             s, _ = self.neurons["in"](x)
-            parts = self.neurons["qkv"](self.qkv(s))[0].unflatten(-1, (3, self.heads, -1))
-        q, k, _ = (part.transpose(2, 3) for part in parts.unbind(3))
+            q, k, _ = self._heads(self.neurons["qkv"](self.qkv(s))[0])
         return self.mixer.loss(q, k)
 
     def event_driven(self, backend: str = "auto") -> EventDrivenBlock:

@@ -18,6 +18,7 @@ from spikeframe.modules.attention.operations import Operations, added
 
 if TYPE_CHECKING:
     from spikeframe.modules.attention.block import Block, Project
+    from spikeframe.modules.attention.mixer import EventRun
 
 
 class EventDrivenBlock:
@@ -67,8 +68,10 @@ class EventDrivenBlock:
         self.block.check(x)
         self._done = {}
         out, after, spikes = self.block.run(x, state, valid, self._project, self._mix)
+        self._done["run"] = Counts(samples=x.shape[1], steps=x.shape[0] * x.shape[1])
         for name, z in spikes.items():
-            cost = self.block.neurons[name].operations()
+            neuron: Any = self.block.neurons[name]
+            cost = neuron.operations()
             n = z.numel()
             self._done[f"neurons {name}"] = Counts(
                 neu_upd=n, neu_upd_dense=n, neu_ac=n * cost["ac"], neu_mac=n * cost["mac"], neu_exp=n * cost["exp"],
@@ -89,6 +92,6 @@ class EventDrivenBlock:
     def _mix(
         self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, state: Any, valid: Tensor | None
     ) -> tuple[Tensor, Any]:  # fmt: skip
-        run = self.block.mixer.events(q, k, v, x, state, valid)
+        run: EventRun = self.block.mixer.events(q, k, v, x, state, valid)
         self._done["mixer"] = run.operations
         return run.out, run.state

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from spikeframe.modules.attention.block import Block, Project, neuron
 from spikeframe.modules.attention.block_events import EventDrivenBlock
 from spikeframe.modules.attention.mixer import Mixer
 from spikeframe.modules.attention.operations import Operations
+from spikeframe.modules.attention.plans import cut
 from spikeframe.modules.attention.recipes import Layer
 from spikeframe.modules.checks import whole
 
@@ -35,7 +36,7 @@ def patches(frames: Tensor, side: int) -> Tensor:
     if frames.ndim != 5:
         raise ShapeError(f"patches: frames have shape {tuple(frames.shape)}; they must be [T, B, P, H, W].")
     padded = nn.functional.pad(frames, (0, -frames.shape[-1] % side, 0, -frames.shape[-2] % side))
-    parts = padded.unflatten(-1, (-1, side)).unflatten(-3, (-1, side))  # [T, B, P, rows, side, columns, side]
+    parts = cut(cut(padded, -1, (-1, side)), -3, (-1, side))  # [T, B, P, rows, side, columns, side]
     return parts.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
 
 
@@ -53,7 +54,7 @@ def time_tokens(x: Tensor, steps: int) -> Tensor:
     flat = x.flatten(2)
     more = -len(flat) % steps
     flat = torch.cat([flat, flat.new_zeros(more, *flat.shape[1:])])
-    return flat.unflatten(0, (-1, steps)).permute(1, 2, 0, 3)
+    return cut(flat, 0, (-1, steps)).permute(1, 2, 0, 3)
 
 
 class Classifier(nn.Module):
@@ -72,7 +73,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.embed = Project(inputs, layer.width)
-        self.place = nn.Parameter(0.1 * torch.randn(layer.tokens, layer.width))
+        self.place = nn.Parameter(torch.randn(layer.tokens, layer.width))
         numbered = [Layer(**{**vars(layer), "number": n}) for n in range(whole("Classifier(depth)", depth))]
         self.blocks = nn.ModuleList(Block(layer.width, layer.heads, mixer(one)) for one in numbered)
         self.last = neuron()
@@ -119,7 +120,7 @@ class Classifier(nn.Module):
             x = self.embed(x) + self.place
         total = x.new_zeros(())
         for block in self.blocks:
-            total = total + block.loss(x)
+            total = total + cast("Block", block).loss(x)
             with torch.no_grad():
                 x, _ = block(x)
         return total
@@ -134,7 +135,7 @@ class Classifier(nn.Module):
         Returns:
             Logits; operations by part (``embed`` excluded: it is the same for all mixers); the mixers' operations.
         """
-        runs = [EventDrivenBlock(block) for block in self.blocks]
+        runs = [EventDrivenBlock(cast("Block", block)) for block in self.blocks]
         logits = self.run(x, runs)
         counts = {f"block {n}": run.counts for n, run in enumerate(runs)}
         return logits, counts, sum((run.operations for run in runs), Operations())

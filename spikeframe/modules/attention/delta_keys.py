@@ -5,8 +5,8 @@ r"""Delta attention: scores outside a window come from thresholded changes of th
 
 The changes are those of `spikeframe.modules.delta_matrix`; a full key every `group` tokens bounds the drift. With
 binary keys and a threshold below 1 changes are exact and scores those of dense attention; it pays while keys change
-rarely (a feature drawn anew with probability f and rate p: while 2 f (1 - p) < 1). Above, a score is wrong by at most θ times the
-query's spikes. Gradients pass through the held keys as if they were the keys. Reference: DeltaLLM 2025,
+rarely (a feature drawn anew with probability f and rate p: while 2 f (1 - p) < 1). Above, a score is wrong by at most
+θ times the query's spikes. Gradients pass through the held keys as if they were the keys. Reference: DeltaLLM 2025,
 arXiv:2507.19608, of which the abstract alone was at hand: grouping and window are reconstructed.
 """
 
@@ -20,7 +20,7 @@ from spikeframe.errors import ParameterError
 from spikeframe.modules.attention.execute import check
 from spikeframe.modules.attention.mixer import EventRun, Mixer, silenced
 from spikeframe.modules.attention.operations import Operations, added, dense_twin, heads_of
-from spikeframe.modules.attention.plans import block_count, permitted
+from spikeframe.modules.attention.plans import block_count, cut, permitted
 from spikeframe.modules.attention.scores import Score
 from spikeframe.modules.changes import Changes, change_code
 from spikeframe.modules.checks import whole
@@ -55,7 +55,7 @@ class DeltaKeys(Mixer):
         Args:
             k: ``[..., tokens, d]``.
         """
-        groups = k.unflatten(-2, (block_count(k.shape[-2], self.group), self.group)).movedim(-2, 0)
+        groups = cut(k, -2, (block_count(k.shape[-2], self.group), self.group)).movedim(-2, 0)
         coded, _ = change_code(groups, self.theta)
         return Changes(*(x.movedim(0, -2).flatten(-3, -2) for x in coded))
 
@@ -82,7 +82,7 @@ class DeltaKeys(Mixer):
         q, k, v = silenced(valid, q.detach(), k.detach(), v.detach())
         delta = self.changes(k).delta
         far, near = self._far(q.shape[-2]), permitted(q.shape[-2], True).triu(1 - self.window)
-        sent = (q @ delta.transpose(-1, -2)).unflatten(-1, (-1, self.group)).cumsum(-1).flatten(-2)
+        sent = cut(q @ delta.transpose(-1, -2), -1, (-1, self.group)).cumsum(-1).flatten(-2)
         overlap = (q @ k.transpose(-1, -2)).where(~far, sent)
         weights = self.score.weights(overlap, permitted(q.shape[-2], True, valid))
         on, on_keys, on_changes = ((t != 0).double() for t in (q, k, delta))

@@ -17,7 +17,7 @@ from spikeframe.core.counts import Counts
 from spikeframe.errors import BackendError, DTypeError, NonFiniteError, ShapeError, unknown_name
 from spikeframe.kernels.attention import provider
 from spikeframe.modules.attention.operations import Operations, added
-from spikeframe.modules.attention.plans import Blocks, Plan, Subset, inverse, permitted
+from spikeframe.modules.attention.plans import Blocks, Plan, Subset, cut, inverse, permitted
 from spikeframe.modules.attention.scores import Score
 
 EXECUTIONS = ("auto", "dense", "gather", "events")
@@ -120,11 +120,11 @@ def gather(
     flat = index.flatten(-2)[..., None]
 
     def fetched(x: Tensor) -> Tensor:
-        blocks = x.unflatten(-2, (-1, columns)).flatten(-2)
+        blocks = cut(x, -2, (-1, columns)).flatten(-2)
         found = torch.take_along_dim(blocks, flat, -2)
         return found.view(*lead, len(query), most * columns, x.shape[-1])
 
-    overlap = q.unflatten(-2, (-1, rows)) @ fetched(k).transpose(-1, -2)
+    overlap = cut(q, -2, (-1, rows)) @ fetched(k).transpose(-1, -2)
     out = (score.weights(overlap, mask) @ fetched(v)).flatten(-3, -2)
     return out if plan.order is None else out[..., inverse(place), :]
 
@@ -185,13 +185,13 @@ def events(
     chosen = plan.chosen if isinstance(plan, Blocks) else torch.ones(1, 1, dtype=torch.bool)
     order = plan.order if isinstance(plan, Blocks) else None
     place = torch.arange(tokens) if order is None else order
-    out = torch.zeros_like(v)
+    out = v.new_zeros(v.shape)
     counts = np.zeros(4, np.int64)
-    flat = [x.flatten(0, -3).contiguous().numpy() for x in (q, k, v)]
+    a, b, c = (x.flatten(0, -3).contiguous().numpy() for x in (q, k, v))
     chosen = chosen.expand(*q.shape[:-2], -1, -1).flatten(0, -3)
     provider(backend).attend(
-        *flat, chosen.contiguous().numpy(), place.numpy(), causal, score.number, score.scale, float(score.theta),
-        out.view(flat[2].shape).numpy(), counts,
+        a, b, c, chosen.contiguous().numpy(), place.numpy(), causal, score.number, score.scale, float(score.theta),
+        out.view(c.shape).numpy(), counts,
     )  # fmt: skip
     hits, entries, _, divided = counts.tolist()
     scaled = Counts(neu_mac=divided * v.shape[-1])
@@ -208,7 +208,7 @@ def choose(q: Tensor, k: Tensor, v: Tensor, plan: Plan, score: Score) -> Choice:
         plan: which pairs are read.
         score: how they are weighted.
     """
-    rates = [float((x != 0).double().mean()) if x.numel() else 0.0 for x in (q, k, v)]
+    rates = [int(x.count_nonzero()) / max(x.numel(), 1) for x in (q, k, v)]
     kept = plan.chosen.double().mean() if isinstance(plan, Blocks) else plan.kept.double().mean() ** 2
     density = float(kept) if q.shape[-2] else 0.0
     hits = q.shape[-1] * rates[0] * rates[1]  # a pair

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from spikeframe.core.counts import Counts
 from spikeframe.errors import ShapeError
 from spikeframe.modules.attention.operations import added
+from spikeframe.modules.attention.plans import cut
 from spikeframe.modules.attention.scores import fire
 
 
@@ -44,7 +45,7 @@ class SigmoidGate(nn.Module):
         if x is None or x.shape[-1] != self.map.in_features:
             got = None if x is None else tuple(x.shape)
             raise ShapeError(f"gate: x is {got}; give the layer's input [..., tokens, {self.map.in_features}] as x=.")
-        found: Tensor = self.map(x).unflatten(-1, self.shape)  # [..., tokens, branches, heads, features]
+        found = cut(self.map(x), -1, self.shape)  # [..., tokens, branches, heads, features]
         return found.movedim(-3, 0).transpose(-2, -3)
 
     def forward(self, x: Tensor | None) -> Tensor:
@@ -106,6 +107,8 @@ class LocalConv(nn.Module):
         heads, tokens, features = v.shape[-3:]
         if tokens != torch.Size(self.grid).numel() and len(self.grid) == 2:
             raise ShapeError(f"LocalConv: {tokens} tokens for a grid of {self.grid}.")
+        if v.numel() == 0:
+            return v
         flat = v.transpose(-1, -2).reshape(
             v.shape[:-3].numel(), heads * features, *(self.grid if len(self.grid) == 2 else (tokens,))
         )

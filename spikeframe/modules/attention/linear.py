@@ -15,8 +15,8 @@ next touched. `BidirectionalGLA` (ViG) runs both ways with gates of their own ov
 in a local convolution: ``g o + (1 - g) conv(v)``.
 
 Training runs in chunks, which equals the recurrence. Such gates cannot count parity. References: Yang et al. 2024
-(GLA), arXiv:2312.06635; Liao et al. 2024 (ViG), arXiv:2405.18425. Deviations: no norm of the output and no swish gate, the
-neuron behind thresholds it.
+(GLA), arXiv:2312.06635; Liao et al. 2024 (ViG), arXiv:2405.18425. Deviations: no norm of the output and no swish
+gate, the neuron behind thresholds it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from spikeframe.modules.attention.execute import check
 from spikeframe.modules.attention.gates import LocalConv, SigmoidGate
 from spikeframe.modules.attention.mixer import EventRun, Mixer, silenced
 from spikeframe.modules.attention.operations import Operations, added, dense_twin, heads_of
+from spikeframe.modules.attention.plans import cut
 from spikeframe.modules.checks import positive, same_shape, whole
 
 #: Logarithm that stands for a gate of 0.
@@ -61,7 +62,8 @@ def chunked(
     if q.shape[-2] == 0:
         return v.clone(), s
     outs = []
-    for a, b, c, g in zip(*(x.split(size, -2) for x in (q, k, v, log_gate.clamp(min=SHUT))), strict=True):
+    for begin in range(0, q.shape[-2], size):
+        a, b, c, g = (x[..., begin : begin + size, :] for x in (q, k, v, log_gate.clamp(min=SHUT)))
         kept = g.cumsum(-2)
         past = torch.ones(a.shape[-2], a.shape[-2], dtype=torch.bool).tril()[..., None]
         between = (kept.unsqueeze(-2) - kept.unsqueeze(-3)).masked_fill(~past, 0.0).exp() * past
@@ -101,10 +103,10 @@ def gated_events(
     lead = q.shape[:-2]
     s = torch.zeros(*lead, q.shape[-1], v.shape[-1], dtype=torch.float64) if state is None else state.detach().double()
     s = s.clone()
-    out = torch.zeros_like(v)
+    out = v.new_zeros(v.shape)
     counts = np.zeros(3, np.int64)
-    flat = [x.detach().flatten(0, -3).contiguous().numpy() for x in (q, k, v, log_gate.clamp(min=SHUT))]
-    provider(backend).gated(*flat, s.flatten(0, -3).numpy(), out.flatten(0, -3).numpy(), counts)
+    a, b, c, g = (x.detach().flatten(0, -3).contiguous().numpy() for x in (q, k, v, log_gate.clamp(min=SHUT)))
+    provider(backend).gated(a, b, c, g, s.flatten(0, -3).numpy(), out.flatten(0, -3).numpy(), counts)
     built, read, decayed = counts.tolist()
     made = added(built, k, v) + added(read, q) + Counts(neu_mac=decayed * v.shape[-1], neu_exp=decayed)
     return out, s.to(q), made
@@ -125,13 +127,12 @@ class LinearState(Mixer):
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, x: Tensor | None = None, state: Any = None, valid: Tensor | None = None
     ) -> tuple[Tensor, Any]:
-        """Mix; the state of a causal one is its sums ``[..., d, e]``."""
+        """Mix; there is no state over steps."""
         check(q, k, v, valid)
         q, k, v = silenced(valid, q, k, v)
         if not self.causal:
             return self.scale * (q @ (k.transpose(-1, -2) @ v)), None
-        out, after = chunked(q, k, v, torch.zeros_like(q), state, 64)
-        return self.scale * out, after
+        return self.scale * chunked(q, k, v, torch.zeros_like(q), size=64)[0], None
 
     def events(
         self, q: Tensor, k: Tensor, v: Tensor, x: Tensor | None = None, state: Any = None, valid: Tensor | None = None
@@ -141,15 +142,15 @@ class LinearState(Mixer):
         q, k, v = silenced(valid, q.detach(), k.detach(), v.detach())
         width, groups = q.shape[-1] + v.shape[-1], heads_of(q)
         if self.causal:
-            out, after, made = gated_events(q, k, v, torch.zeros_like(q), state)
+            out, _, made = gated_events(q, k, v, torch.zeros_like(q))
             made = Counts(**{**made.as_dict(), "neu_mac": 0, "neu_exp": 0})  # nothing decays
         else:
-            s, after = k.transpose(-1, -2) @ v, None
+            s = k.transpose(-1, -2) @ v
             out = q @ s
             built = int(((k != 0).sum(-1) * (v != 0).sum(-1)).sum())
             read = int(((q != 0).sum(-2) * (s != 0).sum(-1)).sum())
             made = added(built, k, v) + added(read, q)
-        return EventRun(self.scale * out, after, Operations(dense_twin(made, q.shape[-2], groups, width, self.causal)))
+        return EventRun(self.scale * out, None, Operations(dense_twin(made, q.shape[-2], groups, width, self.causal)))
 
 
 class GLA(Mixer):
@@ -188,7 +189,7 @@ class GLA(Mixer):
         if x is None or x.shape[-1] != self.low.in_features:
             got = None if x is None else tuple(x.shape)
             raise ShapeError(f"GLA: x is {got}; give the layer's input [..., tokens, {self.low.in_features}] as x=.")
-        found: Tensor = functional.logsigmoid(self.high(self.low(x))).unflatten(-1, self.shape) / 16.0
+        found = cut(functional.logsigmoid(self.high(self.low(x))), -1, self.shape) / 16.0
         return found.movedim(-3, 0).transpose(-2, -3)
 
     def _gate_operations(self, x: Tensor) -> Counts:
@@ -201,10 +202,32 @@ class GLA(Mixer):
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, x: Tensor | None = None, state: Any = None, valid: Tensor | None = None
     ) -> tuple[Tensor, Any]:
-        """Mix; the state is that of the last token, ``[..., heads, d, e]``."""
+        """Mix, from rest at the first token of every step; there is no state over steps."""
         check(q, k, v, valid)
         q, k, v = silenced(valid, q, k, v)
-        out, after = chunked(q, k, v, self.log_gate(x)[0], self._state(state, q, v))
+        return self.stream(q, k, v, x)[0], None
+
+    def stream(
+        self, q: Tensor, k: Tensor, v: Tensor, x: Tensor | None, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Go on along tokens.
+
+        Args:
+            q: ``[..., heads, tokens, d]``.
+            k: ``[..., heads, tokens, d]``.
+            v: ``[..., heads, tokens, e]``.
+            x: ``[..., tokens, width]`` the layer's input.
+            state: ``[..., heads, d, e]`` after earlier tokens, or None.
+
+        Returns:
+            ``[..., heads, tokens, e]``, and the state after the last token.
+
+        Raises:
+            ShapeError, DTypeError: the state does not fit.
+        """
+        if state is not None:
+            same_shape("GLA: state", state, (*q.shape[:-2], q.shape[-1], v.shape[-1]), q.dtype)
+        out, after = chunked(q, k, v, self.log_gate(x)[0], state)
         return self.scale * out, after
 
     def events(
@@ -213,13 +236,8 @@ class GLA(Mixer):
         """Mix event by event."""
         check(q, k, v, valid)
         q, k, v = silenced(valid, q.detach(), k.detach(), v.detach())
-        out, after, made = gated_events(q, k, v, self.log_gate(x)[0], self._state(state, q, v))
-        return EventRun(self.scale * out, after, self._counted(made, q, v, x))
-
-    def _state(self, state: Any, q: Tensor, v: Tensor) -> Tensor | None:
-        if state is None:
-            return None
-        return same_shape("GLA: state", state, (*q.shape[:-2], q.shape[-1], v.shape[-1]), q.dtype)
+        out, _, made = gated_events(q, k, v, self.log_gate(x)[0])
+        return EventRun(self.scale * out, None, self._counted(made, q, v, x))
 
     def _counted(self, made: Counts, q: Tensor, v: Tensor, x: Tensor | None) -> Operations:
         gates = Counts() if x is None else self._gate_operations(x)
@@ -241,7 +259,7 @@ class BidirectionalGLA(GLA):
     causal = False
 
     def __init__(
-        self, width: int, heads: int, features: int, grid: tuple[int, int] | None = None, rank: int = 16
+        self, width: int, heads: int, features: int, grid: tuple[int, ...] | None = None, rank: int = 16
     ) -> None:
         super().__init__(width, heads, features, rank, gates=2)
         self.local = None if grid is None else LocalConv(heads * features, grid, 3)
@@ -254,14 +272,16 @@ class BidirectionalGLA(GLA):
         check(q, k, v, valid)
         q, k, v = silenced(valid, q, k, v)
         ahead, back = self.log_gate(x)
-        out = chunked(q, k, v, ahead)[0] + chunked(*(t.flip(-2) for t in (q, k, v, back)))[0].flip(-2)
+        a, b, c, g = (t.flip(-2) for t in (q, k, v, back))
+        out = chunked(q, k, v, ahead)[0] + chunked(a, b, c, g)[0].flip(-2)
         return self._blended(0.5 * self.scale * out, v, x), None
 
     def _blended(self, out: Tensor, v: Tensor, x: Tensor | None) -> Tensor:
         if self.local is None or self.blend is None:
             return out
         gate = self.blend(x)[0]
-        return gate * out + (1.0 - gate) * self.local(v)
+        blended: Tensor = gate * out + (1.0 - gate) * self.local(v)
+        return blended
 
     def events(
         self, q: Tensor, k: Tensor, v: Tensor, x: Tensor | None = None, state: Any = None, valid: Tensor | None = None
@@ -271,7 +291,8 @@ class BidirectionalGLA(GLA):
         q, k, v = silenced(valid, q.detach(), k.detach(), v.detach())
         ahead, back = self.log_gate(x)
         one, _, made = gated_events(q, k, v, ahead)
-        other, _, more = gated_events(*(t.flip(-2) for t in (q, k, v, back)))
+        a, b, c, g = (t.flip(-2) for t in (q, k, v, back))
+        other, _, more = gated_events(a, b, c, g)
         done = self._counted(made + more, q, v, x)
         if self.local is not None and self.blend is not None and x is not None:
             done += Operations(self.local.operations(v) + self.blend.operations(x, v.new_ones(2 * v.numel())))

@@ -21,7 +21,7 @@ other order, see `LinearState`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -71,11 +71,11 @@ class Mixer(nn.Module):
             k: ``[..., heads, tokens, d]``.
             v: ``[..., heads, tokens, e]``.
             x: ``[..., tokens, width]`` input of the layer, which gates look at.
-            state: of an earlier call, or None.
+            state: of an earlier call on earlier steps, or None.
             valid: ``[..., tokens]`` bool, tokens that are there; None if all are.
 
         Returns:
-            ``[..., heads, tokens, e]``, and the state.
+            ``[..., heads, tokens, e]``, and the state after the last step.
         """
         raise NotImplementedError(f"{type(self).__name__} must define forward.")
 
@@ -253,7 +253,8 @@ class Branches(Mixer):
         if not mixers or (gate is not None and gate.shape[0] != len(mixers)):
             gates = None if gate is None else gate.shape[0]
             raise ParameterError(f"Branches: {len(mixers)} mixers and {gates} gates; give as many, at least one.")
-        self.mixers, self.gate = nn.ModuleList(mixers), gate
+        self.mixers = nn.ModuleList(mixers)
+        self.gate: SigmoidGate | None = gate
         self.causal = all(mixer.causal for mixer in mixers)
 
     def forward(
@@ -272,7 +273,9 @@ class Branches(Mixer):
     ) -> EventRun:
         """Mix event by event."""
         before = [None] * len(self.mixers) if state is None else state
-        runs = [mixer.events(q, k, v, x, own, valid) for mixer, own in zip(self.mixers, before, strict=True)]
+        runs = [
+            cast("Mixer", mixer).events(q, k, v, x, own, valid) for mixer, own in zip(self.mixers, before, strict=True)
+        ]
         outs, done = [run.out for run in runs], runs[0].operations
         for run in runs[1:]:  # the dense twin is one attention, however many branches there are
             own = run.operations
@@ -285,4 +288,4 @@ class Branches(Mixer):
 
     def loss(self, q: Tensor, k: Tensor) -> Tensor:
         """Return the sum of the mixers' losses."""
-        return sum((mixer.loss(q, k) for mixer in self.mixers), q.new_zeros(()))
+        return sum((cast("Mixer", mixer).loss(q, k) for mixer in self.mixers), q.new_zeros(()))

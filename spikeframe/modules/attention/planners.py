@@ -19,7 +19,7 @@ from spikeframe.errors import ParameterError, ShapeError
 from spikeframe.modules.attention.operations import added, heads_of, sorting
 from spikeframe.modules.attention.plans import Blocks, Plan, Subset, block_count, everything
 from spikeframe.modules.attention.scorers import Scorer, block_sums, products
-from spikeframe.modules.attention.selectors import Selector, TopK
+from spikeframe.modules.attention.selectors import Selector
 from spikeframe.modules.checks import whole
 
 
@@ -238,9 +238,7 @@ class Selection(Planner):
             q, k = q[1:], k[1:]
         chosen = self._chosen(q, k, causal)
         lists = chosen.numel() // max(chosen.shape[-1], 1)
-        compared = 0 if hasattr(self.selector, "k") and not isinstance(self.selector, TopK) else sorting(
-            lists, chosen.shape[-1]
-        )  # fmt: skip
+        compared = sorting(lists, chosen.shape[-1]) if self.selector.sorts else chosen.numel()
         return found + self.scorer.operations(q, k) + Counts(neu_cmp=compared, mem_wr_s=int(chosen.sum()))
 
     def loss(self, q: Tensor, k: Tensor) -> Tensor:

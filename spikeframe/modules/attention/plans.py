@@ -65,6 +65,18 @@ class Subset:
 Plan = Blocks | Subset
 
 
+def cut(x: Tensor, axis: int, sizes: tuple[int, ...]) -> Tensor:
+    """Return a view with one axis cut into several (`torch.Tensor.unflatten`, typed).
+
+    Args:
+        x: any tensor.
+        axis: which.
+        sizes: of the axes it becomes; one may be -1.
+    """
+    found: Tensor = x.unflatten(axis, sizes)  # type: ignore[no-untyped-call]
+    return found
+
+
 def everything(tokens: int) -> Blocks:
     """Return the plan of all pairs.
 

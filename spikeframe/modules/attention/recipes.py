@@ -130,11 +130,10 @@ def vmoba(layer: Layer, score: Score | None, share: float = 0.25, size: tuple[in
     """
     grid = layer.places()
     half = tuple(max(n // 2, 1) for n in grid)
-    turns = {2: ((half[0], grid[1]), (grid[0], half[1]), half)}
-    turns[3] = ((half[0], *grid[1:]), (grid[0], *half[1:]), half)  # type: ignore[assignment]
-    if size is None and len(grid) not in turns:
+    if size is None and len(grid) not in (2, 3):
         raise UnsupportedLayerError(f"vmoba: a grid of {grid} has {len(grid)} axes; 2 or 3 are accepted.")
-    cut = turns[len(grid)][layer.number % 3] if size is None else size
+    turns = ((half[0], *grid[1:]), (grid[0], *half[1:]), half)
+    cut = turns[layer.number % 3] if size is None else size
     order = cuboids(grid, cut)
     block = 1
     for side in cut:
@@ -201,7 +200,7 @@ def vig(layer: Layer, score: Score | None, rank: int = 16) -> Mixer:
     if layer.causal:
         raise UnsupportedLayerError("vig: it runs both ways; give Layer(causal=False), or take 'gla'.")
     grid = layer.grid if layer.grid is not None and len(layer.grid) == 2 else None
-    return BidirectionalGLA(layer.width, layer.heads, layer.features, grid, rank)  # type: ignore[arg-type]
+    return BidirectionalGLA(layer.width, layer.heads, layer.features, grid, rank)
 
 
 def spikingbrain(layer: Layer, score: Score | None, window: int = 8, parallel: bool = False) -> Mixer:

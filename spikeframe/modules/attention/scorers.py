@@ -16,7 +16,7 @@ from torch.nn import functional
 from spikeframe.core.counts import Counts
 from spikeframe.errors import ParameterError, ShapeError
 from spikeframe.modules.attention.operations import added
-from spikeframe.modules.attention.plans import block_count
+from spikeframe.modules.attention.plans import block_count, cut
 from spikeframe.modules.checks import whole
 
 
@@ -27,7 +27,7 @@ def block_sums(x: Tensor, size: int) -> Tensor:
         x: ``[..., tokens, d]``.
         size: tokens in a block.
     """
-    return x.unflatten(-2, (block_count(x.shape[-2], size), size)).sum(-2)
+    return cut(x, -2, (block_count(x.shape[-2], size), size)).sum(-2)
 
 
 def products(a: Tensor, b: Tensor) -> int:
@@ -106,7 +106,7 @@ class Bound(Scorer):
         self.columns = whole("Bound(columns)", columns)
 
     def _ends(self, k: Tensor) -> tuple[Tensor, Tensor]:
-        blocks = k.unflatten(-2, (block_count(k.shape[-2], self.columns), self.columns))
+        blocks = cut(k, -2, (block_count(k.shape[-2], self.columns), self.columns))
         return (blocks.amax(-2), blocks.amin(-2)) if k.shape[-2] else (blocks.sum(-2), blocks.sum(-2))
 
     def forward(self, q: Tensor, k: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ class PooledGate(Scorer):
         self.key = nn.Parameter(torch.cat([start, torch.zeros_like(start)], 1))
 
     def _pooled(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        blocks = k.unflatten(-2, (block_count(k.shape[-2], self.columns), self.columns))
+        blocks = cut(k, -2, (block_count(k.shape[-2], self.columns), self.columns))
         largest = blocks.amax(-2) if k.shape[-2] else blocks.sum(-2)
         return block_sums(q, self.rows), torch.cat([blocks.sum(-2), largest], -1)
 
@@ -215,7 +215,8 @@ class TokenBasis(Scorer):
         basis = max(tokens // 8, 1) if basis is None else whole("TokenBasis(basis)", basis)
         rank = max(features // 2, 1) if rank is None else whole("TokenBasis(rank)", rank)
         self.tokens = whole("TokenBasis(tokens)", tokens)
-        self.query, self.key = (nn.Parameter(torch.randn(features, rank) / features**0.5) for _ in range(2))
+        wide = 3.0 / features**0.5  # so that the softmax does not start flat
+        self.query, self.key = (nn.Parameter(wide * torch.randn(features, rank)) for _ in range(2))
         self.down = nn.Parameter(torch.randn(basis, tokens) / tokens**0.5)
         self.up = nn.Parameter(torch.randn(basis, tokens) / tokens**0.5)
 

@@ -19,7 +19,13 @@ from spikeframe.modules.checks import whole
 
 
 class Selector(Protocol):
-    """Called as ``selector(score, allowed, forced)``, all ``[..., rows, columns]``; returns bool of that shape."""
+    """Called as ``selector(score, allowed, forced)``, all ``[..., rows, columns]``; returns bool of that shape.
+
+    Attributes:
+        sorts: whether it sorts every row, or compares each score once.
+    """
+
+    sorts: bool
 
     def __call__(self, score: Tensor, allowed: Tensor, forced: Tensor) -> Tensor:
         """Choose among what is allowed; all that is forced is chosen."""
@@ -57,6 +63,8 @@ class TopK:
         ParameterError: neither or both, or out of range.
     """
 
+    sorts = True
+
     def __init__(self, k: int | None = None, *, share: float | None = None) -> None:
         if (k is None) == (share is None):
             raise ParameterError(f"TopK(k={k!r}, share={share!r}): give one of the two.")
@@ -80,6 +88,8 @@ class TopP:
     Raises:
         ParameterError: out of range.
     """
+
+    sorts = True
 
     def __init__(self, share: float, over: str = "row") -> None:
         if over not in ("row", "head"):
@@ -110,6 +120,8 @@ class Above:
         share: above 0, at most 1.
     """
 
+    sorts = False
+
     def __init__(self, share: float) -> None:
         self.share = check_share("Above(share)", share)
 
@@ -127,6 +139,8 @@ class Statistical:
     Args:
         k: how many are aimed at, from 1; where there are no more than that, all.
     """
+
+    sorts = False
 
     def __init__(self, k: int) -> None:
         self.k = whole("Statistical(k)", k)

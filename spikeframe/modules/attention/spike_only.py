@@ -59,7 +59,7 @@ class SDSA(Mixer):
         self, q: Tensor, k: Tensor, v: Tensor, x: Tensor | None = None, state: Any = None, valid: Tensor | None = None
     ) -> EventRun:
         """Mix, and count: additions of active entries, inner neurons, and masks of what is let through."""
-        q, k, v = self._checked(*(t.detach() for t in (q, k, v)), valid)
+        q, k, v = self._checked(q.detach(), k.detach(), v.detach(), valid)
         drive, through, adds = self._drive(q, k, v)
         z, after = self.neuron(drive, state)
         cost = self.neuron.operations()
