@@ -3,7 +3,7 @@
 A network of 64 LIF neurons learns the built-in event-camera digits.
 1. Concrete tickets (arXiv:2512.07142), masks found before training, beside random ones of the same counts by layer and
    ERK ones, 80 and 95 % missing. Published: 74.0 % at 99.3 % (ResNet-20, CIFAR-10), rewound tickets 68.3 %.
-2. Random search (arXiv:2303.08044): the best of 50 choices of a quarter of the hidden neurons, one choice, all neurons.
+2. Random search (arXiv:2403.08265): the best of 50 choices of a quarter of the hidden neurons, one choice, all neurons.
    Published: no better than one random choice.
 3. Prune and retrain in three levels (60, 84, 94 %): one copy at a time, soups of three (arXiv:2306.16788), and SWAMP,
    three rewound copies averaged over their last epochs (arXiv:2305.14852).

@@ -14,7 +14,7 @@ step               R                                           proximal point
 S_k is the tightest convex function below "half the squared norm, at most k groups": ``1/2 min_u sum norm_j^2 / u_j``
 over ``0 <= u <= 1``, ``sum d_j u_j <= k``. Its step has ``u_j = clip(η norm_j / sqrt(d_j) - λ, 0, 1)`` with the η of
 ``sum d_j u_j = k``. With d = 1 it is half the squared k-support norm; large λ leaves exactly k groups.
-Reference: Chen et al. 2022, group sparse envelope (paper 174); Parikh and Boyd 2014, doi:10.1561/2400000003.
+Reference: Refael et al. 2022, arXiv:2212.12921 (paper 174); Parikh and Boyd 2014, doi:10.1561/2400000003.
 """
 
 from __future__ import annotations

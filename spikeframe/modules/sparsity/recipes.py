@@ -436,9 +436,10 @@ class BDWP(_OfGroups):
 
 @dataclass(eq=False)
 class GroupEnvelope(Recipe):
-    """WGSEF: proximal steps of the tightest convex envelope of "at most k groups", k of each layer by its budget.
+    """WGSEF: proximal steps of the envelope of "at most k groups": Refael et al. 2022, arXiv:2212.12921.
 
-    The strength rises to `strength` over `ramp` of the steps; then exactly k groups are left, and stay.
+    k of each layer follows from the budget. The strength rises to `strength` over `ramp` of the steps; then exactly k
+    groups are left, and stay.
 
     Args:
         structure: the groups; single weights if not given.
