@@ -448,7 +448,7 @@ class GroupEnvelope(Recipe):
     """
 
     structure: Structure = field(default_factory=Unstructured)
-    strength: float = 1.0
+    strength: float = 0.01
     ramp: float = 0.6
 
     def begin(self) -> None:
