@@ -4,8 +4,8 @@ Two hidden layers of 64 LIF neurons read the built-in event-camera digits with 9
 missing. Static: random masks, uniform or by ERK (Liu et al., arXiv:2202.02643; Gadhikar et al., arXiv:2210.02412).
 Moving: RigL; DST-EE, with a bonus for what was seldom active (arXiv:2211.16667); SRigL, at constant fan-in, weak
 neurons switched off (arXiv:2305.02299); GraNet, from half dense along a cubic (arXiv:2106.10404); and the group
-envelope's proximal steps (WGSEF). Left: accuracy. Right: part of all places that were ever active (ITOP), and
-neurons without input.
+envelope's proximal steps (WGSEF). Left: accuracy. Middle: part of all places that were ever active (ITOP).
+Right: hidden neurons without input.
 Run: python examples/50_dynamic_sparse_training.py [--quick] [--out FILE]. Ends in a picture.
 """
 

@@ -162,12 +162,11 @@ def by_size(seed: int, frames: Frames, epochs: int, sparsity: float) -> dict[str
 
 
 def draw(found: dict[str, dict[str, list[float]]], out: str) -> None:
-    """Draw a panel per question, every seed a dot, means as bars."""
+    """Draw a panel per question, every seed a dot, means as lines."""
     figure = Figure(figsize=(12, 3.6), layout="constrained", facecolor="white")
     for ax, (title, runs) in zip(figure.subplots(1, len(found)), found.items(), strict=True):
-        low = min(min(v) for v in runs.values())
         for place, (values, colour) in enumerate(zip(runs.values(), style.CYCLE, strict=False)):
-            ax.bar(place, np.mean(values) - low + 5, bottom=low - 5, color=colour, alpha=0.35)
+            ax.plot([place - 0.3, place + 0.3], [np.mean(values)] * 2, color=colour, lw=2.5, solid_capstyle="butt")
             ax.plot([place] * len(values), values, "o", ms=3.5, color=colour)
         ax.set_xticks(range(len(runs)), runs, rotation=30, ha="right")
         style.tidy(ax, title, "", "test accuracy (%)")

@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,8 +75,6 @@ class Recipe:
         UnknownNameError: no such layer or budget.
         ConfigError: a layer has a mask already.
     """
-
-    NM: ClassVar[bool] = False
 
     model: nn.Module
     sparsity: float
