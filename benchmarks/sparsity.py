@@ -1,6 +1,6 @@
 """Accuracy, spikes, synaptic operations and energy of sparse networks: recipes of weight and of activity sparsity.
 
-One hidden layer of 100 LIF neurons reads the built-in event-camera digits (10 windows of 31 ms, 580 inputs) for 10
+One hidden layer of 100 LIF neurons reads the built-in event-camera digits (10 windows of 31 ms, 580 inputs) for 8
 epochs. Weights: dense, and every family of recipes at 50, 75, 90 and 95 % missing weights of both layers together, plus
 three one-shot methods on the dense network without retraining. Activity: two penalties while training, at four
 strengths; event budgets, cores and k winners among the hidden neurons, and thresholds on size times column norm among
@@ -174,7 +174,7 @@ def draw(rows: list[dict[str, Any]], png: str) -> None:
     style.legend(axes[1, 0], loc="lower right")
     lines(axes[1, 1], (*PENALTIES, *AFTERWARDS), "energy_nj", "accuracy", "activity")
     style.tidy(axes[1, 1], "The same over energy, selection included", "energy a recording (nJ)", "test accuracy (%)")
-    style.legend(axes[1, 1], loc="lower right")
+    style.legend(axes[1, 1], loc="center")
     figure.savefig(png, dpi=120)
 
 
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--json", default=None)
     parser.add_argument("--png", default="sparsity.png")
     options = parser.parse_args()
-    samples, epochs, seeds = (100, 1, 1) if options.quick else (None, 10, options.seeds)
+    samples, epochs, seeds = (100, 1, 1) if options.quick else (None, 8, options.seeds)
     sparsities, few = ((0.9,), 1) if options.quick else (SPARSITIES, None)
     began = time.perf_counter()
     data = load(samples)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from spikeframe.adapters.spiking import verify
 from spikeframe.errors import ConfigError, DTypeError, NonFiniteError, ParameterError, ShapeError, UnknownNameError
 from spikeframe.modules.activation import calibrators, regularisers
 from spikeframe.modules.activation.budget import EventBudget
@@ -193,6 +194,18 @@ def test_event_driven_blocks_read_only_rows_and_columns_of_units_that_pass(kind)
         GatedBlock(nn.Linear(3, 4, bias=False), nn.Linear(3, 5, bias=False), nn.Linear(4, 2, bias=False), block.gate)
     with pytest.raises(ParameterError, match="bias"):
         GatedBlock(nn.Linear(3, 4), nn.Linear(3, 4), nn.Linear(4, 2), block.gate)
+
+
+@pytest.mark.parametrize("kind", ["wina", "spark", "r-sparse", "budget", "core", "winners"])
+def test_the_contract_of_layers_on_spikes_holds(kind):
+    torch.manual_seed(3)
+    x = (normal(8, 3, 20, seed=5) > 0.3).float() * (1.0 + torch.arange(20.0) / 20)
+    dense = nn.Linear(20, 9)
+    verify({
+        "wina": lambda: wina(dense, 0.7), "spark": lambda: spark(20, 40, 7, 6),
+        "r-sparse": lambda: SplitLinear(dense, ActivityGate(TopK(5)), 4), "budget": lambda: EventBudget(4),
+        "core": lambda: CoreSet(3, 0.5), "winners": lambda: KWinnersLIF(5, tau_m=5.0),
+    }[kind](), x)  # fmt: skip
 
 
 # WINA, CHESS, R-Sparse.

@@ -421,7 +421,7 @@ def test_larger_sparse_layers_have_exactly_the_dense_number_of_weights(sparsity)
 
 def test_the_envelope_leaves_the_promised_blocks_and_trains_on():
     net = model()
-    run = recipe("wgsef", net, 0.75, 60, structure=Block(4, 4), budget="uniform", strength=2.0)
+    run = recipe("wgsef", net, 0.75, 60, structure=Block(4, 4), budget="uniform", strength=0.1)
     before = float(loss_of(net))
     train(net, run, 60)
     run.finish()

@@ -52,6 +52,20 @@ def _outputs(a: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return flat, flat.abs() * weight.detach().double().norm(dim=0)
 
 
+def _tails(a: Tensor, weight: Tensor) -> tuple[Callable[[float], float], float]:
+    """Return the tail error as a function of the cut, and the largest contribution."""
+    flat, size = _outputs(a, weight)
+    w = weight.detach().double().T
+    whole = (flat @ w).norm(dim=1)
+    alive = whole > 0
+    flat, size, whole = flat[alive], size[alive], whole[alive]
+
+    def tail(cut: float) -> float:
+        return float((((flat * (size <= cut)) @ w).norm(dim=1) / whole).mean()) if len(flat) else 0.0
+
+    return tail, float(size.max()) if len(flat) else 0.0
+
+
 def tail_error(a: Tensor, weight: Tensor, cut: float) -> float:
     """Return CETT: the mean share of the output that is left out.
 
@@ -63,16 +77,11 @@ def tail_error(a: Tensor, weight: Tensor, cut: float) -> float:
     Raises:
         ShapeError: the activities are those of another layer.
     """
-    flat, size = _outputs(a, weight)
-    w = weight.detach().double().T
-    whole = (flat @ w).norm(dim=1)
-    lost = ((flat * (size <= cut)) @ w).norm(dim=1)
-    alive = whole > 0
-    return float((lost[alive] / whole[alive]).mean()) if bool(alive.any()) else 0.0
+    return _tails(a, weight)[0](cut)
 
 
-def cett(a: Tensor, weight: Tensor, target: float, rounds: int = 40) -> float:
-    """Return the largest cut, to the last bits, whose tail error is at most `target`.
+def cett(a: Tensor, weight: Tensor, target: float, rounds: int = 16) -> float:
+    """Return the largest cut, of 2^rounds between 0 and the largest contribution, whose tail error is at most `target`.
 
     Args:
         a: ``[..., n]`` activities of calibration data.
@@ -86,15 +95,13 @@ def cett(a: Tensor, weight: Tensor, target: float, rounds: int = 40) -> float:
     """
     if not 0.0 <= number("cett(target)", target) <= 1.0:
         raise ParameterError(f"cett(target={target!r}): must be from 0 to 1.")
-    _, size = _outputs(a, weight)
-    low, high = 0.0, float(size.max())
-    if tail_error(a, weight, high) <= target:
+    tail, high = _tails(a, weight)
+    low = 0.0
+    if tail(high) <= target:
         return high
-    if tail_error(a, weight, low) > target:
-        return 0.0
     for _ in range(rounds):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if tail_error(a, weight, middle) <= target else (low, middle)
+        low, high = (middle, high) if tail(middle) <= target else (low, middle)
     return low
 
 

@@ -14,7 +14,7 @@ step               R                                           proximal point
 S_k is the tightest convex function below "half the squared norm, at most k groups": ``1/2 min_u sum norm_j^2 / u_j``
 over ``0 <= u <= 1``, ``sum d_j u_j <= k``. Its step has ``u_j = clip(η norm_j / sqrt(d_j) - λ, 0, 1)`` with the η of
 ``sum d_j u_j = k``. With d = 1 it is half the squared k-support norm; large λ leaves exactly k groups.
-Reference: Chen et al. 2022, group sparse envelope (paper 174); Parikh and Boyd 2014, doi:10.1561/2400000003.
+Reference: Refael et al. 2022, arXiv:2212.12921 (paper 174); Parikh and Boyd 2014, doi:10.1561/2400000003.
 """
 
 from __future__ import annotations
@@ -103,13 +103,17 @@ def group_envelope(t: Tensor, groups: Tensor, kept: float, strength: float, cost
     if float((d * (norm > 0)).sum()) <= k:
         u = (norm > 0).double()
     else:
-        low, high = 0.0, (1.0 + lam) / float(ratio[ratio > 0].min())
-        for _ in range(200):  # to the last bit
-            eta = 0.5 * (low + high)
-            below = float((d * (eta * ratio - lam).clamp(0.0, 1.0)).sum()) < k
-            low, high = (eta, high) if below else (low, eta)
-        u = (high * ratio - lam).clamp(0.0, 1.0)
+        u = (_balance(ratio[norm > 0], d[norm > 0], lam, k) * ratio - lam).clamp(0.0, 1.0)
     return t * (u / (lam + u))[groups].to(t.dtype)
+
+
+def _balance(ratio: Tensor, cost: Tensor, lam: float, k: float) -> float:
+    """Return the η at which ``sum cost clip(η ratio - lam, 0, 1)`` is k: it is linear between the ends of the clips."""
+    ends, order = torch.sort(torch.cat([lam / ratio, (1.0 + lam) / ratio]))
+    slope = torch.cat([cost * ratio, -cost * ratio])[order].cumsum(0)
+    value = torch.cat([ends.new_zeros(1), (slope[:-1] * ends.diff()).cumsum(0)])
+    at = max(0, int((value < k).sum()) - 1)
+    return float(ends[at] + (k - value[at]) / slope[at])
 
 
 class ProximalStep:

@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,8 +75,6 @@ class Recipe:
         UnknownNameError: no such layer or budget.
         ConfigError: a layer has a mask already.
     """
-
-    NM: ClassVar[bool] = False
 
     model: nn.Module
     sparsity: float
@@ -436,9 +434,10 @@ class BDWP(_OfGroups):
 
 @dataclass(eq=False)
 class GroupEnvelope(Recipe):
-    """WGSEF: proximal steps of the tightest convex envelope of "at most k groups", k of each layer by its budget.
+    """WGSEF: proximal steps of the envelope of "at most k groups": Refael et al. 2022, arXiv:2212.12921.
 
-    The strength rises to `strength` over `ramp` of the steps; then exactly k groups are left, and stay.
+    k of each layer follows from the budget. The strength rises to `strength` over `ramp` of the steps; then exactly k
+    groups are left, and stay.
 
     Args:
         structure: the groups; single weights if not given.
@@ -447,7 +446,7 @@ class GroupEnvelope(Recipe):
     """
 
     structure: Structure = field(default_factory=Unstructured)
-    strength: float = 1.0
+    strength: float = 0.01
     ramp: float = 0.6
 
     def begin(self) -> None:

@@ -10,7 +10,7 @@ where it is (GradBalance); at the end the k n largest logits stay. The sampled w
 layer's density, else a network of thresholds is silent and the divergence has no gradient. In small trials on spiking
 networks it did not beat random masks of ERK densities; measure before you use it.
 
-`random_search` (arXiv:2303.08044, paper 34): many random choices of hidden neurons, the best on one batch before
+`random_search` (arXiv:2403.08265, paper 34): many random choices of hidden neurons, the best on one batch before
 training. The paper's finding is that it is no better than one random choice.
 """
 
