@@ -286,7 +286,7 @@ class CSR(_Compressed):
 
     @classmethod
     def _stored(cls, dense: Array, kept: Array, **form: int) -> Self:
-        _no_form(cls.name, form)
+        _numbers(cls.name, form)
         row, column = np.nonzero(kept)
         start = np.searchsorted(row, np.arange(len(dense) + 1)).astype(np.int64)
         return cls(_shape(dense), dense[kept], start, narrow(column, dense.shape[1]))
@@ -306,7 +306,7 @@ class CSC(_Compressed):
 
     @classmethod
     def _stored(cls, dense: Array, kept: Array, **form: int) -> Self:
-        _no_form(cls.name, form)
+        _numbers(cls.name, form)
         column, row = np.nonzero(kept.T)
         start = np.searchsorted(column, np.arange(dense.shape[1] + 1)).astype(np.int64)
         return cls(_shape(dense), dense[row, column], start, narrow(row, len(dense)))
@@ -339,7 +339,8 @@ class BSR(_Compressed):
         return _lines_of(self.start), self.index.astype(np.int64), self.h, self.w
 
     @classmethod
-    def _stored(cls, dense: Array, kept: Array, h: int = 16, w: int = 16) -> Self:
+    def _stored(cls, dense: Array, kept: Array, **form: int) -> Self:
+        h, w = _numbers(cls.name, form, h=16, w=16)
         divides("bsr", _shape(dense), h, w)
         rows, columns = dense.shape[0] // h, dense.shape[1] // w
         row, column = np.nonzero(kept.reshape(rows, h, columns, w).any((1, 3)))
@@ -367,7 +368,8 @@ class NM(Format):
         return np.repeat(np.arange(post), width), (group + self.place).reshape(-1), 1, 1
 
     @classmethod
-    def _stored(cls, dense: Array, kept: Array, n: int = 2, m: int = 4) -> Self:
+    def _stored(cls, dense: Array, kept: Array, **form: int) -> Self:
+        n, m = _numbers(cls.name, form, n=2, m=4)
         if not n <= m <= 256:
             raise ParameterError(f"nm(n={n}, m={m}): n is at most m, and m at most 256.")
         divides("nm", _shape(dense), 1, m)
@@ -414,7 +416,7 @@ class Condensed(Format):
 
     @classmethod
     def _stored(cls, dense: Array, kept: Array, **form: int) -> Self:
-        _no_form(cls.name, form)
+        _numbers(cls.name, form)
         count = kept.sum(1)
         if count.size and int(count.min()) != int(count.max()):
             row = int(np.argmax(count != count[0]))
@@ -533,13 +535,17 @@ def _whole(what: str, value: Any) -> int:
     return int(value)
 
 
-def _no_form(name: str, form: Mapping[str, int]) -> None:
-    if form:
-        raise ParameterError(f"{name} takes no numbers, got {dict(form)}.")
+def _numbers(name: str, form: Mapping[str, int], **usual: int) -> list[int]:
+    """Return the numbers of a form, the usual ones where they are not given."""
+    for given in form:
+        if given not in usual:
+            raise unknown_name(f"number of {name}", given, usual)
+    return [form.get(n, value) for n, value in usual.items()]
 
 
 def _lines_of(start: Array) -> Array:
-    return np.repeat(np.arange(start.size - 1), np.diff(start.astype(np.int64)))
+    count: Array = np.diff(start.astype(np.int64))
+    return np.repeat(np.arange(start.size - 1), count)
 
 
 def _order(place: Array) -> Array | None:

@@ -157,7 +157,7 @@ def test_what_does_not_fit_is_refused_by_name():
         (ParameterError, "more than n=2", lambda: formats.NM.from_dense(dense, n=2, m=4)),
         (ParameterError, "from 1", lambda: formats.BSR.from_dense(dense, h=0, w=4)),
         (ParameterError, "as many", lambda: formats.Condensed.from_dense(np.tri(3, dtype=np.float32))),
-        (ParameterError, "takes no numbers", lambda: formats.CSR.from_dense(dense, h=2)),
+        (UnknownNameError, "number of csr", lambda: formats.CSR.from_dense(dense, h=2)),
         (NonFiniteError, r"weight\[0, 1\]", lambda: formats.CSR.from_dense(np.array([[1.0, np.nan]]))),
         (DTypeError, "int64", lambda: formats.CSR.from_dense(np.ones((2, 2), np.int64))),
         (ShapeError, "mask", lambda: formats.CSR.from_dense(dense, np.ones((2, 2), bool))),

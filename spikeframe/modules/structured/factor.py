@@ -43,6 +43,8 @@ class StructuredLinear(nn.Module):
         ParameterError: a size is no whole number from 1.
     """
 
+    #: How `spikeframe.adapters.on_spikes` applies it.
+    per = "step"
     bias: nn.Parameter | None
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
@@ -115,7 +117,7 @@ class StructuredLinear(nn.Module):
             layer.bias = nn.Parameter(self.bias.detach().clone())
         return layer
 
-    def count(self, x: Tensor) -> Counts:
+    def cost(self, x: Tensor) -> Counts:
         """Return the synaptic operations of an input: accumulates of spikes, multiply-accumulates of the rest.
 
         Args:
@@ -188,7 +190,7 @@ class EventDriven:
         if self.bias.size and not len(self.chains) == len(self.chains[0]) == 1:
             total = total + self.bias
         self.counts = counted(torch.from_numpy(flat), steps, self.out_features)
-        return torch.from_numpy(total).unflatten(0, x.shape[:2]), None
+        return torch.from_numpy(total).reshape(*x.shape[:2], self.out_features), None
 
 
 def counted(x: Tensor, steps: list[tuple[Tensor, Tensor, bool]], targets: int) -> Counts:

@@ -208,7 +208,7 @@ class SparseLinear(StructuredLinear):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
         before = {name: array.copy() for name, array in self.pattern.arrays().items()}
-        super()._load_from_state_dict(state_dict, prefix, *others)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *others)
         arrays = {name: self.get_buffer(f"pattern_{name}").cpu().numpy() for name in before}
         if not all(np.array_equal(array, arrays[name]) for name, array in before.items()):
             weight = self.weight.detach().cpu().numpy()
