@@ -16,6 +16,9 @@ CLAIMS: tuple[Claim, ...] = (
         117, TITLE, "modules.structured.pixelfly.Pixelfly",
         "modules/test_structured.py::test_pixelfly_recovers_a_matrix_of_its_own_form", "54_structured_weights.py",
         "a fixed pattern beside a low-rank product trains from scratch to dense quality, up to 2.5 times faster",
-        "MEASURED54PIXELFLY", "in part", "WHY54PIXELFLY",
+        "event digits, 2 x 128 LIF neurons, a tenth of the hidden weights, 3 seeds: 91.7 +- 3.5 % (drawn blocks 95.2 "
+        "+- 0.5, dense 97.1 +- 0.5 %), for 39 % of the dense network's energy, drawn blocks 26 %; a matrix of its "
+        "form is found again", "not reproduced",
+        "behind blocks drawn at random here, with a wide spread; speed of training not timed",
     ),
 )  # fmt: skip

@@ -9,7 +9,9 @@ CLAIMS: tuple[Claim, ...] = (
         125, TITLE, "modules.structured.block_sparse.BlockSparseTraining",
         "modules/test_structured.py::test_block_sparse_training_keeps_exactly_its_blocks_and_regrows_only_inactive_ones",
         "54_structured_weights.py", "blocks are pruned and regrown to 95 % sparsity at little loss",
-        "MEASURED54BLOCKS", "in part", "WHY54BLOCKS",
+        "event digits, 2 x 128 LIF neurons, 90 % of the 8 x 8 blocks pruned, 3 seeds: 95.4 +- 0.5 % (blocks drawn once "
+        "95.2 +- 0.5, dense 97.1 +- 0.5 %)", "in part",
+        "a small network; choosing blocks gains no more than the spread over drawing them",
     ),
     Claim(
         125, TITLE, "modules.structured.sparse_linear.SparseLinear",

@@ -17,6 +17,9 @@ CLAIMS: tuple[Claim, ...] = (
         "modules/test_structured.py::test_forward_backward_and_event_driven_run_are_those_of_the_dense_matrix",
         "54_structured_weights.py",
         "70 % (ViT) and 40 % (GPT-2) less work at equal quality, and the least loss of all structured matrices",
-        "MEASURED54BLAST", "not reproduced", "WHY54BLAST",
+        "event digits, 2 x 128 LIF neurons, a tenth of the hidden weights, 3 seeds: 94.0 +- 0.2 % (low rank 93.6 +- "
+        "1.0, drawn at random 95.3 +- 0.8, dense 97.1 +- 0.5 %), for 84 % of the dense network's energy, drawn 27 %",
+        "not reproduced",
+        "ahead of low rank by less than the spread, behind random weights; two of its factors are graded work",
     ),
 )  # fmt: skip
