@@ -15,6 +15,7 @@ as events and changes the function.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -154,7 +155,7 @@ class EventDriven:
     def __init__(self, layer: StructuredLinear, backend: str = "auto") -> None:
         self.provider = provider(backend)
         stored = layer.stored()
-        self.chains = [[(f.strips(), fan_out(f)) for f in chain] for chain in stored]
+        self.chains = [[(replace(f.strips(), order=None), fan_out(f)) for f in chain] for chain in stored]
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.dtype = self.chains[0][0][0].weight.dtype
         self.bias = np.zeros(0, self.dtype) if layer.bias is None else layer.bias.detach().numpy().astype(self.dtype)
