@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def ratio(row: dict[str, Any], training: bool = False) -> float:
 def crossing(points: list[tuple[float, float]]) -> float | None:
     """Return the sparsity at which a ratio passes 1, by a line between the two around it; None if it never does."""
     points = sorted(points)
-    for (a, low), (b, high) in zip(points, points[1:], strict=False):
+    for (a, low), (b, high) in pairwise(points):
         if low < 1.0 <= high:
             return a + (b - a) * (1.0 - low) / (high - low)
     return points[0][0] if points[0][1] >= 1.0 else None
@@ -151,8 +152,10 @@ def summary(found: dict[str, Any]) -> str:
                 )
         head = ["format", "sparsity", *(f"{100 * r:g} %" for r in rates), "training"]
         text.append(f"\n{columns} columns: dense over sparse, by rate\n{table(lines, head)}")
-    lines = [[m["format"], f"{100 * m['sparsity']:.0f} %", *(f"{m[k] / 1024:.0f}" for k in ("in_use", "on_disk", "dense"))]
-             for m in found["memory"]]  # fmt: skip
+    kinds = ("in_use", "on_disk", "dense")
+    lines = [
+        [m["format"], f"{100 * m['sparsity']:.0f} %", *(f"{m[k] / 1024:.0f}" for k in kinds)] for m in found["memory"]
+    ]
     text.append(f"\nmemory, KiB\n{table(lines, ['format', 'sparsity', 'in use', 'on disk', 'dense'])}")
     return "\n".join(text)
 

@@ -122,7 +122,7 @@ def draw(rows: list[dict[str, Any]], out: str) -> None:
         ylabel="test accuracy (%)",
         title=f"{100 * DENSITY:.0f} % of the hidden weights, {len(rows) // len(names)} seeds",
     )
-    right.set(ylabel="hidden synaptic operations (1000 a recording)", title="Operations, and energy of the network")
+    right.set(ylabel="hidden operations (1000 a recording)", title="Operations, and energy of the network")
     for ax in (left, right):
         ax.set_xticks(range(len(names)), [n.replace("_", " ") for n in names], rotation=30, ha="right")
         ax.spines[["top", "right"]].set_visible(False)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import frexp, prod
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -237,8 +238,9 @@ def _over_time(model: nn.Module) -> nn.Module:
 
     Structured layers (`spikeframe.modules.structured`) become the dense ones that they stand for.
     """
-    if hasattr(model, "to_linear"):
-        linear: nn.Module = model.to_linear()
+    to_linear: Any = getattr(model, "to_linear", None)
+    if to_linear is not None:
+        linear: nn.Module = to_linear()
         return linear
     if isinstance(model, nn.Sequential):
         return Sequential(

@@ -74,7 +74,7 @@ class _Run:
         self.waiting.append(_Synapses(name, layer, shape, unit, graded, arrived, whole, pools, items, y.numel()))
 
     def see_structured(self, name: str, layer: StructuredLinear, x: Tensor, y: Tensor) -> None:
-        counts = replace(layer.count(x), steps=0, neurons=0, bias_ac=y.numel() if layer.biased else 0)
+        counts = replace(layer.cost(x), steps=0, neurons=0, bias_ac=y.numel() if layer.biased else 0)
         self.waiting.append(_Counted(name, counts, y.numel()))
 
     def see_norm(self, y: Tensor) -> None:

@@ -132,11 +132,12 @@ class Format:
         dense = checked_matrix(cls.name, dense)
         if mask is not None and np.shape(mask) != dense.shape:
             raise ShapeError(f"{cls.name}: mask has shape {np.shape(mask)}, the matrix {dense.shape}.")
-        kept = dense != 0 if mask is None else np.asarray(mask, bool)
-        return cls._stored(dense, kept, **{name: _whole(f"{cls.name}({name})", n) for name, n in form.items()})
+        row, column = np.nonzero(dense if mask is None else np.asarray(mask, bool))
+        return cls._stored(_shape(dense), row, column, dense[row, column], **_checked_form(cls.name, form))
 
     @classmethod
-    def _stored(cls, dense: Array, kept: Array, **form: int) -> Self:
+    def _stored(cls, shape: tuple[int, int], row: Array, column: Array, weight: Array, **form: int) -> Self:
+        """Store entries, sorted by row and column."""
         raise NotImplementedError
 
     @property
@@ -193,7 +194,16 @@ class Format:
             UnknownNameError: no such format.
             ShapeError, ParameterError: the support does not fit its form.
         """
-        return by_name(name).from_dense(self.to_dense(), self.mask(), **form)
+        row, column, weight = self.entries()
+        return by_name(name)._stored(self.shape, row, column, weight, **_checked_form(name, form))
+
+    def entries(self) -> tuple[Array, Array, Array]:
+        """Return row, column and weight of everything stored, sorted by row and column."""
+        row, column, h, w = self.blocks()
+        rows = row[:, np.newaxis, np.newaxis] * h + np.arange(h)[:, np.newaxis] + np.zeros(w, np.int64)
+        columns = column[:, np.newaxis, np.newaxis] * w + np.arange(w) + np.zeros((h, 1), np.int64)
+        order = np.lexsort((columns.reshape(-1), rows.reshape(-1)))
+        return rows.reshape(-1)[order], columns.reshape(-1)[order], self.weight.reshape(-1)[order]
 
     def runs(self) -> Runs:
         """Return the weights by target."""
@@ -285,11 +295,9 @@ class CSR(_Compressed):
         return _lines_of(self.start), self.index.astype(np.int64), 1, 1
 
     @classmethod
-    def _stored(cls, dense: Array, kept: Array, **form: int) -> Self:
-        _no_form(cls.name, form)
-        row, column = np.nonzero(kept)
-        start = np.searchsorted(row, np.arange(len(dense) + 1)).astype(np.int64)
-        return cls(_shape(dense), dense[kept], start, narrow(column, dense.shape[1]))
+    def _stored(cls, shape: tuple[int, int], row: Array, column: Array, weight: Array, **form: int) -> Self:
+        _numbers(cls.name, form)
+        return cls(shape, weight, _starts(row, shape[0]), narrow(column, shape[1]))
 
 
 class CSC(_Compressed):
@@ -305,11 +313,10 @@ class CSC(_Compressed):
         return self.index.astype(np.int64), _lines_of(self.start), 1, 1
 
     @classmethod
-    def _stored(cls, dense: Array, kept: Array, **form: int) -> Self:
-        _no_form(cls.name, form)
-        column, row = np.nonzero(kept.T)
-        start = np.searchsorted(column, np.arange(dense.shape[1] + 1)).astype(np.int64)
-        return cls(_shape(dense), dense[row, column], start, narrow(row, len(dense)))
+    def _stored(cls, shape: tuple[int, int], row: Array, column: Array, weight: Array, **form: int) -> Self:
+        _numbers(cls.name, form)
+        order = np.argsort(column, kind="stable")
+        return cls(shape, weight[order], _starts(column[order], shape[1]), narrow(row[order], shape[0]))
 
 
 class BSR(_Compressed):
@@ -339,13 +346,14 @@ class BSR(_Compressed):
         return _lines_of(self.start), self.index.astype(np.int64), self.h, self.w
 
     @classmethod
-    def _stored(cls, dense: Array, kept: Array, h: int = 16, w: int = 16) -> Self:
-        divides("bsr", _shape(dense), h, w)
-        rows, columns = dense.shape[0] // h, dense.shape[1] // w
-        row, column = np.nonzero(kept.reshape(rows, h, columns, w).any((1, 3)))
-        start = np.searchsorted(row, np.arange(rows + 1)).astype(np.int64)
-        tiles = dense.reshape(rows, h, columns, w).transpose(0, 2, 1, 3)
-        return cls(_shape(dense), np.ascontiguousarray(tiles[row, column]), start, narrow(column, columns))
+    def _stored(cls, shape: tuple[int, int], row: Array, column: Array, weight: Array, **form: int) -> Self:
+        h, w = _numbers(cls.name, form, h=16, w=16)
+        divides("bsr", shape, h, w)
+        block, place = np.unique(row // h * (shape[1] // w) + column // w, return_inverse=True)
+        data = np.zeros((block.size, h, w), weight.dtype)
+        data[place, row % h, column % w] = weight
+        lines, columns = np.divmod(block, shape[1] // w)
+        return cls(shape, data, _starts(lines, shape[0] // h), narrow(columns, shape[1] // w))
 
 
 @dataclass(frozen=True, eq=False)
@@ -367,24 +375,25 @@ class NM(Format):
         return np.repeat(np.arange(post), width), (group + self.place).reshape(-1), 1, 1
 
     @classmethod
-    def _stored(cls, dense: Array, kept: Array, n: int = 2, m: int = 4) -> Self:
+    def _stored(cls, shape: tuple[int, int], row: Array, column: Array, weight: Array, **form: int) -> Self:
+        n, m = _numbers(cls.name, form, n=2, m=4)
         if not n <= m <= 256:
             raise ParameterError(f"nm(n={n}, m={m}): n is at most m, and m at most 256.")
-        divides("nm", _shape(dense), 1, m)
-        post, pre = dense.shape
-        groups = kept.reshape(post, pre // m, m)
+        divides("nm", shape, 1, m)
+        kept, whole = np.zeros(shape, bool), np.zeros(shape, weight.dtype)
+        kept[row, column], whole[row, column] = True, weight
+        groups = kept.reshape(shape[0], -1, m)
         count = groups.sum(2)
         if bool((count > n).any()):
-            row, group = (int(i) for i in np.argwhere(count > n)[0])
+            line, group = (int(i) for i in np.argwhere(count > n)[0])
             raise ParameterError(
-                f"nm: row {row} has {int(count[row, group])} weights among the sources {group * m} to "
+                f"nm: row {line} has {int(count[line, group])} weights among the sources {group * m} to "
                 f"{group * m + m - 1}, more than n={n}; prune to {n} of {m} first."
             )
-        # Those that are kept first, in order; places left over take the lowest ones that are free.
+        # Those that are kept first, in order; places left over take the lowest ones that are free, with weight 0.
         place = np.sort(np.argsort(~groups, axis=2, kind="stable")[:, :, :n], axis=2)
-        weight = np.take_along_axis(dense.reshape(post, pre // m, m), place, 2)
-        weight = np.where(np.take_along_axis(groups, place, 2), weight, 0)
-        return cls(_shape(dense), weight.reshape(post, -1), place.reshape(post, -1).astype(np.uint8), n, m)
+        found = np.take_along_axis(whole.reshape(groups.shape), place, 2)
+        return cls(shape, found.reshape(shape[0], -1), place.reshape(shape[0], -1).astype(np.uint8), n, m)
 
     def _check(self) -> None:
         divides("nm", self.shape, 1, self.m)
@@ -413,17 +422,16 @@ class Condensed(Format):
         return np.repeat(np.arange(post), k), self.index.astype(np.int64).reshape(-1), 1, 1
 
     @classmethod
-    def _stored(cls, dense: Array, kept: Array, **form: int) -> Self:
-        _no_form(cls.name, form)
-        count = kept.sum(1)
-        if count.size and int(count.min()) != int(count.max()):
-            row = int(np.argmax(count != count[0]))
+    def _stored(cls, shape: tuple[int, int], row: Array, column: Array, weight: Array, **form: int) -> Self:
+        _numbers(cls.name, form)
+        count = np.bincount(row, minlength=shape[0])
+        if int(count.min()) != int(count.max()):
+            line = int(np.argmax(count != count[0]))
             raise ParameterError(
-                f"condensed: neuron {row} has {int(count[row])} sources, neuron 0 {int(count[0])}; every one needs as "
-                "many. Use csr, or a mask of constant fan-in."
+                f"condensed: neuron {line} has {int(count[line])} sources, neuron 0 {int(count[0])}; every one needs "
+                "as many. Use csr, or a mask of constant fan-in."
             )
-        index = np.nonzero(kept)[1].reshape(len(dense), -1)
-        return cls(_shape(dense), np.take_along_axis(dense, index, 1), narrow(index, dense.shape[1]))
+        return cls(shape, weight.reshape(shape[0], -1), narrow(column.reshape(shape[0], -1), shape[1]))
 
     def _check(self) -> None:
         if self.index.shape != self.weight.shape or self.index.ndim != 2 or len(self.index) != self.shape[0]:
@@ -533,13 +541,26 @@ def _whole(what: str, value: Any) -> int:
     return int(value)
 
 
-def _no_form(name: str, form: Mapping[str, int]) -> None:
-    if form:
-        raise ParameterError(f"{name} takes no numbers, got {dict(form)}.")
+def _numbers(name: str, form: Mapping[str, int], **usual: int) -> list[int]:
+    """Return the numbers of a form, the usual ones where they are not given."""
+    for given in form:
+        if given not in usual:
+            raise unknown_name(f"number of {name}", given, usual)
+    return [form.get(n, value) for n, value in usual.items()]
+
+
+def _checked_form(name: str, form: Mapping[str, int]) -> dict[str, int]:
+    return {n: _whole(f"{name}({n})", value) for n, value in form.items()}
+
+
+def _starts(lines: Array, count: int) -> Array:
+    """Return where each of `count` lines begins among entries of ascending lines."""
+    return np.searchsorted(lines, np.arange(count + 1)).astype(np.int64)
 
 
 def _lines_of(start: Array) -> Array:
-    return np.repeat(np.arange(start.size - 1), np.diff(start.astype(np.int64)))
+    count: Array = np.diff(start.astype(np.int64))
+    return np.repeat(np.arange(start.size - 1), count)
 
 
 def _order(place: Array) -> Array | None:

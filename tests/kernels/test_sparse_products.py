@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -148,6 +150,25 @@ def test_zeros_are_stored_where_a_mask_says_so_and_nan_inputs_reach_the_output()
         assert np.isnan(y[0, 1])
 
 
+@pytest.mark.parametrize("name", ["csr", "csc"])
+def test_nothing_of_the_dense_size_is_made_on_the_way_from_events_to_outputs(name):
+    rng = np.random.default_rng(0)
+    size, fan = 20_000, 3
+    index = np.sort(rng.integers(0, size // fan, (size, fan)) + np.arange(fan) * (size // fan), 1).astype(np.uint16)
+    few = formats.Condensed((size, size), rng.standard_normal((size, fan)).astype(np.float32), index).validate()
+    x = np.zeros((2, size), np.float32)
+    x[:, rng.integers(0, size, 200)] = 1.0
+    FAST.events(few.strips(), x[:, :size], NOTHING)  # compiled before memory is watched
+    tracemalloc.start()
+    other = few.to(name)
+    by_events, by_panel = FAST.events(other.strips(), x, NOTHING), FAST.panels(other.runs(), FAST.pack(x), 2, NOTHING)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(by_events, by_panel)
+    assert np.allclose(by_events[0], (x[0, index] * few.weight).sum(1), atol=1e-6)
+    assert peak < size * size * 4 / 50
+
+
 @pytest.mark.fault
 def test_what_does_not_fit_is_refused_by_name():
     dense = np.ones((6, 8), np.float32)
@@ -157,7 +178,7 @@ def test_what_does_not_fit_is_refused_by_name():
         (ParameterError, "more than n=2", lambda: formats.NM.from_dense(dense, n=2, m=4)),
         (ParameterError, "from 1", lambda: formats.BSR.from_dense(dense, h=0, w=4)),
         (ParameterError, "as many", lambda: formats.Condensed.from_dense(np.tri(3, dtype=np.float32))),
-        (ParameterError, "takes no numbers", lambda: formats.CSR.from_dense(dense, h=2)),
+        (UnknownNameError, "number of csr", lambda: formats.CSR.from_dense(dense, h=2)),
         (NonFiniteError, r"weight\[0, 1\]", lambda: formats.CSR.from_dense(np.array([[1.0, np.nan]]))),
         (DTypeError, "int64", lambda: formats.CSR.from_dense(np.ones((2, 2), np.int64))),
         (ShapeError, "mask", lambda: formats.CSR.from_dense(dense, np.ones((2, 2), bool))),

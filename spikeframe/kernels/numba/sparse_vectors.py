@@ -75,7 +75,8 @@ def adder(rows: int) -> Any:
             base, begin, end, first, pitch, at, stride = (arguments[i] for i in (1, 3, 4, 6, 7, 9, 10))
             kind, align = _element(context, signature, 5)
             # LLVM keeps these variables in registers.
-            sums = [[cgutils.alloca_once(builder, kind) for _ in range(vectors)] for _ in range(rows)]
+            room: Any = cgutils.alloca_once
+            sums = [[room(builder, kind) for _ in range(vectors)] for _ in range(rows)]
             for s in (s for row in sums for s in row):
                 builder.store(_zeros(kind), s)
             with cgutils.for_range_slice(builder, begin, end, ir.Constant(end.type, 1)) as (e, _):

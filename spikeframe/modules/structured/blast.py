@@ -54,7 +54,8 @@ class BLAST(StructuredLinear):
     def chains(self) -> tuple[Chain, ...]:
         """Return the blocks of V^T, the diagonals, and the blocks of U."""
         mix = torch.diag_embed(self.s).transpose(1, 2).reshape(2 * [self.blocks * self.rank])
-        return ((torch.block_diag(*self.v.transpose(1, 2)), mix, torch.block_diag(*self.u)),)
+        diagonal: Any = torch.block_diag
+        return ((diagonal(*self.v.transpose(1, 2)), mix, diagonal(*self.u)),)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``W x + bias``.
@@ -67,7 +68,7 @@ class BLAST(StructuredLinear):
         """
         self._fits(x)
         z = torch.einsum("mjq,jqr->mjr", x.reshape(-1, self.blocks, self.v.shape[1]), self.v)
-        y = torch.einsum("mir,ipr->mip", torch.einsum("ijr,mjr->mir", self.s, z), self.u)
+        y: Tensor = torch.einsum("mir,ipr->mip", torch.einsum("ijr,mjr->mir", self.s, z), self.u)
         y = y.reshape(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 

@@ -15,6 +15,7 @@ as events and changes the function.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -43,6 +44,8 @@ class StructuredLinear(nn.Module):
         ParameterError: a size is no whole number from 1.
     """
 
+    #: How `spikeframe.adapters.on_spikes` applies it.
+    per = "step"
     bias: nn.Parameter | None
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
@@ -115,7 +118,7 @@ class StructuredLinear(nn.Module):
             layer.bias = nn.Parameter(self.bias.detach().clone())
         return layer
 
-    def count(self, x: Tensor) -> Counts:
+    def cost(self, x: Tensor) -> Counts:
         """Return the synaptic operations of an input: accumulates of spikes, multiply-accumulates of the rest.
 
         Args:
@@ -152,7 +155,7 @@ class EventDriven:
     def __init__(self, layer: StructuredLinear, backend: str = "auto") -> None:
         self.provider = provider(backend)
         stored = layer.stored()
-        self.chains = [[(f.strips(), fan_out(f)) for f in chain] for chain in stored]
+        self.chains = [[(replace(f.strips(), order=None), fan_out(f)) for f in chain] for chain in stored]
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.dtype = self.chains[0][0][0].weight.dtype
         self.bias = np.zeros(0, self.dtype) if layer.bias is None else layer.bias.detach().numpy().astype(self.dtype)
@@ -188,7 +191,7 @@ class EventDriven:
         if self.bias.size and not len(self.chains) == len(self.chains[0]) == 1:
             total = total + self.bias
         self.counts = counted(torch.from_numpy(flat), steps, self.out_features)
-        return torch.from_numpy(total).unflatten(0, x.shape[:2]), None
+        return torch.from_numpy(total).reshape(*x.shape[:2], self.out_features), None
 
 
 def counted(x: Tensor, steps: list[tuple[Tensor, Tensor, bool]], targets: int) -> Counts:

@@ -43,7 +43,8 @@ def box(width: Tensor, place: Tensor, n: int, sigma: float = math.inf) -> Tensor
     size = w * torch.sinc(w * k) / torch.sinc(k / n) * torch.exp(-k.square() / (2.0 * sigma**2))
     turn = math.pi * k * (1.0 / n - w - 2.0 * at)
     spectrum = torch.complex(size * torch.cos(turn), size * torch.sin(turn))
-    return torch.fft.irfft(spectrum, n, norm="forward")
+    mask: Tensor = torch.fft.irfft(spectrum, n, norm="forward")
+    return mask
 
 
 def _in_neurons(share: Tensor, n: int) -> Tensor:
@@ -106,7 +107,7 @@ class GBLR(StructuredLinear):
         return ((into * self.v, (out * self.u).T),)
 
     @property
-    def cost(self) -> int:
+    def cheapest(self) -> int:
         """Multiply-accumulates of a dense input where every component takes the cheaper of block and product."""
         out, into = (mask.detach().abs().ge(_SMALL).sum(1) for mask in self.masks())
         return int(torch.minimum(out * into, out + into).sum())

@@ -129,7 +129,7 @@ class Pixelfly(StructuredLinear):
             ShapeError: another number of features.
         """
         self._fits(x)
-        y = self.butterfly(x)
+        y: Tensor = self.butterfly(x)
         if self.rank:
             inner = nn.functional.linear(x, self.first)
             y = self.gamma * y + nn.functional.linear(inner, (1.0 - self.gamma) * self.second)

@@ -203,12 +203,14 @@ class SparseLinear(StructuredLinear):
         """
         if path == "dense":
             return nn.functional.linear(x, self.to_dense().to(x.dtype), self.bias)
-        found: Tensor = _Product.apply(x, self.weight, self.bias, self, path)  # type: ignore[no-untyped-call]
+        # The input is kept as its panel, a bit per spike, and only where the weights' gradient is wanted.
+        keep = torch.is_grad_enabled() and self.weight.requires_grad
+        found: Tensor = _Product.apply(x, self.weight, self.bias, self, path, keep)  # type: ignore[no-untyped-call]
         return found
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
         before = {name: array.copy() for name, array in self.pattern.arrays().items()}
-        super()._load_from_state_dict(state_dict, prefix, *others)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *others)
         arrays = {name: self.get_buffer(f"pattern_{name}").cpu().numpy() for name in before}
         if not all(np.array_equal(array, arrays[name]) for name, array in before.items()):
             weight = self.weight.detach().cpu().numpy()
@@ -222,10 +224,12 @@ def _weightless(stored: Format) -> Format:
 
 
 class _Product(torch.autograd.Function):
-    """``apply(x, weight, bias, layer, path)`` by the kernels of a layer."""
+    """``apply(x, weight, bias, layer, path, keep)`` by the kernels of a layer."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: SparseLinear, path: str) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: SparseLinear, path: str, keep: bool
+    ) -> Tensor:
         threads = torch.get_num_threads()
         columns = np.ascontiguousarray(x.detach().numpy())
         own = weight.detach().numpy()
@@ -234,15 +238,14 @@ class _Product(torch.autograd.Function):
         if path == "events":
             strips: Strips = layer._view("strips").of(own)
             y = layer.provider.events(strips, columns, offset, threads)
-            if ctx.needs_input_grad[1]:
+            if keep:
                 panel = layer.provider.pack(columns, threads)
         else:
             runs: Runs = layer._view("runs").of(own)
             panel = layer.provider.pack(columns, threads)
             y = layer.provider.panels(runs, panel, len(columns), offset, threads)
         ctx.layer, ctx.threads = layer, threads
-        # The input is kept as its panel: a bit per spike.
-        ctx.panel = panel if ctx.needs_input_grad[1] else None
+        ctx.panel = panel if keep else None
         ctx.save_for_backward(weight)
         return torch.from_numpy(y)
 
@@ -263,7 +266,7 @@ class _Product(torch.autograd.Function):
             own = own.view(weight.shape)
         if ctx.needs_input_grad[2]:
             bias = gradients[0].sum(0)
-        return x, own, bias, None, None
+        return x, own, bias, None, None, None
 
 
 def smallest(dense: Array, mask: Array | None = None) -> Format:
