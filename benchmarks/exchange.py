@@ -18,13 +18,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spikeframe.adapters.nir import from_nir, to_nir
 from spikeframe.adapters.nir_layers import FilteredCurrent
-from spikeframe.neurons import IF, LIF, Current, Delta, Recurrent, Sequential, SumPool2d
+from spikeframe.neurons import IF, LIF, Current, Recurrent, Sequential, SumPool2d
 
 IN, HIDDEN, OUT = 12, 16, 8
 RESULTS = Path(__file__).parent / "results" / "exchange.json"
@@ -82,7 +81,7 @@ def norse_write(model: nn.Module, x: Tensor) -> Any:
 def norse_read(graph: Any, x: Tensor, dt: float) -> Tensor:
     import norse.torch as norse
 
-    return norse_run(norse.from_nir(graph, dt=dt / 1000), x)
+    return norse_run(norse.from_nir(graph, dt=dt / 1000, ignore_warnings=True), x)
 
 
 # snnTorch: [B, ...] a step, hidden state; dt 0.1 ms.
@@ -268,17 +267,12 @@ def ours(kind: str, program: str) -> nn.Module:
     dt = DT[program]
     reset = "subtract" if program == "sinabs" else "value"
     same: dict[str, Any] = {"dt": dt, "reset": reset}
-    unit = {"spikingjelly": Current, "norse": Current}.get(program, Delta)
 
     def lif() -> LIF:
-        return LIF(tau_m=8.0 * dt, receptors=unit(), **same)
+        return LIF(tau_m=8.0 * dt, r_m=3.0, receptors=Current(), **same)
 
     def cuba() -> LIF:
-        if program == "norse":
-            return LIF(tau_m=8.0 * dt, receptors=FilteredCurrent(tau=4.0 * dt, w_in=2.0), **same)
-        # of the others each input adds 1 to the current, and each current 1 to the membrane
-        lost = [-np.expm1(-1.0 / tau) for tau in (8.0, 4.0)]
-        return LIF(tau_m=8.0 * dt, r_m=1 / lost[0], receptors=FilteredCurrent(tau=4.0 * dt, w_in=1 / lost[1]), **same)
+        return LIF(tau_m=8.0 * dt, r_m=3.0, receptors=FilteredCurrent(tau=4.0 * dt, w_in=2.0), **same)
 
     if kind == "conv":
         pool = nn.AvgPool2d(2) if program in ("spikingjelly", "snntorch") else SumPool2d(2)
