@@ -66,15 +66,14 @@ def main(quick: bool = False, out: str = "tonic_cache.png") -> Path:
     print("\n".join(stale))
 
     figure = Figure(figsize=(10, 5), layout="constrained", facecolor="white")
-    axes = figure.subplots(4, 12)
-    for row, (title, frames) in zip(axes, shown.items(), strict=True):
+    for part, (title, frames) in zip(figure.subfigures(4, 1), shown.items(), strict=True):
+        part.suptitle(title, fontsize=9, x=0.01, ha="left")
         limit = max(1, int(frames.max()))
-        for place, ax in enumerate(row):
+        for place, ax in enumerate(part.subplots(1, 12)):
             ax.axis("off")
             if place < len(frames):
                 image = frames[place].astype(float)
                 ax.imshow(image[1] - image[0], cmap="RdBu_r", vmin=-limit, vmax=limit)
-        row[0].set_title(title, fontsize=9, loc="left")
     figure.savefig(out, dpi=110)
     print(f"picture: {out}")
     return Path(out)
