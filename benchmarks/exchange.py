@@ -340,6 +340,21 @@ def shown(found: dict[str, Any]) -> str:
     return f"{found['differ']} of {found['spikes']}" if "differ" in found else found["refused"]
 
 
+def markdown(result: dict[str, Any]) -> str:
+    """Return the table of the documentation: differing spikes of all, or why there is none."""
+    programs = result["table"]
+    lines = ["| graph | " + " | ".join(f"{name} {way}" for name in programs for way in ("→ us", "← us")) + " |"]
+    lines.append("|---" * (1 + 2 * len(programs)) + "|")
+    for kind in KINDS:
+        cells = []
+        for name, kinds in programs.items():
+            for way in ("written", "read"):
+                found = kinds[kind][way]
+                cells.append(f"{found['differ']} of {found['spikes']:,}" if "differ" in found else "refused")
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main(quick: bool = False, out: str = str(RESULTS)) -> dict[str, Any]:
     """Compare all, print the table, write it down."""
     steps = 40 if quick else 500
@@ -356,6 +371,7 @@ def main(quick: bool = False, out: str = str(RESULTS)) -> dict[str, Any]:
         for kind, found in kinds.items():
             print(f"{kind:12}{shown(found['written'])[:60]:>24}  {shown(found['read'])[:100]}")
     result = {"steps": steps, "samples": SAMPLES, "what": "differing spikes of the output layer", "table": table}
+    print("\n" + markdown(result))
     Path(out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
     return result
 

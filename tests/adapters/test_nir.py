@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import warnings
 from pathlib import Path
 
@@ -574,3 +575,11 @@ def test_an_interrupted_write_leaves_the_old_file(file, monkeypatch):
         write_nir(file, lif_graph())
     assert file.read_bytes() == before
     assert [p.name for p in file.parent.iterdir()] == [file.name]
+
+
+def test_the_documented_table_is_the_measured_one(exchange):
+    result = json.loads(exchange.RESULTS.read_text(encoding="utf8"))
+    page = Path(__file__).parents[2] / "docs" / "exchange.md"
+    assert exchange.markdown(result) in page.read_text(encoding="utf8")
+    for (program, kind, way), words in exchange.CANNOT.items():
+        assert words in str(result["table"][program][kind][way])
