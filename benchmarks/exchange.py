@@ -347,7 +347,7 @@ def markdown(result: dict[str, Any]) -> str:
     lines.append("|---" * (1 + 2 * len(programs)) + "|")
     for kind in KINDS:
         cells = []
-        for name, kinds in programs.items():
+        for kinds in programs.values():
             for way in ("written", "read"):
                 found = kinds[kind][way]
                 cells.append(f"{found['differ']} of {found['spikes']:,}" if "differ" in found else "refused")

@@ -507,6 +507,10 @@ def swollen(file, path):
     file.create_dataset("node/nodes/5/more", (2**28,), "f8", chunks=True, compression="gzip")
 
 
+def chunked(file, path):
+    file.create_dataset("node/nodes/5/more", (1,), "f8", maxshape=(None,), chunks=(2**28,))
+
+
 def renamed(file, path):
     del file["node/nodes/5/type"]
     file["node/nodes/5/type"] = "Rocket"
@@ -529,7 +533,8 @@ def pointer(file, path):
     ("change", "words"),
     [
         (outside, "ExternalLink"), (soft, "SoftLink"), (ring, "two places"), (virtual, "another file"),
-        (elsewhere, "another file"), (swollen, "limit"), (renamed, "Rocket"), (without, "v_threshold"),
+        (elsewhere, "another file"), (swollen, "limit"), (chunked, "limit"), (renamed, "Rocket"),
+        (without, "v_threshold"),
         (rooted, "node"), (pointer, "type"),
     ],
 )  # fmt: skip
