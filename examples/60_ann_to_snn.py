@@ -25,7 +25,7 @@ from spikeframe.adapters.conversion import QCFS, convert, convert_few_spikes, ru
 
 TRAINING, LEVELS = 1200, 8
 Data = tuple[Tensor, Tensor, Tensor, Tensor]
-Row = tuple[float, list[float], float]
+Row = tuple[float, list[float]]
 
 
 def digits() -> Data:
@@ -80,22 +80,26 @@ def event_driven(model: nn.Module, data: Data, steps: int) -> tuple[float, int, 
 
 
 def draw(rows: dict[str, Row], few: list[float], steps: int, out: str) -> None:
-    """Draw accuracy over steps, and what few-spike neurons reach by the digits they use."""
+    """Draw the error over steps, and what few-spike neurons reach by the digits they use."""
     figure = Figure(figsize=(10, 4), layout="constrained", facecolor="white")
-    left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
-    for k, (name, (network, curve, _)) in enumerate(rows.items()):
-        left.plot(range(1, steps + 1), curve, color=f"C{k}", label=name)
-        left.axhline(network, color=f"C{k}", linewidth=0.7, linestyle=":")
+    left, right = figure.subplots(1, 2, width_ratios=[1.6, 1], sharey=True)
+    marks = ("o", "s", "^", "v")
+    for k, (name, (network, curve)) in enumerate(rows.items()):
+        error = 100 - np.array(curve)
+        left.plot(range(1, steps + 1), error, marks[k], linestyle="-", markersize=3, color=f"C{k}", label=name)
+        left.axhline(100 - network, color=f"C{k}", linewidth=0.9, linestyle=":")
     left.axvline(LEVELS, color="#8b949e", linewidth=0.8)
-    left.text(LEVELS * 1.03, 12, f"T = L = {LEVELS}", color="#57606a", fontsize=8)
-    left.set(xscale="log", xlabel="steps T", ylabel="test accuracy (%)", ylim=(0, 101))
+    left.text(LEVELS * 1.05, 60, f"T = L = {LEVELS}", color="#57606a", fontsize=8)
+    left.set(xscale="log", yscale="log", xlabel="steps T", ylabel="test error (%)", ylim=(0.3, 100))
     left.set_xticks([1, 2, 4, 8, 16, 32, 64][: int(np.log2(steps)) + 1])
     left.get_xaxis().set_major_formatter("{x:.0f}")
+    left.set_yticks([0.5, 1, 2, 5, 10, 20, 50, 100])
+    left.get_yaxis().set_major_formatter("{x:g}")
     left.minorticks_off()
-    left.legend(frameon=False, fontsize=8, loc="lower right", title="dotted: the network itself", title_fontsize=8)
-    right.plot(range(1, len(few) + 1), few, "o-", color="C0")
-    right.axhline(rows["largest activation"][0], color="C0", linewidth=0.7, linestyle=":")
-    right.set(xlabel="binary digits K", ylabel="test accuracy (%)", title="few-spike neurons", ylim=(0, 101))
+    left.legend(frameon=False, fontsize=8, title="dotted: the network itself", title_fontsize=8)
+    right.plot(range(1, len(few) + 1), 100 - np.array(few), "o-", color="C0")
+    right.axhline(100 - rows["largest activation"][0], color="C0", linewidth=0.9, linestyle=":")
+    right.set(xlabel="binary digits K", title="few-spike neurons")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, dpi=120)
@@ -122,7 +126,7 @@ def main(quick: bool = False, out: str = "ann_to_snn.png") -> Path:
         with torch.no_grad():
             own = accuracy(network(data[2] / 16), data[3])
         curve = over_time(spiking, data, steps)
-        rows[name] = own, curve, curve[min(LEVELS, steps) - 1]
+        rows[name] = own, curve
         shown = "".join(f"{curve[t - 1]:8.2f}" for t in (2, 4, 8, 16, 32, 64) if t <= steps)
         print(f"{name:22}{own:9.2f}{shown}")
     few = []

@@ -20,7 +20,7 @@ PROMISED = {
 }
 
 #: Examples that take longest even with ``--quick``.
-LONG = (9, 10, 12, 15, 17, 20, 22, 24, 28, 38, 49, 50, 52, 53)
+LONG = (9, 10, 12, 15, 17, 20, 22, 24, 28, 38, 49, 50, 52, 53, 57, 59, 60)
 
 
 @pytest.mark.parametrize(

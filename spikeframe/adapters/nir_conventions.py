@@ -16,6 +16,9 @@ integrator   ``"time"``                   I and IF add r x h (what NIR says)
              ``"step"``                   I and IF add r x, whatever h is
 arrival      ``"filtered"``               an input x adds w_in x (1 - decay of the current), as NIR says
              ``"added"``                  an input x adds w_in x
+gain         ``"stated"``                 an input reaches the membrane with r, as NIR says
+             ``"one"``                    r is taken for 1, whatever the graph says
+             ``"unit"``                   a reader wants, or takes, inputs that add 1 in their step
 axes         ``"sample"``                 Flatten counts axes without the batch, as NIR says
              ``"batch"``                  Flatten counts the batch as axis 0
 second       ms                           length of the graph's unit of time (1000: NIR's second); None: one step
@@ -44,6 +47,7 @@ _CHOICES = {
     "fires": ("above", "at"),
     "integrator": ("time", "step"),
     "arrival": ("filtered", "added"),
+    "gain": ("stated", "one", "unit"),
     "axes": ("sample", "batch"),
 }
 
@@ -59,6 +63,7 @@ class Convention:
         fires: whether a membrane at the threshold spikes.
         integrator: what I and IF add in a step.
         arrival: what an input adds to a current.
+        gain: how much of an input reaches the membrane; only for writing: potentials are scaled to fit.
         axes: whether Flatten counts the batch.
         second: ms per unit of time of the graph, or None for a step.
 
@@ -73,6 +78,7 @@ class Convention:
     fires: str = "above"
     integrator: str = "time"
     arrival: str = "filtered"
+    gain: str = "stated"
     axes: str = "sample"
     second: float | None = 1000.0
 
@@ -193,10 +199,10 @@ WRITTEN_BY = {
 #: What a program makes of the graphs that it reads.
 READ_BY = {
     "nir": Convention(reset="stated", fires="at"),
-    "norse": Convention(method="euler", integrator="step", axes="batch"),
-    "snntorch": Convention(dt=0.1, method="euler", axes="batch"),
-    "spikingjelly": Convention(method="euler", fires="at"),
-    "sinabs": Convention(method="exact", reset="subtract", fires="at", second=None),
+    "norse": Convention(method="euler", integrator="step", gain="one", axes="batch"),
+    "snntorch": Convention(dt=0.1, method="euler", gain="unit", axes="batch"),
+    "spikingjelly": Convention(method="euler", fires="at", gain="unit"),
+    "sinabs": Convention(method="exact", reset="subtract", fires="at", gain="unit", second=None),
 }
 
 

@@ -233,6 +233,10 @@ def _stateless(name: str, layer: nn.Module, shape: Shape, convention: Convention
 def neuron_nodes(neuron: Neuron, name: str, shape: Shape, convention: Convention) -> list[tuple[str, Any]]:
     """Return the NIR nodes of a layer of neurons, with the endings of their names.
 
+    Where a reader has a gain of its own, potentials are scaled to it, which leaves the spikes what they are. `Exp`
+    gives its current to the membrane a step later than NIR's readers do: in exact form the true parameters are written
+    and the metadata say so; for a reader that uses Euler's method a delay of a step comes before.
+
     Args:
         neuron: LIF, IF, LI, or what `from_nir` makes.
         name: of the layer, for messages.
@@ -248,57 +252,56 @@ def neuron_nodes(neuron: Neuron, name: str, shape: Shape, convention: Convention
     if isinstance(neuron, Threshold):
         return [("", nir.Threshold(_level(neuron.value("v_th"), convention, shape)))]
     own = _own(neuron, name)
-    step = convention.step
+    step, one = convention.step, torch.ones((), dtype=torch.float64)
     c = {k: v.detach() for k, v in neuron.values(step).items()}
+    drive = one if isinstance(own, Delta) else c["input.drive"]
+    fields: dict[str, Tensor] = {}
     metadata: dict[str, Any] = {}
-    fields: dict[str, Any] = {}
+    before: list[tuple[str, Any]] = []
+    if isinstance(neuron, (IF, Integrator)):
+        kind: Any = nir.IF if isinstance(neuron, IF) else nir.I
+        unit = one if convention.gain == "stated" else 1.0 / drive
+        fields["r"] = drive * unit * (convention.unit / step if convention.integrator == "time" else 1.0)
+    else:
+        lost = -torch.expm1(-step / neuron.value("tau_m")).detach()
+        slow = isinstance(own, (Exp, FilteredCurrent))
+        fields["tau_mem" if slow else "tau"] = convention.written(lost)
+        kind = [[nir.LI, nir.LIF], [nir.CubaLI, nir.CubaLIF]][slow][isinstance(neuron, LIF)]
+        arrive = one
+        if slow:
+            passed = -torch.expm1(-step / own.value("tau")).detach()
+            fields["tau_syn"] = convention.written(passed)
+            arrive = c.get("input.arrive", one)
+            late = isinstance(own, Exp) and convention.method == "euler"
+            if late:
+                before = [("_delay", nir.Delay(_spread(step / convention.unit, shape)))]
+            elif isinstance(own, Exp):  # its drive is that of the old current; the true one is written, and said to be
+                metadata["receptor"] = "exp"
+                drive = neuron.value("r_m").detach() * lost
+        unit = {"stated": one, "one": lost / drive, "unit": 1.0 / (drive * arrive)}[convention.gain]
+        fields["r"] = drive * unit / lost
+        if slow:
+            if convention.gain == "unit":
+                fields["r"], arrive = 1.0 / lost, one
+            fields["w_in"] = arrive if convention.arrival == "added" else arrive / passed
+        rest = neuron.value("v_rest") if isinstance(neuron, (LIF, RestingLI)) else torch.zeros_like(one)
+        fields["v_leak"] = rest * unit
+        if isinstance(neuron, LIF) and bool((neuron.value("i_e") != 0).any()):
+            metadata["start"] = _spread(rest * unit, shape)
+            fields["v_leak"] = (rest + neuron.value("r_m") * neuron.value("i_e")) * unit
     if isinstance(neuron, (LIF, IF)):
         _check_reset(neuron, name, convention)
         metadata["reset"] = neuron.reset
-        fields["v_threshold"] = _level(neuron.value("v_th"), convention, shape)
-        fields["v_reset"] = _spread(neuron.value("v_reset"), shape)
-    if isinstance(neuron, (IF, Integrator)):
-        added = _drive(own, name, c)
-        fields["r"] = _spread(added / step * convention.unit if convention.integrator == "time" else added, shape)
-        return [("", (nir.IF if isinstance(neuron, IF) else nir.I)(**fields, metadata=metadata))]
-    lost = -torch.expm1(-step / neuron.value("tau_m")).detach()
-    rest = torch.zeros((), dtype=torch.float64)
-    if isinstance(neuron, LIF):
-        rest = neuron.value("v_rest") + neuron.value("r_m") * neuron.value("i_e")
-        if bool((neuron.value("i_e") != 0).any()):
-            metadata["start"] = _spread(neuron.value("v_rest"), shape)
-    elif isinstance(neuron, RestingLI):
-        rest = neuron.value("v_rest")
-    fields["v_leak"] = _spread(rest, shape)
-    tau = _spread(convention.written(lost), shape)
-    if isinstance(own, (Exp, FilteredCurrent)):
-        return _filtered(neuron, own, lost, c, {**fields, "tau_mem": tau}, metadata, shape, convention)
-    fields["r"] = _spread(_drive(own, name, c) / lost, shape)
-    return [("", (nir.LIF if isinstance(neuron, LIF) else nir.LI)(tau=tau, **fields, metadata=metadata))]
-
-
-def _filtered(
-    neuron: Neuron, own: Receptor, lost: Tensor, c: dict[str, Tensor], fields: dict[str, Any],
-    metadata: dict[str, Any], shape: Shape, convention: Convention,
-) -> list[tuple[str, Any]]:  # fmt: skip
-    """Return the nodes of a neuron whose current has a time constant.
-
-    `Exp` gives its current to the membrane a step later than NIR's readers do. In exact form the true parameters are
-    written and the metadata say so; for a reader that uses Euler's method a delay of a step comes before.
-    """
-    passed = -torch.expm1(-convention.step / own.value("tau")).detach()
-    fields["tau_syn"] = _spread(convention.written(passed), shape)
-    arrive = torch.ones_like(passed) if isinstance(own, Exp) else c["input.arrive"]
-    fields["w_in"] = _spread(arrive if convention.arrival == "added" else arrive / passed, shape)
-    late = isinstance(own, Exp) and convention.method == "euler"
-    if isinstance(own, Exp) and not late:
-        metadata = {**metadata, "receptor": "exp"}
-    fields["r"] = _spread(c["input.drive"] / lost if late else neuron.value("r_m"), shape)
-    kind = nir.CubaLIF if isinstance(neuron, LIF) else nir.CubaLI
-    nodes = [("", kind(**fields, metadata=metadata))]
-    if not late:
-        return nodes
-    return [("_delay", nir.Delay(_spread(convention.step / convention.unit, shape))), *nodes]
+        fields["v_reset"] = neuron.value("v_reset") * unit
+    elif bool((torch.abs(unit - 1.0) > 1e-6).any()):
+        raise UnsupportedLayerError(
+            f"{name}: the graph's reader gives its input another gain ({float(unit.max()):g} of this one's), and the "
+            "output is the membrane itself; scale the weights before it."
+        )
+    arrays = {field: _spread(value, shape) for field, value in fields.items()}
+    if isinstance(neuron, (LIF, IF)):
+        arrays["v_threshold"] = _level(neuron.value("v_th") * unit, convention, shape)
+    return [*before, ("", kind(**arrays, metadata=metadata))]
 
 
 def _own(neuron: Neuron, name: str) -> Receptor:
@@ -318,11 +321,6 @@ def _own(neuron: Neuron, name: str) -> Receptor:
         raise UnsupportedLayerError(f"{name}: NIR has no refractory period; t_ref must be 0.")
     own: Receptor = found[0]  # type: ignore[assignment]
     return own
-
-
-def _drive(own: Receptor, name: str, c: dict[str, Tensor]) -> Tensor:
-    """Return what an input of 1 adds to the membrane in a step."""
-    return torch.ones((), dtype=torch.float64) if isinstance(own, Delta) else c["input.drive"]
 
 
 def _level(level: Tensor, convention: Convention, shape: Shape) -> NDArray[np.float64]:

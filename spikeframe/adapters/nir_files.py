@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def _look(group: h5py.Group, where: str, limit: int, seen: set[Any], depth: int)
                 item.dtype.kind == "O" and h5py.check_string_dtype(item.dtype) is None
             ):
                 raise GraphError(f"{place} has type {item.dtype}; accepted are numbers and text.")
-            total += item.size * item.dtype.itemsize
+            total += max(item.size, prod(item.chunks or ())) * item.dtype.itemsize
         else:
             raise GraphError(f"{place} is a {type(item).__name__}, which NIR does not have.")
         if total > limit:

@@ -318,8 +318,9 @@ def _add(content: Any, value: Any, where: str, seen: dict[int, tuple[int, Any]])
         put("method")
         inner([value.__func__, value.__self__], value.__name__)
     elif isinstance(value, types.CodeType):
-        names = set(value.co_names) | set(value.co_freevars)
-        put("code", value.co_code, sorted(names), value.co_varnames, value.co_argcount, value.co_kwonlyargcount)
+        # names in their order: the code refers to them by number
+        put("code", value.co_code, value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars)
+        put(value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags)
         for number, constant in enumerate(value.co_consts):
             inner(constant, str(number))
     elif isinstance(value, (types.BuiltinFunctionType, np.ufunc)):
@@ -354,10 +355,17 @@ def _add_code(put: Callable[..., None], inner: Callable[[Any, str], None], value
         inner(value.__code__, "code")
         inner(value.__defaults__, "defaults")
         inner(value.__kwdefaults__, "defaults")
-        found = inspect.getclosurevars(value)
-        for name, part in sorted({**found.globals, **found.nonlocals}.items()):
+        for name in sorted(_names(value.__code__) & set(value.__globals__)):
             put(name)
-            inner(part, name)
+            inner(value.__globals__[name], name)
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            put(name)
+            inner(cell.cell_contents, name)
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Return the names that a function's code, and the code within it, looks up by name."""
+    return set(code.co_names).union(*(_names(part) for part in code.co_consts if isinstance(part, types.CodeType)))
 
 
 def _add_state(put: Callable[..., None], inner: Callable[[Any, str], None], value: Any, where: str) -> None:

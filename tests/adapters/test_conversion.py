@@ -80,6 +80,27 @@ def test_a_signed_neuron_ends_at_its_sum_however_uneven_the_input():
     assert (counts[ConvertedIF] != expected).sum() > 100
 
 
+@pytest.mark.exact
+def test_taking_spikes_back_mends_what_uneven_input_does():
+    """Sixteen inputs with their spikes in random order, three steps, as after a layer of 2-bit activations."""
+    random = np.random.Generator(np.random.Philox(key=33))
+    levels, neurons = 3, 10_000
+    weights, counts = random.normal(0, 0.35, (neurons, 16)), random.integers(0, levels + 1, (neurons, 16))
+    fired = random.random((levels, neurons, 16)).argsort(0) < counts
+    x = torch.from_numpy((weights * fired).sum(-1)[:, np.newaxis]).float()
+    wanted = torch.floor(x.sum(0)[0] + 0.5).clamp(0, levels)
+
+    def wrong(kind, more):
+        with torch.no_grad():
+            out, _ = kind(dt=1.0, backend="torch")(torch.cat([x, torch.zeros(more, 1, neurons)]))
+        return 100 * float((out.sum(0)[0].clamp(max=levels) != wanted).double().mean())
+
+    assert 6 < wrong(ConvertedIF, 0) < 9
+    assert 2 < wrong(SignedIF, 0) < 4
+    assert 4 < wrong(ConvertedIF, 6) < 6
+    assert wrong(SignedIF, 6) == 0
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize("make", [mlp, conv])
 def test_the_output_tends_to_the_networks(make):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import warnings
 from pathlib import Path
 
@@ -506,6 +507,10 @@ def swollen(file, path):
     file.create_dataset("node/nodes/5/more", (2**28,), "f8", chunks=True, compression="gzip")
 
 
+def chunked(file, path):
+    file.create_dataset("node/nodes/5/more", (1,), "f8", maxshape=(None,), chunks=(2**28,))
+
+
 def renamed(file, path):
     del file["node/nodes/5/type"]
     file["node/nodes/5/type"] = "Rocket"
@@ -528,7 +533,8 @@ def pointer(file, path):
     ("change", "words"),
     [
         (outside, "ExternalLink"), (soft, "SoftLink"), (ring, "two places"), (virtual, "another file"),
-        (elsewhere, "another file"), (swollen, "limit"), (renamed, "Rocket"), (without, "v_threshold"),
+        (elsewhere, "another file"), (swollen, "limit"), (chunked, "limit"), (renamed, "Rocket"),
+        (without, "v_threshold"),
         (rooted, "node"), (pointer, "type"),
     ],
 )  # fmt: skip
@@ -574,3 +580,11 @@ def test_an_interrupted_write_leaves_the_old_file(file, monkeypatch):
         write_nir(file, lif_graph())
     assert file.read_bytes() == before
     assert [p.name for p in file.parent.iterdir()] == [file.name]
+
+
+def test_the_documented_table_is_the_measured_one(exchange):
+    result = json.loads(exchange.RESULTS.read_text(encoding="utf8"))
+    page = Path(__file__).parents[2] / "docs" / "exchange.md"
+    assert exchange.markdown(result) in page.read_text(encoding="utf8")
+    for (program, kind, way), words in exchange.CANNOT.items():
+        assert words in str(result["table"][program][kind][way])
