@@ -30,7 +30,6 @@ ARGUMENTS = {
 }
 #: What needs another simulator or library by its own words.
 OTHERS = {
-    "HH_cond_exp2.py": None,
     "nrn_artificial_cell.py": "needs NEURON",
     "nineml_brunel.py": "needs NineML",
     "nineml_neuron.py": "needs NineML",
@@ -126,7 +125,7 @@ def scenarios(folder: Path, limit: float, only: str) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the unpacked source distribution of PyNN")
-    parser.add_argument("--json", type=Path, help="where to write the table")
+    parser.add_argument("--json", type=Path, help="where to write the table; what it holds already is kept")
     parser.add_argument("--limit", type=float, default=200.0, help="seconds for one script (default: 200)")
     parser.add_argument("--only", nargs="*", default=[], help="only these examples")
     parser.add_argument("--scenarios", action="store_true", help="only the scenarios")
@@ -140,6 +139,10 @@ def main() -> None:
     for kind, rows in result.items():
         print(f"{kind}: {sum(row['runs'] for row in rows)} of {len(rows)}")
     if options.json:
+        held = json.loads(options.json.read_text(encoding="utf-8")) if options.json.exists() else {}
+        for kind, rows in result.items():
+            known = {row["name"]: row for row in held.get(kind, [])} | {row["name"]: row for row in rows}
+            result[kind] = [known[name] for name in sorted(known)]
         options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

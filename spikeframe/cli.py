@@ -222,16 +222,17 @@ def _report_simulation(options: argparse.Namespace, say: _Say) -> Path:
     from spikeframe import energy
     from spikeframe.core import Simulator
     from spikeframe.errors import ParameterError
-    from spikeframe.plots import write_simulation
+    from spikeframe.plots.simulation import described, write_simulation
 
     if len(options.folder) > 1:
         raise ParameterError("report: give one saved simulation, or several run folders.")
     path: Path = options.folder[0]
     simulator = Simulator.load(path)
-    recorded = {r.population.name for r in simulator.network.recorders if r.variable == "spikes"}  # type: ignore[union-attr]
-    for population in simulator.network.populations.values():  # type: ignore[union-attr]
+    network = described(simulator)
+    recorded = {r.population.name for r in network.recorders if r.variable == "spikes"}
+    for population in network.populations.values():
         if population.name not in recorded:
-            simulator.network.record(population, "spikes")  # type: ignore[union-attr]
+            network.record(population, "spikes")
     say.step(f"running {path} for {options.run:g} ms")
     timeline = None
     with energy.measured() as joules:

@@ -41,8 +41,8 @@ def to_neo(result: CircuitResult | PreciseResult, network: Network | None = None
     """
     if not isinstance(result, (CircuitResult, PreciseResult)):
         raise DTypeError(f"to_neo: got {type(result).__name__}; needs what Simulator.run gave for a described Network.")
-    if getattr(result, "output", None) is not None:
-        raise ParameterError(f"to_neo: the spikes went to {result.output}; run without output, or read that file.")
+    if (output := getattr(result, "output", None)) is not None:
+        raise ParameterError(f"to_neo: the spikes went to {output}; run without output, or read that file.")
     block = neo.Block(name="spikeframe", duration=result.duration * pq.ms)
     segment = neo.Segment(name="run", index=0)
     block.segments.append(segment)

@@ -105,7 +105,7 @@ def _rapl(folder: Path) -> Mapping[str, _Counter] | str:
         for package in packages:
             name = (package / "name").read_text().strip()
             energy = package / "energy_uj"
-            energy.read_text()
+            int(energy.read_text())
             most = int((package / "max_energy_range_uj").read_text())
             found[f"{name} (RAPL)"] = _Counter(lambda path=energy: int(path.read_text()), 1e-6, most)  # type: ignore[misc]
     except PermissionError:

@@ -2,9 +2,9 @@
 
 Gradients are not spikes: the backward run multiplies everything. Of a layer with W weights, at each of T steps, the
 gradient of the weights takes W multiply-accumulates, and that of its inputs W more, unless nothing before it learns
-(the first layer). A neuron's backward update is the derived program that the training kernels execute, its recomputation
-of the forward values included. The optimiser is left out: a few operations per weight and training step, not per time
-step.
+(the first layer). A neuron's backward update is the derived program that the training kernels execute, with its
+recomputation of the forward values. The optimiser is left out: a few operations per weight and training step, not per
+time step.
 """
 
 from __future__ import annotations

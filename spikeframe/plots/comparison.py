@@ -9,10 +9,9 @@ from typing import Any
 from spikeframe import energy
 from spikeframe.energy.reports import energy as with_unit
 from spikeframe.errors import CheckpointError, ParameterError
-from spikeframe.plots import figures as draw
 from spikeframe.plots import page, spending
 from spikeframe.plots.report import read_history, read_layers, read_result, replaced
-from spikeframe.plots.style import CYCLE, legend, new_axes, tidy
+from spikeframe.plots.style import CYCLE, legend, new_axes, plain, tidy
 
 _MODELS = ("horowitz_fp32", "sram32k_fp32", "dram_fp32")
 
@@ -87,6 +86,6 @@ def _curves(histories: dict[str, Any]) -> Any:
         ]
         if points:
             x, y = zip(*points, strict=True)
-            ax.plot(x, y, color=CYCLE[index % len(CYCLE)], marker=".", markersize=4, label=draw.plain(name))
+            ax.plot(x, y, color=CYCLE[index % len(CYCLE)], marker=".", markersize=4, label=plain(name))
     legend(ax)
     return tidy(ax, "Learning", "epoch", "validation accuracy (%)")

@@ -185,20 +185,22 @@ def event_cloud(events: Any, ax: Axes | None = None, *, most: int = 5000) -> Axe
     if ax.name != "3d":
         raise ParameterError("event_cloud: needs three-dimensional axes, e.g. figure.add_subplot(projection='3d').")
     every = max(1, -(-t.size // most))
+    space: Any = ax
     for polarity, colour, label in ((1.0, BLUE, "ON"), (0.0, ORANGE, "OFF")):
         own = np.flatnonzero((p > 0) == polarity)[::every]
         if own.size:
-            ax.scatter(t[own] * 1e-3, x[own], -y[own], s=2, color=colour, label=label, linewidths=0, rasterized=True)
-    ax.set_xlabel("time (ms)", fontsize=9, color=INK)
-    ax.set_ylabel("x", fontsize=9, color=INK)
-    ax.set_zlabel("y", fontsize=9, color=INK)  # type: ignore[attr-defined]
-    ax.tick_params(labelsize=7, colors=MUTED)
-    for axis in (ax.xaxis, ax.yaxis, ax.zaxis):  # type: ignore[attr-defined]
+            at = t[own] * 1e-3, x[own], -y[own]
+            space.scatter(*at, s=2, color=colour, label=label, linewidths=0, rasterized=True)
+    space.set_xlabel("time (ms)", fontsize=9, color=INK)
+    space.set_ylabel("x", fontsize=9, color=INK)
+    space.set_zlabel("y", fontsize=9, color=INK)
+    space.tick_params(labelsize=7, colors=MUTED)
+    for axis in (space.xaxis, space.yaxis, space.zaxis):
         axis.pane.set_alpha(0.0)
         axis.line.set_color(MUTED)
         axis._axinfo["grid"].update(color=GRID, linewidth=0.5)
-    ax.patch.set_alpha(0.0)
-    ax.set_box_aspect((1.8, 1.0, 1.0), zoom=0.85)  # type: ignore[arg-type, call-arg]
+    space.patch.set_alpha(0.0)
+    space.set_box_aspect((1.8, 1.0, 1.0), zoom=0.85)
     shown = f"{t.size:,} events" if every == 1 else f"{t.size:,} events, every {every}th of each polarity drawn"
     ax.set_title(shown, loc="left", fontsize=10, color=INK)
     if t.size:

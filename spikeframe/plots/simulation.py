@@ -47,14 +47,13 @@ def write_simulation(
     Raises:
         DTypeError: the simulator or the result is of another kind.
     """
-    if not isinstance(simulator, Simulator) or not isinstance(simulator.network, Network):
-        raise DTypeError("write_simulation: needs a Simulator of a described Network; runs of training: write_report.")
+    described(simulator)
     if not isinstance(result, CircuitResult):
         raise DTypeError(f"write_simulation: result is {type(result).__name__}; needs what Simulator.run returned.")
     body = [
         *_opening(title, simulator, result),
-        *_activity(simulator.network, result),
-        *_membranes(simulator.network, result),
+        *_activity(described(simulator), result),
+        *_membranes(described(simulator), result),
         *_wiring(simulator),
         *spent(result.counts),
         *_energy(simulator, result, timeline, joules),
@@ -63,10 +62,24 @@ def write_simulation(
     return replaced(Path(path), page.page(title, body))
 
 
+def described(simulator: Simulator) -> Network:
+    """Return the described network that a simulator runs.
+
+    Args:
+        simulator: what runs it.
+
+    Raises:
+        DTypeError: it runs a torch model.
+    """
+    if not isinstance(simulator, Simulator) or not isinstance(simulator.network, Network):
+        raise DTypeError("write_simulation: needs a Simulator of a described Network; runs of training: write_report.")
+    return simulator.network
+
+
 def _opening(title: str, simulator: Simulator, result: CircuitResult) -> Iterator[str]:
     """Say in a sentence and a few figures what ran."""
-    network = simulator.network
-    neurons = sum(p.size for p in network.populations.values() if isinstance(p.neuron, Neuron))  # type: ignore[union-attr]
+    network = described(simulator)
+    neurons = sum(int(p.size) for p in network.populations.values() if isinstance(p.neuron, Neuron))
     synapses = sum(c.weights for c in result.counts.values())
     yield page.heading(title)
     words = f"{neurons:,} neurons in {len(result.sizes)} populations with {synapses:,} synapses, run for "
@@ -144,14 +157,14 @@ def _membranes(network: Network, result: CircuitResult) -> Iterator[str]:
 
 def _wiring(simulator: Simulator) -> Iterator[str]:
     """Draw who reaches whom, and weights as they are now."""
-    network = simulator.network
-    links = [link for link in network.projections if not link.procedural]  # type: ignore[union-attr]
+    network = described(simulator)
+    links = [link for link in network.projections if not link.procedural]
     if not links:
         return
-    names = list(network.populations)
+    names: list[str] = list(network.populations)
     matrix = np.zeros((len(names), len(names)))
     weights: dict[str, Any] = {}
-    drawings = []
+    drawings = list[str]()
     for link in links:
         found = simulator.weights(link)
         matrix[names.index(link.source.name), names.index(link.target.name)] += found.weight.size
@@ -207,15 +220,14 @@ def _energy(
 
 def _description(simulator: Simulator) -> Iterator[str]:
     """List populations and projections."""
-    network = simulator.network
+    network = described(simulator)
     populations = [
-        (p.name, f"{p.size:,}", type(p.neuron).__name__, _parameters(p.neuron))
-        for p in network.populations.values()  # type: ignore[union-attr]
+        (p.name, f"{p.size:,}", type(p.neuron).__name__, _parameters(p.neuron)) for p in network.populations.values()
     ]
     links = [
         (link.name, type(link.rule).__name__, _words(link.weight), _words(link.delay),
          "static" if link.synapse is None else type(link.synapse).__name__)
-        for link in network.projections  # type: ignore[union-attr]
+        for link in network.projections
     ]  # fmt: skip
     pieces = [
         page.details(
@@ -225,7 +237,7 @@ def _description(simulator: Simulator) -> Iterator[str]:
     if links:
         own = ("projection", "rule", "weight", "delay (ms)", "synapses")
         pieces.append(page.details("Projections", page.table(own, links, words=True)))
-    facts = f"seed {network.seed} · dt {getattr(simulator.circuit, 'dt', 0.0):g} ms"  # type: ignore[union-attr]
+    facts = f"seed {network.seed} · dt {getattr(simulator.circuit, 'dt', 0.0):g} ms"
     yield page.section("What was simulated", page.paragraph(facts, "note"), *pieces)
 
 

@@ -120,7 +120,8 @@ def advance(state: State, steps: int) -> None:
 
 def _value(built: Built, p: Any, variable: str) -> NDArray[np.float64]:
     own, factor = p.celltype.variables[variable]
-    return np.asarray(built.circuit.read(built.names[p], own), np.float64) * factor
+    found: NDArray[np.float64] = np.asarray(built.circuit.read(built.names[p], own), np.float64) * factor
+    return found
 
 
 def build(state: State) -> Built:
@@ -250,7 +251,7 @@ def _inject(network: Network, names: dict[Any, str], source: Any, state: State) 
         if p not in names:
             continue
         own = np.sort(np.array(ids))
-        if isinstance(source, NoisyCurrentSource) and source.held(state.dt, 0, 0) is not None:
+        if isinstance(source, NoisyCurrentSource) and source.steps(state.dt) > 1:
             for i in own.tolist():
                 network.stimulate(names[p], source.held(state.dt, int(p.first_id) + i, network.seed))
                 yield i, i + 1

@@ -93,12 +93,13 @@ class CurrentSource:
         """Return times and the current (nA) that was injected in the steps that ended then."""
         if not self._recorded:
             raise ParameterError(f"{type(self).__name__}: its current is not recorded; call record() before the run.")
-        times = np.arange(state.step + 1) * state.dt
+        times: Floats = np.arange(state.step + 1, dtype=np.float64) * state.dt
         made = self.drive(state.dt)
         inside = (times > made.start - state.dt / 2) & (times < made.stop - state.dt / 2)
         if getattr(made, "sd", 0.0):
             raise ParameterError("NoisyCurrentSource: every cell gets its own noise, so there is no one current.")
-        return times, np.where(inside, made.at(times), 0.0) / MILLI
+        levels: Floats = np.where(inside, made.at(times), 0.0) / MILLI
+        return times, levels
 
 
 class DCSource(CurrentSource, electrodes.DCSource):
@@ -151,26 +152,35 @@ class NoisyCurrentSource(CurrentSource, electrodes.NoisyCurrentSource):
         """Return `NoiseCurrent`, for values that change in every step."""
         return NoiseCurrent(MILLI * float(self.value("mean")), MILLI * float(self.value("stdev")), **self.window(dt))
 
-    def held(self, dt: float, cell: int, seed: int) -> HeldNoise | None:
-        """Return a cell's own noise whose values each hold for several steps; None if they change in every step.
+    def steps(self, dt: float) -> int:
+        """Return for how many steps a value holds.
 
         Args:
             dt: ms.
-            cell: number of the cell.
-            seed: of the simulation.
+
+        Raises:
+            ParameterError: for none, or a part of one.
         """
         steps = float(self.value("dt")) / dt
         if abs(steps - round(steps)) > 1e-6 or steps < 0.5:
             raise ParameterError(
                 f"NoisyCurrentSource(dt={float(self.value('dt')):g}): must be a multiple of {dt:g} ms."
             )
-        if round(steps) == 1:
-            return None
+        return round(steps)
+
+    def held(self, dt: float, cell: int, seed: int) -> HeldNoise:
+        """Return a cell's own noise whose values each hold for several steps.
+
+        Args:
+            dt: ms.
+            cell: number of the cell.
+            seed: of the simulation.
+        """
         window = self.window(dt)
         mean, sd = MILLI * float(self.value("mean")), MILLI * float(self.value("stdev"))
         key = seed, state.sources.index(self), cell
         return HeldNoise(
-            [window["start"], window["stop"]], [0.0, 0.0], sd=0.0, noise=(mean, sd, round(steps) * dt, key)
+            [window["start"], window["stop"]], [0.0, 0.0], sd=0.0, noise=(mean, sd, self.steps(dt) * dt, key)
         )
 
 

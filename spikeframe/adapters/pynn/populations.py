@@ -15,7 +15,7 @@ from spikeframe.adapters.pynn.recording import Recorder
 from spikeframe.errors import DTypeError, NonFiniteError, unknown_name
 
 
-class Assembly(common.Assembly):  # type: ignore[misc]
+class Assembly(common.Assembly):
     """Several populations and views as one."""
 
     _simulator = simulator
@@ -92,7 +92,7 @@ def _check(label: str, name: str, values: Any) -> None:
         raise NonFiniteError(f"{label}.{name} of cell {int(np.flatnonzero(~np.isfinite(values))[0])} is not finite.")
 
 
-class PopulationView(_Parametric, common.PopulationView):  # type: ignore[misc]
+class PopulationView(_Parametric, common.PopulationView):
     """Some cells of a population."""
 
     _assembly_class = Assembly
@@ -105,7 +105,7 @@ class PopulationView(_Parametric, common.PopulationView):  # type: ignore[misc]
         return PopulationView(self, selector, label)
 
 
-class Population(_Parametric, common.Population):  # type: ignore[misc]
+class Population(_Parametric, common.Population):
     """Cells of one type."""
 
     _simulator = simulator

@@ -24,7 +24,7 @@ from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, TimeGr
 Longs = NDArray[np.int64]
 
 
-class Connection(common.Connection):  # type: ignore[misc]
+class Connection(common.Connection):
     """One synapse of a projection; its attributes are read and written there."""
 
     def __init__(self, projection: Projection, index: int) -> None:
@@ -32,23 +32,28 @@ class Connection(common.Connection):  # type: ignore[misc]
         object.__setattr__(self, "index", index)
 
     @property
+    def _own(self) -> Projection:
+        found: Projection = object.__getattribute__(self, "projection")
+        return found
+
+    @property
     def presynaptic_index(self) -> int:
         """Index of the cell that sends."""
-        return int(self.projection.presynaptic[self.index])
+        return int(self._own.presynaptic[self.index])
 
     @property
     def postsynaptic_index(self) -> int:
         """Index of the cell that receives."""
-        return int(self.projection.postsynaptic[self.index])
+        return int(self._own.postsynaptic[self.index])
 
     def __getattr__(self, name: str) -> float:
-        values = object.__getattribute__(self, "projection").now()
+        values = self._own.now()
         if name not in values:
             raise AttributeError(f"connection has no {name!r}; it has {', '.join(values)}.")
         return float(values[name][self.index])
 
     def __setattr__(self, name: str, value: float) -> None:
-        self.projection.put(name, value, np.array([self.index]))
+        self._own.put(name, value, np.array([self.index]))
 
     def as_tuple(self, *names: str) -> tuple[Any, ...]:
         """Return some attributes.
@@ -73,7 +78,7 @@ def _for_one_pair(connector: Any) -> Any:
     return own
 
 
-class Projection(common.Projection):  # type: ignore[misc]
+class Projection(common.Projection):
     """Synapses of one type from some cells to others."""
 
     _simulator = simulator
@@ -227,5 +232,5 @@ class Projection(common.Projection):  # type: ignore[misc]
             return found
         how, start = {"sum": (np.add, 0.0), "min": (np.minimum, np.inf), "max": (np.maximum, -np.inf)}[several]
         found[at] = start
-        how.at(found, at, values)  # type: ignore[attr-defined]
+        how.at(found, at, values)
         return found

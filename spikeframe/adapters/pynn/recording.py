@@ -18,7 +18,7 @@ from spikeframe.errors import ParameterError, TimeGridError, unknown_name
 Floats = NDArray[np.float64]
 
 
-class Recorder(recording.Recorder):  # type: ignore[misc]
+class Recorder(recording.Recorder):
     """Keeps what runs give, until it is asked for."""
 
     _simulator = simulator

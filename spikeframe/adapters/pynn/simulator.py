@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 name = "spikeframe"
 
 
-class ID(int, common.IDMixin):  # type: ignore[misc]
+class ID(int, common.IDMixin):
     """Number of a cell; its attributes are the cell's parameters."""
 
     def __init__(self, n: int) -> None:
         common.IDMixin.__init__(self)
 
 
-class State(common.control.BaseState):  # type: ignore[misc]
+class State(common.control.BaseState):
     """What `setup` begins anew and every population, projection, source and recorder enters itself in.
 
     The network is described again and built at a run if anything was changed since the last one; membranes, synapses
@@ -52,7 +52,7 @@ class State(common.control.BaseState):  # type: ignore[misc]
         self.populations: list[Any] = []
         self.projections: list[Any] = []
         self.sources: list[Any] = []
-        self.write_on_end = []
+        self.write_on_end: list[Any] = []
         self.id_counter = 0
         self.segment_counter = -1
         self.counts: dict[str, Counts] = {}
