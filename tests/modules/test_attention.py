@@ -307,11 +307,12 @@ def test_compiled_kernels_do_what_the_plain_ones_do():
         (12, 4, 3, False, 3),
     ):
         q, k, v = ((random.random((3, tokens, n)) < 0.3).astype(np.float32) for n in (9, 9, 5))
+        k[0, 0, :2] = -1.0, 0.5
         chosen = random.random((3, tokens // rows, tokens // columns)) < 0.6
         place = random.permutation(tokens)
         found = []
         for module in (numba, plain):
-            out, counts = np.full_like(v, np.nan), np.zeros(4, np.int64)
+            out, counts = np.full_like(v, np.nan), np.zeros(7, np.int64)
             module.attend(q, k, v, chosen, place, causal, kind, 0.25, 2.0, out, counts)
             found.append((out, counts))
         np.testing.assert_array_equal(found[0][1], found[1][1])

@@ -11,32 +11,47 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _index(k, place, columns, start, token, value):  # type: ignore[no-untyped-def]
-    """Fill the inverted index of one head: tokens and values of feature f in block b from ``start[b, f]``."""
-    n = 0
-    for b in range(start.shape[0]):
-        for f in range(k.shape[1]):
-            start[b, f] = n
-            for at in range(b * columns, (b + 1) * columns):
-                if k[place[at], f] != 0:
-                    token[n] = place[at]
-                    value[n] = k[place[at], f]
-                    n += 1
-        start[b, k.shape[1]] = n
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _active(x, start, index, value):  # type: ignore[no-untyped-def]
-    """List the nonzero entries of each row."""
-    n = 0
+    """List the nonzero entries of each row; return how many are not -1 or 1."""
+    n = graded = 0
     for i in range(x.shape[0]):
         start[i] = n
         for e in range(x.shape[1]):
             if x[i, e] != 0:
                 index[n] = e
                 value[n] = x[i, e]
+                graded += abs(value[n]) != 1
                 n += 1
     start[x.shape[0]] = n
+    return graded
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _index(first, feature, size, place, columns, start, token, value):  # type: ignore[no-untyped-def]
+    """Turn lists of active features into the inverted index, by counting: feature f of block b from ``start[b, f]``."""
+    features = start.shape[1] - 1
+    n = 0
+    for b in range(start.shape[0]):
+        row = start[b]
+        begin = n
+        row[:] = 0
+        for at in range(b * columns, (b + 1) * columns):
+            for s in range(first[place[at]], first[place[at] + 1]):
+                row[feature[s]] += 1
+        for f in range(features):
+            many = row[f]
+            row[f] = n
+            n += many
+        row[features] = n
+        for at in range(b * columns, (b + 1) * columns):
+            for s in range(first[place[at]], first[place[at] + 1]):
+                to = row[feature[s]]
+                token[to] = place[at]
+                value[to] = size[s]
+                row[feature[s]] += 1
+        for f in range(features - 1, 0, -1):  # from where each ends to where it begins
+            row[f] = row[f - 1]
+        row[0] = begin
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -60,39 +75,37 @@ def attend(q, k, v, chosen, place, causal, kind, scale, theta, out, counts):  # 
     start = np.empty((chosen.shape[2], features + 1), np.int32)
     token = np.empty(tokens * features, np.int32)
     key = np.empty(tokens * features, np.float64)
+    asked = np.empty(tokens + 1, np.int32)
+    active = np.empty(tokens * features, np.int32)
+    strength = np.empty(tokens * features, np.float64)
     first = np.empty(tokens + 1, np.int32)
     entry = np.empty(tokens * entries, np.int32)
     size = np.empty(tokens * entries, np.float64)
     overlap = np.zeros(tokens, np.float64)
     seen = np.zeros(tokens, np.bool_)
     touched = np.empty(tokens, np.int32)
-    active = np.empty(features, np.int32)
     sums = np.empty(entries, np.float64)
     hits = added = pairs = divided = 0
     for g in range(groups):
-        _index(k[g], place, columns, start, token, key)
-        _active(v[g], first, entry, size)
+        counts[5] += _active(k[g], asked, active, strength)
+        _index(asked, active, strength, place, columns, start, token, key)
+        counts[4] += _active(q[g], asked, active, strength)
+        counts[6] += _active(v[g], first, entry, size)
         for at in range(tokens):
             i = place[at]
-            n = 0
-            for f in range(features):
-                if q[g, i, f] != 0:
-                    active[n] = f
-                    n += 1
             many = 0
-            if n:
+            if asked[i + 1] > asked[i]:
                 for b in range(chosen.shape[2]):
                     if not chosen[g, at // rows, b] or start[b, 0] == start[b, features]:
                         continue
-                    for m in range(n):
+                    for m in range(asked[i], asked[i + 1]):
                         f = active[m]
-                        strength = np.float64(q[g, i, f])
                         for s in range(start[b, f], start[b, f + 1]):
                             j = token[s]
                             if causal and j > i:
                                 continue
                             hits += 1
-                            overlap[j] += strength * key[s]
+                            overlap[j] += strength[m] * key[s]
                             if not seen[j]:
                                 seen[j] = True
                                 touched[many] = j

@@ -40,8 +40,10 @@ def attend(
         scale: factor of every weight.
         theta: threshold of coincidence and rectified.
         out: ``[G, N, e]`` filled.
-        counts: ``[4]`` to which are added: hits, value entries added, pairs of nonzero weight, rows that were divided.
+        counts: ``[7]`` to which are added: hits, value entries added, pairs of nonzero weight, rows that were divided,
+            and the entries of q, of k and of v that are not -1, 0 or 1.
     """
+    counts[4:] += [np.count_nonzero((x != 0) & (np.abs(x) != 1)) for x in (q, k, v)]
     tokens = q.shape[1]
     rows, columns = (tokens // max(n, 1) for n in chosen.shape[1:])
     for g in range(len(q)):

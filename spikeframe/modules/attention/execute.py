@@ -16,15 +16,16 @@ from torch import Tensor
 from spikeframe.core.counts import Counts
 from spikeframe.errors import BackendError, DTypeError, NonFiniteError, ShapeError, unknown_name
 from spikeframe.kernels.attention import provider
-from spikeframe.modules.attention.operations import Operations, added
+from spikeframe.modules.attention.operations import Operations
 from spikeframe.modules.attention.plans import Blocks, Plan, Subset, cut, inverse, permitted
 from spikeframe.modules.attention.scores import Score
 
 EXECUTIONS = ("auto", "dense", "gather", "events")
 
-#: Time of an addition of `events`, and of a multiply-accumulate of `gather`, in multiply-accumulates of `dense`: one
-#: core, 1024 tokens of 64 features (`benchmarks/attention.py` measures them again).
-EVENT_COST, GATHER_COST = 20.0, 3.0
+#: Nanoseconds on one core of the machine where they were measured; `benchmarks/attention.py` has what is fastest beside
+#: what they choose. Dense: a pair, a multiply-accumulate. Gather: a pair, a feature fetched. Events: an entry that is
+#: scanned, a block of keys that a query visits, an addition.
+PAIR, MAC, SLOT, FETCH, SCAN, VISIT, ADD = 4.0, 0.025, 15.0, 12.0, 3.0, 7.0, 6.0
 
 
 class Choice(NamedTuple):
@@ -102,21 +103,20 @@ def gather(
     place = torch.arange(tokens) if plan.order is None else plan.order
     q, k, v = (x if plan.order is None else x[..., place, :] for x in (q, k, v))
     rows, columns = plan.rows, plan.columns
-    reach = permitted(tokens, causal)[place][:, place].view(-1, rows, tokens // columns, columns).any(3).any(1)
-    chosen = (plan.chosen & reach).expand(*lead, -1, -1)
-    most = max(int(chosen.sum(-1).max()), 1) if chosen.numel() else 1
-    index = torch.argsort(chosen.to(torch.int8), dim=-1, descending=True, stable=True)[..., :most]
-    there = torch.take_along_dim(chosen, index, -1)
-    token = place.view(-1, columns)[index]  # [..., blocks of queries, most, columns]
-    query = place.view(-1, rows)
+    keys, query = place.view(-1, columns), place.view(-1, rows)
+    chosen = plan.chosen & (keys.amin(1) <= query.amax(1, keepdim=True)) if causal else plan.chosen
+    chosen = chosen.expand(*lead, len(query), len(keys))
+    index, there = listed(chosen)
+    most = index.shape[-1]
+    token = keys[index]  # [..., blocks of queries, most, columns]
     mask = there[..., None].expand_as(token).flatten(-2)[..., None, :]
     token = token.flatten(-2)[..., None, :]
     if causal:
         mask = mask & (token <= query[..., None])
     if valid is not None:
         known = (valid.unsqueeze(-2) if valid.ndim > 1 else valid).expand(*lead, tokens)
-        keys = torch.take_along_dim(known, token.flatten(-3), -1).view(token.shape)
-        mask = mask & keys & known[..., query][..., None]
+        seen = torch.take_along_dim(known, token.flatten(-3), -1).view(token.shape)
+        mask = mask & seen & known[..., query][..., None]
     flat = index.flatten(-2)[..., None]
 
     def fetched(x: Tensor) -> Tensor:
@@ -129,6 +129,23 @@ def gather(
     return out if plan.order is None else out[..., inverse(place), :]
 
 
+def listed(chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the indices of chosen entries, as many for every row, in order.
+
+    Args:
+        chosen: ``[..., n]`` bool.
+
+    Returns:
+        ``[..., most]`` indices, 0 where a row has fewer, and bool: which are there.
+    """
+    number = chosen.sum(-1, keepdim=True)
+    most = max(int(number.max()), 1) if chosen.numel() else 1
+    rank = (chosen.cumsum(-1) - 1).masked_fill(~chosen, most)
+    index = torch.zeros(*chosen.shape[:-1], most + 1, dtype=torch.long)
+    index.scatter_(-1, rank, torch.arange(chosen.shape[-1]).expand(chosen.shape))
+    return index[..., :most], torch.arange(most) < number
+
+
 def _gather_subset(
     q: Tensor, k: Tensor, v: Tensor, plan: Subset, score: Score, causal: bool, valid: Tensor | None
 ) -> Tensor:
@@ -136,13 +153,12 @@ def _gather_subset(
     kept = plan.kept.expand(q.shape[:-1])
     if valid is not None:
         kept = kept & (valid.unsqueeze(-2) if valid.ndim > 1 else valid)
-    most = int(kept.sum(-1).max()) if kept.numel() else 0
-    index = torch.argsort(kept.to(torch.int8), dim=-1, descending=True, stable=True)[..., :most, None]
-    there = torch.take_along_dim(kept[..., None], index, -2)[..., 0]
+    index, there = listed(kept)
+    most, index = index.shape[-1], index[..., None]
     short = [torch.take_along_dim(x, index, -2) for x in (q, k, v)]
     mask = there.unsqueeze(-1) & there.unsqueeze(-2) & permitted(most, causal)
     out = score.weights(short[0] @ short[1].transpose(-1, -2), mask) @ short[2]
-    return torch.zeros_like(v).scatter(-2, index.expand_as(out), out)
+    return torch.zeros_like(v).scatter_add(-2, index.expand_as(out), out)
 
 
 def events(
@@ -186,16 +202,17 @@ def events(
     order = plan.order if isinstance(plan, Blocks) else None
     place = torch.arange(tokens) if order is None else order
     out = v.new_zeros(v.shape)
-    counts = np.zeros(4, np.int64)
+    counts = np.zeros(7, np.int64)
     a, b, c = (x.flatten(0, -3).contiguous().numpy() for x in (q, k, v))
     chosen = chosen.expand(*q.shape[:-2], -1, -1).flatten(0, -3)
     provider(backend).attend(
         a, b, c, chosen.contiguous().numpy(), place.numpy(), causal, score.number, score.scale, float(score.theta),
         out.view(c.shape).numpy(), counts,
     )  # fmt: skip
-    hits, entries, _, divided = counts.tolist()
-    scaled = Counts(neu_mac=divided * v.shape[-1])
-    return out, Operations(added(hits, q, k) + added(entries, v) + scaled)
+    hits, entries, _, divided, *graded = counts.tolist()
+    made = Counts(**{"syn_mac" if min(graded[:2]) else "syn_ac": hits})
+    made += Counts(**{"syn_mac" if graded[2] else "syn_ac": entries})
+    return out, Operations(made + Counts(neu_mac=divided * v.shape[-1]))
 
 
 def choose(q: Tensor, k: Tensor, v: Tensor, plan: Plan, score: Score) -> Choice:
@@ -209,16 +226,22 @@ def choose(q: Tensor, k: Tensor, v: Tensor, plan: Plan, score: Score) -> Choice:
         score: how they are weighted.
     """
     rates = [int(x.count_nonzero()) / max(x.numel(), 1) for x in (q, k, v)]
+    tokens, width = q.shape[-2], q.shape[-1] + v.shape[-1]
     kept = plan.chosen.double().mean() if isinstance(plan, Blocks) else plan.kept.double().mean() ** 2
-    density = float(kept) if q.shape[-2] else 0.0
-    hits = q.shape[-1] * rates[0] * rates[1]  # a pair
-    whole = q.shape[-1] + v.shape[-1]
-    costs = {"dense": float(whole), "gather": GATHER_COST * density * whole}
+    density = float(kept) if tokens else 0.0
+    rows, blocks = (plan.rows, plan.chosen.shape[-1]) if isinstance(plan, Blocks) else (tokens, 1)
+    pairs = density * tokens * tokens  # of a head
+    costs = {
+        "dense": tokens * tokens * (PAIR + MAC * width),
+        "gather": pairs * (SLOT + FETCH * width / max(rows, 1)),
+    }
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
     if score.kind != "softmax" and q.device.type == "cpu" and not learns:
-        costs["events"] = EVENT_COST * density * (hits + min(hits, 1.0) * v.shape[-1] * rates[2])
+        hits = q.shape[-1] * rates[0] * rates[1]  # a pair
+        additions = pairs * (hits + min(hits, 1.0) * v.shape[-1] * rates[2])
+        costs["events"] = tokens * (SCAN * (width + q.shape[-1]) + VISIT * blocks) + ADD * additions
     best = min(costs, key=lambda name: costs[name])
-    told = ", ".join(f"{name} {cost / whole:.3g}" for name, cost in costs.items())
+    told = ", ".join(f"{name} {cost / max(costs['dense'], 1.0):.3g}" for name, cost in costs.items())
     return Choice(
         best,
         f"{best}: {rates[0]:.1%} of queries, {rates[1]:.1%} of keys, {rates[2]:.1%} of values active, {density:.1%} of "
