@@ -86,7 +86,7 @@ def main(quick: bool = False, out: str = "linear_mixing.png") -> Path:
     by_length = costs(lengths)
     print(f"operations per token, spikes of {RATE:.0%}: {', '.join(map(str, lengths))} tokens")
     for name, row in by_length.items():
-        print(f"{name:16}{''.join(f'{n:10,.0f}' for n in row)}")
+        print(f"{name:16}{''.join(f'{n:10,.1f}' for n in row)}")
     probabilities = [0.01, 0.05, 0.2, 0.55, 1.0]
     sent = changes(probabilities, 128 if quick else 2048)
     print("\nnonzero entries of changes and of keys, by probability that a feature is drawn anew")
@@ -101,7 +101,7 @@ def main(quick: bool = False, out: str = "linear_mixing.png") -> Path:
     axes: Any = figure.subplots(1, 3)
     for name, row in by_length.items():
         axes[0].plot(lengths, row, "o-", markersize=3, label=name)
-    axes[0].set(xscale="log", yscale="log", xlabel="tokens", ylabel="operations a token", ylim=(0.05, None))
+    axes[0].set(xscale="log", yscale="log", xlabel="tokens", ylabel="operations a token", ylim=(0.008, None))
     axes[1].plot(probabilities, [delta for delta, _ in sent], "o-", color="#d55e00", label="changes")
     axes[1].plot(probabilities, [keys for _, keys in sent], "s--", color="#24292f", label="keys")
     axes[1].set(xscale="log", xlabel="probability that a feature is drawn anew", ylabel="share of nonzero entries")
