@@ -346,7 +346,7 @@ def test_blockffn_losses_are_what_they_say():
 
 def test_blockffn_losses_make_steps_and_chunks_sparse():
     found = []
-    for local, union in ((0.0, 0.0), (2e-3, 0.3)):
+    for local, union in ((0.0, 0.0), (2e-3, 0.4)):
         torch.manual_seed(0)
         layer = recipe("blockffn", 32, 8, experts=8, hidden=8, local=local, union=union)
         accuracy, plan = train_on_modes(layer, 60)
@@ -657,6 +657,7 @@ def test_informed_forecast_beats_skipping_or_is_silent():
     torch.manual_seed(0)
     layer = recipe("informed", 16, 6, unit=LinearExpert(16, 6), rank=4)
     x = spikes(400, 16)
+    layer.requires_grad_(False)
     error, skip = layer.fit(x[:300], x[300:])
     assert 0 < error < 0.5 * skip and layer.experts[1].second.weight.any()
     direct = float((layer.experts[1](x[300:], ())[0] - layer.experts[0](x[300:], ())[0]).square().mean())

@@ -178,7 +178,7 @@ def routing(router: Any, x: Tensor, plan: Plan) -> Counts:
     """
     experts, routed = plan.experts, int(plan.heard.sum())
     pairs = int(plan.mask.sum())
-    each = Counts(neu_mac=2 * routed * experts, neu_cmp=pairs * experts, neu_upd=routed)
+    each: Counts = Counts(neu_mac=2 * routed * experts, neu_cmp=pairs * experts, neu_upd=routed) + router.cost(routed)
     if router.normalise in ("softmax", "sigmoid", "sigmoid_norm"):
         each += Counts(neu_exp=routed * experts)
     if router.filters_scores:
@@ -194,4 +194,5 @@ def routing(router: Any, x: Tensor, plan: Plan) -> Counts:
             route=events, syn_ac=added[0], syn_mac=added[1] - added[0], mem_rd_w=added[1], neu_mac=moved, mem_rd_s=moved
         )
     traced = routed * router.score.inputs  # decay and gain of the features
-    return each + router.score.cost(routed) + Counts(neu_mac=traced, neu_ac=int((x != 0).sum()), mem_rd_s=traced)
+    each += router.score.cost(routed)
+    return each + Counts(neu_mac=traced, neu_ac=int((x != 0).sum()), mem_rd_s=traced)

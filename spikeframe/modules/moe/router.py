@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from spikeframe.core.counts import Counts
 from spikeframe.errors import ParameterError, unknown_name
 from spikeframe.modules.checks import whole
 from spikeframe.modules.moe.balance import Balance
@@ -188,6 +189,10 @@ class Router(nn.Module):
         """Return the plan of ``[T, B, ...]`` and the tap's state."""
         heard = self.scored(x, state)
         return self.planned(heard), heard.state
+
+    def cost(self, rows: int) -> Counts:
+        """Return what deciding for so many rows costs beside tap, score, normalising and selection: nothing."""
+        return Counts()
 
     def losses(self, plan: Plan) -> dict[str, Tensor]:
         """Return the weighted losses of a plan by name."""

@@ -37,7 +37,7 @@ def flylora(
     inputs: int,
     outputs: int,
     *,
-    base: nn.Module | None = None,
+    base: nn.Linear | None = None,
     rank: int = 32,
     k: int = 8,
     alpha: float | None = None,
@@ -61,7 +61,7 @@ def flylora(
     """
     shared = LinearExpert(inputs, outputs)
     if base is not None:
-        if not isinstance(base, nn.Linear) or base.bias is not None:
+        if getattr(base, "bias", base) is not None or not isinstance(base, nn.Linear):
             raise DTypeError(f"flylora(base): got {base!r}; it must be a torch.nn.Linear without bias.")
         shared.layer = base.requires_grad_(False)
     rank, k = whole("flylora(rank)", rank), whole("flylora(k)", k)

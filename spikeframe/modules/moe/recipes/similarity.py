@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from spikeframe.core.counts import Counts
 from spikeframe.modules.checks import positive, whole
 from spikeframe.modules.moe.balance import SwitchLoss
 from spikeframe.modules.moe.experts import Expert, LinearExpert
@@ -89,6 +90,11 @@ class SimilarRouter(Router):
     def tap_state(self, state: SimilarState | None) -> Any:
         """Return the part of the state that is the tap's."""
         return None if state is None else state.tap
+
+    def cost(self, rows: int) -> Counts:
+        """Return what mixing costs: a distance, an exponential and a sum over experts per row of the window."""
+        pairs = rows * self.window
+        return Counts(neu_mac=pairs * (2 * self.experts + 1), neu_exp=pairs, neu_ac=pairs * self.experts)
 
     def rows(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
         """Decide for rows with input."""
