@@ -21,5 +21,9 @@ file                what it has
 ==================  ================================================================================================
 
 The mask itself, its optimiser state and drop and grow are those of `spikeframe.learning_rules.sparse_training` and
-`spikeframe.learning_rules.rewiring`; the latter also rewire and prune the synapses of a running simulation.
+`spikeframe.learning_rules.rewiring`; the latter also rewire and prune the synapses of a running simulation, e.g. a
+quarter of a projection's, those that carry least:
+
+    worth = of_synapses("wanda", simulator.weights(link), activity=Activity(x, y))
+    link = simulator.rewire(link, Rewiring(0.25, "given", "none"), saliency=worth)
 """
