@@ -301,7 +301,7 @@ def test_random_search_keeps_exact_numbers_of_neurons_and_the_best_loss():
     net = model(3)
 
     def score(m: nn.Module, weights: dict[str, Any]) -> float:
-        return float(((over_time(m, weights, X) - Y) ** 2).mean())
+        return float(((over_time(m, weights, X) - Y) ** 2).mean().detach())
 
     masks, losses = tickets.random_search(net, score, 0.25, candidates=30)
     on = masks["0"].any(1)
