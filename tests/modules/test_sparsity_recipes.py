@@ -23,7 +23,7 @@ from spikeframe.learning_rules.sparse_training import masked
 from spikeframe.modules.sparsity import iso_flops, tickets
 from spikeframe.modules.sparsity.averaging import average, greedy_soup, prune_retrain
 from spikeframe.modules.sparsity.bidirectional import BidirectionalLinear
-from spikeframe.modules.sparsity.masks import Decaying, StraightThrough, harden, mask_layers, parametrised
+from spikeframe.modules.sparsity.masks import Decaying, StraightThrough, harden, mask_layers, parametrised, stored
 from spikeframe.modules.sparsity.recipes import RECIPES, Recipe, mask_weight, recipe
 from spikeframe.modules.sparsity.structure import NM, Block, ConstFanIn, Unstructured
 
@@ -258,6 +258,19 @@ def test_the_condensed_form_of_constant_fan_in_is_the_masked_layer():
     out[:, on] = (X[:, index] * values).sum(-1)
     assert torch.allclose(out + layer.bias, layer(X), atol=1e-6)
     assert int(masked(net[2]).mask.any(1).sum()) == 20  # none of the last layer is switched off
+
+
+@pytest.mark.parametrize("name", ["random", "srigl", "granet", "sr-ste", "bdwp"])
+def test_a_finished_model_is_stored_sparse_and_answers_alike(name):
+    net = model()
+    run = recipe(name, net, 0.75, 20, every=5, **({"m": 4} if name in OF_GROUPS else {}))
+    train(net, run, 20)
+    run.finish()
+    small = stored(net, backend="reference", path="events")
+    assert torch.allclose(small(X), net(X), atol=1e-5)
+    kept = sum(int(m.sum()) for m in run.masks().values())
+    assert sum(p.numel() for p in small.parameters()) == kept + 60  # with biases
+    assert isinstance(net[0], nn.Linear)
 
 
 # Tickets and random search.
