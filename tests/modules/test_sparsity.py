@@ -20,6 +20,7 @@ from spikeframe.errors import (
     UnknownNameError,
 )
 from spikeframe.learning_rules.rewiring import Activity, Rewiring, Scores
+from spikeframe.learning_rules.sparse_training import SparseTraining, masked, sparsify
 from spikeframe.modules.sparsity import budgets, proximal, reconstruction, schedules
 from spikeframe.modules.sparsity.calibration import calibrate
 from spikeframe.modules.sparsity.one_shot import ONE_SHOT, prune, pruned
@@ -474,6 +475,24 @@ def test_srigl_has_one_fan_in_and_switches_weak_targets_off():
         StructuredRewiring(grow="gradient").exchange(pairs, SHAPE, weight, 0)
     with pytest.raises(ParameterError, match="prunes by"):
         StructuredRewiring(prune="random")
+
+
+@pytest.mark.exact
+def test_a_rule_that_grows_nothing_prunes_a_layer_while_it_trains():
+    torch.manual_seed(0)
+    layer = sparsify(nn.Linear(24, 12), torch.ones(SHAPE))
+    optimizer = torch.optim.Adam(layer.parameters(), 1e-2)
+    training = SparseTraining(layer, optimizer, Rewiring(0.2, grow="none"), 2)
+    x, counts = torch.rand(30, 24), [288]
+    for step in range(8):
+        optimizer.zero_grad()
+        layer(x).square().mean().backward()
+        optimizer.step()
+        if step % 2:
+            counts.append(int(masked(layer).mask.sum()))
+            assert counts[-1] == counts[-2] - int(0.2 * counts[-2])
+    training.remove()
+    assert counts[-1] == int((layer.weight != 0).sum())
 
 
 # Live synapses of a running simulation.

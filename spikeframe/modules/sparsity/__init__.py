@@ -4,7 +4,7 @@
 file                what it has
 ==================  ================================================================================================
 ``structure``       which patterns a mask may have: unstructured, N:M, blocks, constant fan-in, channels
-``saliency``        what a weight or a synapse is worth: magnitude, gradient, SNIP, Wanda, activity, random
+``saliency``        what a weight or a synapse is worth: magnitude, gradient, SNIP, Wanda, activity, energy
 ``budgets``         how many weights each layer gets: uniform, ER, ERK, balanced, pyramidal, one ranking for all
 ``schedules``       numbers that change while a model trains: cubic, cosine, linear, exponential, sine stages, ladders
 ``calibration``     what a layer's inputs are like: means, norms, second moments, of spikes or of their traces
