@@ -10,9 +10,8 @@ D. Penalties while training: squared means (FLOPs, arXiv:2004.05665) and l1 in s
 E. Cuts that cost 1, 3, 10 and 30 % of the exponential of the loss (PPL-p%, arXiv:2411.02335).
 F. The same pixels left out in all channels (semi-structured, arXiv:2309.06626; 10 to 30 % at 1.1 to 1.4 times the
    speed): drawn, or by how many events they send.
-The network has 100 LIF neurons and reads the built-in event-camera digits. A and B use what its layers receive: the
-graded membranes of its hidden neurons' inputs. Run: python examples/53_sparse_activity.py [--quick] [--out FILE].
-Ends in a picture.
+The network has 100 LIF neurons and reads the built-in event-camera digits; A and B gate the currents of its hidden
+neurons. Run: python examples/53_sparse_activity.py [--quick] [--out FILE]. Ends in a picture.
 """
 
 from __future__ import annotations

@@ -331,7 +331,7 @@ class Circuit:
         self, projection: Projection, rule: Rewiring, correlation: Activity | Scores | None = None,
         gradient: Scores | None = None, saliency: ArrayLike | None = None,
     ) -> Projection:  # fmt: skip
-        """Exchange some synapses of a projection for others, as many; the run goes on with the new ones.
+        """Exchange some synapses of a projection for others, as many, or prune some; the run goes on.
 
         The rule's random numbers depend on its seed, the projection and the time. Cost: that of building the network.
 

@@ -43,6 +43,7 @@ def chosen(rng: Any, rule: Rewiring, turn: int = 0) -> tuple[Any, Any, Any, dict
         "correlation": Activity(rng.integers(0, 3, (40, SHAPE[1])), rng.integers(0, 3, (40, SHAPE[0]))),
         "gradient": Scores(rng.normal(size=SHAPE)),
         "sign": np.where(rng.random(30) < 0.7, np.sign(weight), -np.sign(weight)),
+        "saliency": rng.normal(size=30),
     }
     return pairs, weight, rule.exchange(pairs, SHAPE, weight, turn, **given), given
 
@@ -69,20 +70,20 @@ def test_a_turn_drops_the_lowest_and_adds_the_highest(prune, grow, block, monkey
     assert np.array_equal(found.dropped, again.dropped)
     assert np.array_equal(found.added, again.added)
     count = int((weight * given["sign"] <= 0).sum()) if prune == "crossed" else int(0.31 * 30)
-    assert found.dropped.size == found.added.size == count > 3
-    assert np.unique(found.dropped).size == np.unique(found.added).size == count
+    assert found.dropped.size == np.unique(found.dropped).size == count > 3
+    assert found.added.size == np.unique(found.added).size == (0 if grow == "none" else count)
     assert not set(found.added) & set(pairs)  # also not what was just dropped
     cosines = correlations(given["correlation"])
     stays = np.setdiff1d(np.arange(30), found.dropped)
     if prune == "crossed":
         assert (weight[found.dropped] * given["sign"][found.dropped] < 0).all()
-    elif prune in ("magnitude", "hebbian"):
-        score = np.abs(weight) if prune == "magnitude" else cosines.ravel()[pairs]
+    elif prune in ("magnitude", "hebbian", "given"):
+        score = {"magnitude": np.abs(weight), "given": given["saliency"], "hebbian": cosines.ravel()[pairs]}[prune]
         assert score[found.dropped].max() <= score[stays].min()
     elif prune == "three":
         assert set(np.argsort(np.abs(weight))[:3]) <= set(found.dropped)
     free = np.setdiff1d(np.arange(77), pairs)
-    if grow != "random":
+    if grow in ("hebbian", "gradient"):
         score = (cosines if grow == "hebbian" else np.abs(given["gradient"].values)).ravel()
         assert score[found.added].min() >= score[np.setdiff1d(free, found.added)].max()
     other = rule.exchange(pairs, SHAPE, weight, 1, **given)

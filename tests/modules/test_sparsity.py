@@ -20,6 +20,7 @@ from spikeframe.errors import (
     UnknownNameError,
 )
 from spikeframe.learning_rules.rewiring import Activity, Rewiring, Scores
+from spikeframe.learning_rules.sparse_training import SparseTraining, masked, sparsify
 from spikeframe.modules.sparsity import budgets, proximal, reconstruction, schedules
 from spikeframe.modules.sparsity.calibration import calibrate
 from spikeframe.modules.sparsity.one_shot import ONE_SHOT, prune, pruned
@@ -476,6 +477,24 @@ def test_srigl_has_one_fan_in_and_switches_weak_targets_off():
         StructuredRewiring(prune="random")
 
 
+@pytest.mark.exact
+def test_a_rule_that_grows_nothing_prunes_a_layer_while_it_trains():
+    torch.manual_seed(0)
+    layer = sparsify(nn.Linear(24, 12), torch.ones(SHAPE))
+    optimizer = torch.optim.Adam(layer.parameters(), 1e-2)
+    training = SparseTraining(layer, optimizer, Rewiring(0.2, grow="none"), 2)
+    x, counts = torch.rand(30, 24), [288]
+    for step in range(8):
+        optimizer.zero_grad()
+        layer(x).square().mean().backward()
+        optimizer.step()
+        if step % 2:
+            counts.append(int(masked(layer).mask.sum()))
+            assert counts[-1] == counts[-2] - int(0.2 * counts[-2])
+    training.remove()
+    assert counts[-1] == int((layer.weight != 0).sum())
+
+
 # Live synapses of a running simulation.
 
 
@@ -528,8 +547,8 @@ def test_pruning_and_structured_rewiring_of_a_run_are_the_same_for_any_threads_a
     fan_in = np.bincount(expected["target"], minlength=90)
     assert len(set(fan_in[fan_in > 0])) == 1
     assert (expected["source"] != expected["target"]).all()
-    for options, path in (({"threads": 1}, None), ({"threads": 2}, tmp_path / "state.h5")):
-        again, found = live_run(options, path)
+    for path in (None, tmp_path / "state.h5"):
+        again, found = live_run({"threads": 2}, path)  # saved runs go on with 3, 2, 3, 2 threads
         assert again == counts
         assert all(np.array_equal(found[n], expected[n]) for n in expected)
 

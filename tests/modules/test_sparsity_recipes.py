@@ -23,7 +23,7 @@ from spikeframe.learning_rules.sparse_training import masked
 from spikeframe.modules.sparsity import iso_flops, tickets
 from spikeframe.modules.sparsity.averaging import average, greedy_soup, prune_retrain
 from spikeframe.modules.sparsity.bidirectional import BidirectionalLinear
-from spikeframe.modules.sparsity.masks import Decaying, StraightThrough, harden, mask_layers, parametrised
+from spikeframe.modules.sparsity.masks import Decaying, StraightThrough, harden, mask_layers, parametrised, stored
 from spikeframe.modules.sparsity.recipes import RECIPES, Recipe, mask_weight, recipe
 from spikeframe.modules.sparsity.structure import NM, Block, ConstFanIn, Unstructured
 
@@ -260,6 +260,19 @@ def test_the_condensed_form_of_constant_fan_in_is_the_masked_layer():
     assert int(masked(net[2]).mask.any(1).sum()) == 20  # none of the last layer is switched off
 
 
+@pytest.mark.parametrize("name", ["random", "srigl", "granet", "sr-ste", "bdwp"])
+def test_a_finished_model_is_stored_sparse_and_answers_alike(name):
+    net = model()
+    run = recipe(name, net, 0.75, 20, every=5, **({"m": 4} if name in OF_GROUPS else {}))
+    train(net, run, 20)
+    run.finish()
+    small = stored(net, backend="reference", path="events")
+    assert torch.allclose(small(X), net(X), atol=1e-5)
+    kept = sum(int(m.sum()) for m in run.masks().values())
+    assert sum(p.numel() for p in small.parameters()) == kept + 60  # with biases
+    assert isinstance(net[0], nn.Linear)
+
+
 # Tickets and random search.
 
 
@@ -301,7 +314,7 @@ def test_random_search_keeps_exact_numbers_of_neurons_and_the_best_loss():
     net = model(3)
 
     def score(m: nn.Module, weights: dict[str, Any]) -> float:
-        return float(((over_time(m, weights, X) - Y) ** 2).mean())
+        return float(((over_time(m, weights, X) - Y) ** 2).mean().detach())
 
     masks, losses = tickets.random_search(net, score, 0.25, candidates=30)
     on = masks["0"].any(1)

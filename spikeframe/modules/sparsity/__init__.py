@@ -4,7 +4,7 @@
 file                what it has
 ==================  ================================================================================================
 ``structure``       which patterns a mask may have: unstructured, N:M, blocks, constant fan-in, channels
-``saliency``        what a weight or a synapse is worth: magnitude, gradient, SNIP, Wanda, activity, random
+``saliency``        what a weight or a synapse is worth: magnitude, gradient, SNIP, Wanda, activity, energy
 ``budgets``         how many weights each layer gets: uniform, ER, ERK, balanced, pyramidal, one ranking for all
 ``schedules``       numbers that change while a model trains: cubic, cosine, linear, exponential, sine stages, ladders
 ``calibration``     what a layer's inputs are like: means, norms, second moments, of spikes or of their traces
@@ -21,5 +21,9 @@ file                what it has
 ==================  ================================================================================================
 
 The mask itself, its optimiser state and drop and grow are those of `spikeframe.learning_rules.sparse_training` and
-`spikeframe.learning_rules.rewiring`; the latter also rewire and prune the synapses of a running simulation.
+`spikeframe.learning_rules.rewiring`; the latter also rewire and prune the synapses of a running simulation, e.g. a
+quarter of a projection's, those that carry least:
+
+    worth = of_synapses("wanda", simulator.weights(link), activity=Activity(x, y))
+    link = simulator.rewire(link, Rewiring(0.25, "given", "none"), saliency=worth)
 """

@@ -9,11 +9,12 @@ parametrisation        weight in the forward pass                      its gradi
 =====================  ==============================================  ==========================================
 
 All are a `spikeframe.learning_rules.sparse_training.Mask`, so `masked`, `density` and `baked` work on them; `harden`
-makes a fixed mask of the present one.
+makes a fixed mask of the present one, and `stored` puts what fixed masks let through into sparse formats.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +26,7 @@ from torch.nn.utils import parametrize
 from spikeframe.errors import ConfigError, UnsupportedLayerError, unknown_name
 from spikeframe.learning_rules.sparse_training import Mask, masked, sparsify
 from spikeframe.modules.sparsity.structure import Structure
+from spikeframe.modules.structured.sparse_linear import SparseLinear
 
 FLOWS = ("ste", "masked")
 
@@ -180,6 +182,25 @@ def rescaled(layer: nn.Module) -> None:
     """
     original: Any = layer.parametrizations["weight"].original  # type: ignore[index, union-attr]
     original.div_(max(float(masked(layer).mask.float().mean()), 1.0 / original.numel()) ** 0.5)
+
+
+def stored(model: nn.Module, **options: Any) -> nn.Module:
+    """Return a copy of a model whose masked linear layers hold what their masks let through, run by sparse kernels.
+
+    Args:
+        model: as it is, with fixed masks; not changed. Recipes must be finished: hooks are copied.
+        options: of `SparseLinear.from_dense`: ``name`` of the format, ``path``, ``backend``.
+
+    Raises:
+        UnknownNameError: no such format, path or backend.
+        ShapeError: a mask has not the pattern of the format.
+    """
+    found = copy.deepcopy(model)
+    for name, layer in list(found.named_modules()):
+        if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer, "weight"):
+            weight, mask = layer.weight.detach(), masked(layer).mask
+            found.set_submodule(name, SparseLinear.from_dense(weight, mask, bias=layer.bias, **options))
+    return found
 
 
 def linear_layers(model: nn.Module, layers: Any = None) -> dict[str, nn.Linear]:

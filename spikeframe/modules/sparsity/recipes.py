@@ -21,6 +21,7 @@ name            what it does                                                    
     run.follow(optimizer)                                      # acts after its steps
     ...                                                        # train
     run.finish()                                               # fixed masks of exactly the promised pattern
+    small = stored(model)                                      # `masks.stored`: what is left, by sparse kernels
 
 Masks change between steps of the optimiser, so never within a sequence. References are in the classes.
 """
