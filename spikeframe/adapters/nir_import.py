@@ -23,6 +23,7 @@ from spikeframe.adapters.nir_layers import (
     Scale,
     StackedAffine,
     Threshold,
+    parts,
 )
 from spikeframe.errors import (
     DTypeError,
@@ -164,10 +165,22 @@ def _order(
     order = finished[::-1]
     stated = metadata.get("order")
     text = stated.decode("utf8", "replace") if isinstance(stated, bytes) else str(stated)
-    if stated is not None and sorted(text.split("\n")) == sorted(order):
+    if stated is not None and _usable(text.split("\n"), edges, order):
         order = text.split("\n")
     _check_loops(nodes, edges, order)
     return order
+
+
+def _usable(stated: list[str], edges: list[tuple[str, str]], order: list[str]) -> bool:
+    """Whether nodes can be evaluated in a stated order: edges lead back only in loops, and something comes before."""
+    if sorted(stated) != sorted(order):
+        return False
+    place = {name: k for k, name in enumerate(stated)}
+    loop = {name: k for k, part in enumerate(parts(order, edges)) for name in part}
+    back = [(a, b) for a, b in edges if place[a] >= place[b]]
+    fed = {b for a, b in edges if place[a] < place[b]}
+    entered = {b for _, b in edges}
+    return all(loop[a] == loop[b] for a, b in back) and entered <= fed
 
 
 #: Nodes with a state: a loop needs one, else its values depend on themselves.

@@ -273,7 +273,7 @@ class GraphNetwork(Temporal):
         self.edges = list(edges)
         self.sources = {name: [a for a, b in edges if b == name and place[a] < place[name]] for name in self.order}
         self.late = {name: [a for a, b in edges if b == name and place[a] >= place[name]] for name in self.order}
-        self.parts = _parts(self.order, edges)
+        self.parts = parts(self.order, edges)
 
     def layer(self, name: str) -> nn.Module:
         """Return the layer of a node.
@@ -354,8 +354,13 @@ class GraphNetwork(Temporal):
             values[name] = self._apply_layer(name, x)
 
 
-def _parts(order: list[str], edges: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Return the nodes in an order in which every loop is one part, and parts only look back."""
+def parts(order: Sequence[str], edges: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Return the nodes in an order in which every loop is one part, and parts only look back.
+
+    Args:
+        order: the nodes; within a loop they stay in it.
+        edges: pairs of nodes.
+    """
     onward: dict[str, set[str]] = {name: {b for a, b in edges if a == name} for name in order}
     reach: dict[str, set[str]] = {}
     for name in order:
@@ -364,17 +369,17 @@ def _parts(order: list[str], edges: Sequence[tuple[str, str]]) -> list[list[str]
             seen |= front
             front = {b for a in front for b in onward[a]} - seen
         reach[name] = seen
-    parts: list[list[str]] = []
+    found: list[list[str]] = []
     for name in order:
-        if not any(name in part for part in parts):
-            parts.append([other for other in order if other == name or (other in reach[name] and name in reach[other])])
+        if not any(name in part for part in found):
+            found.append([other for other in order if other == name or (other in reach[name] and name in reach[other])])
     done: list[list[str]] = []
-    while parts:  # a part is ready when everything that leads to it is done
+    while found:  # a part is ready when everything that leads to it is done
         ready = next(
             part
-            for part in parts
-            if not any(other is not part and any(part[0] in reach[a] for a in other) for other in parts)
+            for part in found
+            if not any(other is not part and any(part[0] in reach[a] for a in other) for other in found)
         )
-        parts.remove(ready)
+        found.remove(ready)
         done.append(ready)
     return done

@@ -250,6 +250,17 @@ def test_loops_and_nested_graphs_run_like_recurrent_neurons_in_pieces_too():
     assert torch.equal(run(from_nir(to_nir(back, (4,))), x), expected)
 
 
+@pytest.mark.fault
+def test_an_order_that_cannot_be_kept_is_not():
+    graph = to_nir(Sequential(nn.Linear(4, 6), LIF(dt=DT), nn.Linear(6, 2)), (4,))
+    x = spikes((5, 1, 4))
+    expected = run(from_nir(graph), x)
+    names = graph.metadata["order"].split("\n")
+    for wrong in (names[::-1], names[1:], ["x"] * len(names)):
+        graph.metadata["order"] = "\n".join(wrong)
+        assert torch.equal(run(from_nir(graph), x), expected)
+
+
 @pytest.mark.exact
 def test_a_bias_in_a_loop_acts_from_the_first_step_on():
     """In the programs a recurrent layer sees W 0 + b in the first step; nothing would be the delayed output."""
