@@ -188,7 +188,7 @@ def test_the_command_reports_a_saved_simulation_and_leaves_it_alone(simulated, t
     sim.run(20.0, progress=False)
     sim.save(tmp_path / "state.h5")
     before = (tmp_path / "state.h5").read_bytes()
-    assert main(["report", str(tmp_path / "state.h5"), "--run", "50", "--every", "25", "--quiet", "--json"]) == 0
+    assert main(["report", str(tmp_path / "state.h5"), "--duration", "50", "--every", "25", "--quiet", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out.splitlines()[-1])
     page = (tmp_path / "state.html").read_text(encoding="utf-8")
     assert answer["report"] == str(tmp_path / "state.html")
