@@ -507,7 +507,11 @@ def _report_options(parser: Any) -> None:
     parser.add_argument("folder", metavar="RUN", nargs="+", type=Path, help="run folder(s), or one saved simulation")
     parser.add_argument("--out", metavar="FILE", type=Path, help="page to write (one run: RUN/report.html)")
     parser.add_argument(
-        "--duration", metavar="MS", type=float, default=1000.0, help="saved simulation: time to go on for (default: 1000)"
+        "--duration",
+        metavar="MS",
+        type=float,
+        default=1000.0,
+        help="saved simulation: time to go on for (default: 1000)",
     )
     parser.add_argument(
         "--every", metavar="MS", type=float, help="saved simulation: draw its energy over time, in bins"

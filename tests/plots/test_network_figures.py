@@ -82,7 +82,7 @@ def test_a_cloud_of_events_draws_every_kth_and_says_so():
     events = {"t": np.arange(n) * 1000, "x": np.arange(n) % 7, "y": np.zeros(n), "p": np.arange(n) % 2}
     assert plots.event_cloud(events).get_title(loc="left") == "1,000 events"
     ax = rendered(plots.event_cloud(events, most=100))
-    assert "every 10th" in ax.get_title(loc="left")
+    assert "1 in 10 drawn" in ax.get_title(loc="left")
     assert [len(c._offsets3d[0]) for c in ax.collections] == [50, 50]
 
 
