@@ -60,7 +60,7 @@ def main() -> None:
     steps = {
         name: np.stack([np.rint(t / 0.1).astype(int) - 1, ids], axis=1)[ids < 100] for name, (t, ids) in spikes.items()
     }
-    plots.spike_raster(steps, axes[0, 0], sizes=dict.fromkeys(spikes, min(100, n // 5)), dt_ms=0.1)
+    plots.spike_raster(steps, axes[0, 0], sizes={"exc": 100, "inh": min(100, inh.size)}, dt_ms=0.1)
     plots.membrane_traces(
         v.magnitude, axes[0, 1], dt_ms=0.1, threshold=-50.0, labels=["neuron 0", "neuron 1"], unit="v (mV)"
     )

@@ -48,27 +48,29 @@ def main() -> None:
     n, duration = (200, 100.0) if options.quick else (2000, 1000.0)
 
     rows = []
-    for rate in (600.0, 1000.0, 2000.0, 4000.0, 8000.0):
+    for rate in (1500.0, 2000.0, 3000.0, 5000.0, 8000.0):
         result = sf.Simulator(network(rate, n), dt=DT, threads=1).run(duration, progress=False)
         found = energy.columns(result.counts, every_step=True, dt=DT).total
         fired = result.total_spikes / (n * duration * 1e-3)
         rows.append((fired, found))
         print(f"{fired:6.1f} spikes/s: ratio {found.ratio:.3f}, break-even {found.break_even_rate:.0f} spikes/s")
     with energy.measured() as joules:
-        simulator = sf.Simulator(network(1000.0, n), dt=DT, threads=1)
+        simulator = sf.Simulator(network(2500.0, n), dt=DT, threads=1)
         result = simulator.run(duration, progress=False)
     print(energy.columns(result.counts, every_step=True, dt=DT).table())
     print(joules.words())
-    timeline = energy.over_time(sf.Simulator(network(1000.0, n), dt=DT, threads=1), duration, duration / 50)
+    timeline = energy.over_time(sf.Simulator(network(2500.0, n), dt=DT, threads=1), duration, duration / 50)
 
     figure = Figure(figsize=(10, 3.6), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
     x = [fired for fired, _ in rows]
     kinds = {"operations": "operations only", "with_memory": "with memory", "non_spiking": "non-spiking, every step"}
-    for key, label in kinds.items():
-        left.loglog(x, [getattr(found, key) / 1e6 for _, found in rows], marker="o", label=label)
+    for (key, label), colour in zip(kinds.items(), ("#56b4e9", "#0072b2", "#d55e00"), strict=True):
+        energies = [getattr(found, key) / 1e6 for _, found in rows]
+        left.loglog(x, energies, marker="o", label=label, color=colour)
     left.set(xlabel="spikes/s of a neuron", ylabel="energy (µJ)", title="Energy of the run")
-    left.legend(frameon=False)
+    left.set_ylim(0.5 * min(found.operations / 1e6 for _, found in rows))
+    left.legend(frameon=False, loc="lower right")
     plots.energy_over_time(timeline, ax=right)
     figure.savefig(options.out, dpi=120)
     page = options.out.with_suffix(".html")
