@@ -233,12 +233,12 @@ def _report_simulation(options: argparse.Namespace, say: _Say) -> Path:
     for population in network.populations.values():
         if population.name not in recorded:
             network.record(population, "spikes")
-    say.step(f"running {path} for {options.run:g} ms")
+    say.step(f"running {path} for {options.duration:g} ms")
     timeline = None
     with energy.measured() as joules:
-        result = simulator.run(options.run, progress=not options.quiet)
+        result = simulator.run(options.duration, progress=not options.quiet)
     if options.every is not None:
-        timeline = energy.over_time(Simulator.load(path), options.run, options.every)
+        timeline = energy.over_time(Simulator.load(path), options.duration, options.every)
     out = options.out or path.with_suffix(".html")
     return write_simulation(out, simulator, result, timeline=timeline, joules=joules, title=path.stem)
 
@@ -484,7 +484,7 @@ Simulator.save wrote go on for a while (its file stays as it is) and report what
     """examples:
   spikeframe report runs/digits-1
   spikeframe report runs/digits-1 runs/digits-2 --out comparison.html
-  spikeframe report state.h5 --run 500 --every 10""",
+  spikeframe report state.h5 --duration 500 --every 10""",
 )
 
 
@@ -507,7 +507,11 @@ def _report_options(parser: Any) -> None:
     parser.add_argument("folder", metavar="RUN", nargs="+", type=Path, help="run folder(s), or one saved simulation")
     parser.add_argument("--out", metavar="FILE", type=Path, help="page to write (one run: RUN/report.html)")
     parser.add_argument(
-        "--run", metavar="MS", type=float, default=1000.0, help="saved simulation: time to go on for (default: 1000)"
+        "--duration",
+        metavar="MS",
+        type=float,
+        default=1000.0,
+        help="saved simulation: time to go on for (default: 1000)",
     )
     parser.add_argument(
         "--every", metavar="MS", type=float, help="saved simulation: draw its energy over time, in bins"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import runpy
 import sys
 from pathlib import Path
@@ -19,14 +20,19 @@ PROMISED = {
     "11_larva_brain.py": "larval connectome",
 }
 
+#: Libraries of extras that an example needs.
+NEEDS = {"61_pynn.py": ("pyNN",), "63_neo.py": ("neo", "elephant")}
+
 #: Examples that take longest even with ``--quick``.
-LONG = (9, 10, 12, 15, 17, 20, 22, 24, 28, 38, 49, 50, 52, 53, 57, 59, 60)
+LONG = (9, 10, 12, 15, 17, 20, 22, 24, 28, 38, 49, 50, 52, 53, 57, 59, 60, 64)
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.campaign) if int(n[:2]) in LONG else n for n in NAMES]
 )
 def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
+    if any(importlib.util.find_spec(library) is None for library in NEEDS.get(name, ())):
+        pytest.skip(f"needs {', '.join(NEEDS[name])}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [name, "--quick"])
     threads = torch.get_num_threads()

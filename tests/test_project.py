@@ -18,6 +18,7 @@ PACKAGE = ROOT / "spikeframe"
 LAYER = {
     "errors": 0,
     "text": 0,
+    "hdf5": 1,
     "kernels": 1,
     "neurons": 2,
     "analysis": 2,
@@ -28,6 +29,7 @@ LAYER = {
     "energy": 5,
     "adapters": 6,
     "plots": 6,
+    "adapters": 6,
     "training": 6,
     "papers": 6,
     "cli": 7,

@@ -25,7 +25,8 @@ import spikeframe.neurons as neurons
 from spikeframe.core import distributions, rules, stimulation, synapses
 from spikeframe.core.circuit import Circuit
 from spikeframe.core.network import Network, Population, Projection
-from spikeframe.errors import CheckpointError
+from spikeframe.errors import CheckpointError, EventFileError
+from spikeframe.hdf5 import refuse_links
 from spikeframe.kernels.grid import Longs, State
 from spikeframe.kernels.plasticity import Plasticity
 from spikeframe.neurons.parameters import Parametric
@@ -88,6 +89,7 @@ def load(path: str | Path, network: Network | None = None, threads: int | None =
     """
     try:
         with h5py.File(path, "r") as file:
+            refuse_links(file, path)
             if file.attrs.get("format") != "spikeframe simulation":
                 raise CheckpointError(f"{path}: is no saved simulation.")
             if file.attrs["version"] != VERSION:
@@ -101,6 +103,8 @@ def load(path: str | Path, network: Network | None = None, threads: int | None =
             circuit = Circuit(own, options["dt"], options["backend"], threads or options["threads"], options["dtype"])
             circuit.state = _state(file, circuit, path)
             _open_bins(file["open_bins"][()], circuit, path)
+    except EventFileError as error:
+        raise CheckpointError(str(error)) from None
     except (OSError, KeyError) as error:
         raise CheckpointError(f"{path}: cannot be read as a saved simulation ({error}).") from None
     return circuit

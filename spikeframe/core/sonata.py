@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from spikeframe.core.spikes import Spikes
 from spikeframe.errors import DataNotFoundError, EventFileError, ParameterError, TimeGridError
+from spikeframe.hdf5 import refuse_links
 
 MAGIC, VERSION = 0x0A7A, (0, 1)
 _SORTING = {"none": 0, "by_id": 1, "by_time": 2}
@@ -144,7 +145,7 @@ def read_spikes(path: str | Path, dt: float | None = None) -> dict[str, Spikes]:
 
     Raises:
         DataNotFoundError: there is no such file.
-        EventFileError: it is damaged or no SONATA spike file.
+        EventFileError: it is damaged, no SONATA spike file, or leads into other files.
         ParameterError: the file names no dt, and none was given.
         TimeGridError: a spike is not on the grid.
     """
@@ -152,6 +153,7 @@ def read_spikes(path: str | Path, dt: float | None = None) -> dict[str, Spikes]:
         raise DataNotFoundError(f"{path}: there is no such file.")
     try:
         with _readable(path) as file:
+            refuse_links(file, path)
             own = file.get("spikeframe")
             grid = dt if own is None else float(own.attrs["dt"])
             if grid is None:

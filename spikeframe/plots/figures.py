@@ -189,7 +189,7 @@ def event_cloud(events: Any, ax: Axes | None = None, *, most: int = 5000) -> Axe
     for polarity, colour, label in ((1.0, BLUE, "ON"), (0.0, ORANGE, "OFF")):
         own = np.flatnonzero((p > 0) == polarity)[::every]
         if own.size:
-            at = t[own] * 1e-3, x[own], -y[own]
+            at = t[own] * 1e-3, x[own], y[own]
             space.scatter(*at, s=2, color=colour, label=label, linewidths=0, rasterized=True)
     space.set_xlabel("time (ms)", fontsize=9, color=INK)
     space.set_ylabel("x", fontsize=9, color=INK)
@@ -200,8 +200,9 @@ def event_cloud(events: Any, ax: Axes | None = None, *, most: int = 5000) -> Axe
         axis.line.set_color(MUTED)
         axis._axinfo["grid"].update(color=GRID, linewidth=0.5)
     space.patch.set_alpha(0.0)
+    space.invert_zaxis()
     space.set_box_aspect((1.8, 1.0, 1.0), zoom=0.85)
-    shown = f"{t.size:,} events" if every == 1 else f"{t.size:,} events, every {every}th of each polarity drawn"
+    shown = f"{t.size:,} events" if every == 1 else f"{t.size:,} events, 1 in {every} drawn"
     ax.set_title(shown, loc="left", fontsize=10, color=INK)
     if t.size:
         legend(ax, markerscale=4)

@@ -143,4 +143,5 @@ def _bar(ax: Axes, image: Any, label: str) -> None:
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.85)
     bar.set_label(label, fontsize=8, color=INK)
     bar.ax.tick_params(labelsize=7, colors=MUTED)
+    bar.ax.set_facecolor("none")
     bar.outline.set_edgecolor(GRID)

@@ -49,6 +49,7 @@ from spikeframe.adapters.pynn.cells import (
     SpikeSourcePoisson,
 )
 from spikeframe.adapters.pynn.control import (
+    NativeRNG,
     connect,
     counts,
     create,
@@ -118,6 +119,7 @@ __all__ = [
     "IndexBasedProbabilityConnector",
     "Izhikevich",
     "MultiplicativeWeightDependence",
+    "NativeRNG",
     "Network",
     "NoisyCurrentSource",
     "NumpyRNG",

@@ -238,7 +238,7 @@ def _alike(
             f"most {_RULES}."
         )
     for k, row in enumerate(kinds):
-        yield chosen[kind.ravel() == k], dict(zip(extra, row[: len(extra)], strict=True)), \
+        yield chosen[kind.ravel() == k], dict(zip(extra, row[: len(extra)].tolist(), strict=True)), \
             None if own_tau is None else float(row[-1])  # fmt: skip
 
 

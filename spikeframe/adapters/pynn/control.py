@@ -8,6 +8,7 @@ from typing import Any
 from pyNN import common
 from pyNN.common.control import DEFAULT_MAX_DELAY, DEFAULT_MIN_DELAY, DEFAULT_TIMESTEP
 from pyNN.connectors import FixedProbabilityConnector
+from pyNN.random import NumpyRNG
 from pyNN.recording import get_io
 
 from spikeframe.adapters.pynn import simulator
@@ -55,6 +56,10 @@ def setup(timestep: float = DEFAULT_TIMESTEP, min_delay: float | str = DEFAULT_M
     state.limits = min_delay, extra.get("max_delay", DEFAULT_MAX_DELAY)
     state.clear()
     return 0
+
+
+class NativeRNG(NumpyRNG):
+    """Random numbers for the backend to draw by itself, as PyNN has it; here they are NumPy's."""
 
 
 def end(compatible_output: bool = True) -> None:

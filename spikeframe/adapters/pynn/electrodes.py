@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyNN.parameters import Sequence
+from pyNN.parameters import ParameterSpace, Sequence
 from pyNN.standardmodels import electrodes
 
 from spikeframe.adapters.pynn.cells import MILLI, same_names
@@ -63,6 +63,10 @@ class CurrentSource:
     def get_native_parameters(self) -> Any:
         """Return the values."""
         return self._native
+
+    def get_parameters(self) -> Any:
+        """Return the values by PyNN's names; lists as arrays."""
+        return {name: self.value(name) for name in self.get_parameter_names()}  # type: ignore[attr-defined]
 
     def value(self, name: str) -> Any:
         """Return a parameter: a number, or a list of them as an array.
@@ -127,17 +131,34 @@ class ACSource(CurrentSource, electrodes.ACSource):
 
 
 class StepCurrentSource(CurrentSource, electrodes.StepCurrentSource):
-    """A current that changes at given times."""
+    """A current that changes at given times, rounded to the grid; of several changes in a step the last holds."""
 
     translations = same_names(electrodes.StepCurrentSource)
 
-    def drive(self, dt: float) -> Current:
-        """Return `StepCurrent`; of several changes within a step, the last holds."""
-        steps, levels = np.rint(self.value("times") / dt).astype(np.int64), MILLI * self.value("amplitudes")
-        if steps.shape != levels.shape:
-            raise ParameterError(f"StepCurrentSource: {steps.size} times, but {levels.size} amplitudes; give as many.")
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self._round()
+
+    def set_native_parameters(self, parameters: Any) -> None:
+        """Take other values; they hold from now on."""
+        super().set_native_parameters(parameters)
+        self._round()
+
+    def _round(self) -> None:
+        times, levels = self.value("times"), self.value("amplitudes")
+        if times.shape != levels.shape:
+            raise ParameterError(f"StepCurrentSource: {times.size} times, but {levels.size} amplitudes; give as many.")
+        if times.size and (times.min() < 0 or (np.diff(times) < 0).any()):
+            raise ParameterError(f"StepCurrentSource(times={times.tolist()}): must ascend, from 0 ms.")
+        steps = np.rint(times / state.dt)
         last = np.append(np.diff(steps) != 0, True) if steps.size else np.zeros(0, bool)
-        return StepCurrent(steps[last] * dt, levels[last]) if steps.size else DC(0.0)
+        found = {"times": Sequence(steps[last] * state.dt), "amplitudes": Sequence(levels[last])}
+        self._native = ParameterSpace(found, self.get_schema(), shape=(1,))
+
+    def drive(self, dt: float) -> Current:
+        """Return `StepCurrent`, or no current where there are no times."""
+        times = self.value("times")
+        return StepCurrent(times, MILLI * self.value("amplitudes")) if times.size else DC(0.0)
 
 
 class NoisyCurrentSource(CurrentSource, electrodes.NoisyCurrentSource):

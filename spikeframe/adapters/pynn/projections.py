@@ -27,6 +27,9 @@ Longs = NDArray[np.int64]
 class Connection(common.Connection):
     """One synapse of a projection; its attributes are read and written there."""
 
+    projection: Projection
+    index: int
+
     def __init__(self, projection: Projection, index: int) -> None:
         object.__setattr__(self, "projection", projection)
         object.__setattr__(self, "index", index)

@@ -10,6 +10,7 @@ from typing import Any
 from spikeframe.datasets.events import Recording
 from spikeframe.datasets.readers._file import as_path, load, text_header
 from spikeframe.datasets.readers.aedat import read_aedat2, read_aedat3, read_cochlea
+from spikeframe.datasets.readers.aedat4 import read_aedat4
 from spikeframe.datasets.readers.hdf5 import SpikeFile, read_shd
 from spikeframe.datasets.readers.nmnist import read_bs1, read_bs2, read_nmnist, read_nmnist_many
 from spikeframe.datasets.readers.numpy_file import read_numpy
@@ -19,6 +20,7 @@ from spikeframe.errors import EventFileError, ParameterError, unknown_name
 FORMATS: dict[str, Callable[..., Recording]] = {
     "aedat2": read_aedat2,
     "aedat3": read_aedat3,
+    "aedat4": read_aedat4,
     "bs1": read_bs1,
     "bs2": read_bs2,
     "cochlea": read_cochlea,
@@ -82,7 +84,7 @@ def guess_format(path: str | Path) -> str:
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
     data = load(path)
-    for start, name in ((b"#!AER-DAT2", "aedat2"), (b"#!AER-DAT3.1", "aedat3")):
+    for start, name in ((b"#!AER-DAT2", "aedat2"), (b"#!AER-DAT3.1", "aedat3"), (b"#!AER-DAT4.0", "aedat4")):
         if data.startswith(start):
             return name
     version = evt_version(text_header(path, data, "%")[0]) if data.startswith(b"%") else None
@@ -101,6 +103,7 @@ __all__ = [
     "read",
     "read_aedat2",
     "read_aedat3",
+    "read_aedat4",
     "read_bs1",
     "read_bs2",
     "read_cochlea",

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from spikeframe.datasets.events import EVENT_DTYPE, MAX_SIDE, Events, Recording, SensorSize, check_sensor_size
 from spikeframe.datasets.readers._file import PathLike, as_path, checked
 from spikeframe.errors import DataNotFoundError, EventFileError, ParameterError
+from spikeframe.hdf5 import refuse_links
 
 _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("key", "<u4")])
 _COLLECTION = struct.Struct("<4sB3xQ")
@@ -63,6 +64,7 @@ class SpikeFile:
         self._size = os.fstat(self._descriptor).st_size
         try:
             with h5py.File(self.path, "r") as file:
+                refuse_links(file, self.path)
                 self._times = self._rows(file, "spikes/times", "f")
                 self._units = self._rows(file, "spikes/units", "iu")
                 self.labels = self._labels(file)
