@@ -332,9 +332,9 @@ def _pull(program: Program, derived: Program, per_neuron: frozenset[str], wanted
 def backward_kernel(program: Program, derived: Program, per_neuron: frozenset[str], wanted: tuple[str, ...]) -> str:
     """Return the source of ``backward``: gradients of inputs and initial states, a sum a column for coefficients.
 
-    Its parameters are steps, columns, neurons; every input, every coefficient, the gradient of out; every kept state and
-    whether it is an array (1) or one number (0); for every float state the gradient of its end (or null: zero) and of
-    its start (or null); the inputs' gradients; the wanted coefficients'.
+    Its parameters are steps, columns, neurons; every input, every coefficient, the gradient of out; every kept state
+    and whether it is an array (1) or one number (0); for every float state the gradient of its end (or null: zero) and
+    of its start (or null); the inputs' gradients; the wanted coefficients'.
 
     Args:
         program: a traced step.
