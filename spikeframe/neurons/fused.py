@@ -49,7 +49,7 @@ class Watch:
     def __init__(self) -> None:
         self.word = torch.full((1,), _FINE, dtype=torch.int64, pin_memory=True)
         self.address = self.word.data_ptr()
-        self.number = memoryview(self.word.numpy())
+        self.number: memoryview = self.word.numpy().data
         self.columns = 1
 
     def found(self) -> tuple[int | None, int] | None:
@@ -356,7 +356,7 @@ class Ready:
     ) -> None:
         self.kernels, self.fixed, self.watch, self.kind = kernels, tuple(fixed), watch, kind
         self.shape, self.dtype, self.device = x.shape, x.dtype, x.device
-        self.values = [(value, value._version) for value in values]
+        self.values, self.versions = values, [value._version for value in values]
 
     def takes(self, x: Any) -> bool:
         """Whether a call with this input is such a one, and no earlier one has something to report.
@@ -371,7 +371,7 @@ class Ready:
             and x.device == self.device
             and x.is_contiguous()
             and self.watch.number[0] == _FINE
-            and all(value._version == version for value, version in self.values)
+            and [value._version for value in self.values] == self.versions
         )
 
     def run(self, x: Tensor) -> tuple[Tensor, Any]:

@@ -107,7 +107,7 @@ def test_calls_that_are_prepared_give_what_the_first_gives_and_notice_changes():
 def test_a_second_derivative_is_refused():
     layer = LIF(dt=1.0).cuda()
     x = torch.rand(5, 2, 8, device="cuda", requires_grad=True)
-    (g,) = torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)
+    (g,) = torch.autograd.grad(layer(x)[0].square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         g.sum().backward()
 

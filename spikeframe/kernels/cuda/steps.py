@@ -84,7 +84,7 @@ class CudaSteps:
         self.all_smooth = all(self.smooth)
         self.counts = len(program.names("input")), len(program.names("input")) + len(self.smooth)
         self.leaves = len(program.leaves)
-        self._texts: dict[tuple[Cut, tuple[str, ...] | None], str] = {}
+        self._texts: dict[tuple[int, tuple[str, ...] | None], str] = {}
 
     def split(self, arrays: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
         """Sort what is given in the order of the leaves into inputs, states and coefficients.
@@ -97,14 +97,14 @@ class CudaSteps:
 
     def _text(self, cut: Cut, wanted: tuple[str, ...] | None) -> str:
         """Return the source of the forward (wanted: None) or the backward."""
-        found = self._texts.get((cut, wanted))
+        found = self._texts.get((cut.columns, wanted))
         if found is None:
             fixed = self.per_neuron, self.storage, cut
             if wanted is None:
                 found = _forward(self.program, *fixed)
             else:
                 found = _backward(self.program, self.program.derivative, *fixed, wanted)
-            self._texts[cut, wanted] = found
+            self._texts[cut.columns, wanted] = found
         return found
 
     def _launch(
@@ -117,7 +117,7 @@ class CudaSteps:
             )
         if columns:
             cut = self.cut
-            if columns % cut.columns or any(address & self._aligned for address in stored):
+            if cut.columns > 1 and (columns % cut.columns or any(address & self._aligned for address in stored)):
                 cut = self._single
             kernel = "forward" if wanted is None else "backward"
             text = self._text(cut, wanted)
