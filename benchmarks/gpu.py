@@ -4,9 +4,10 @@
     python benchmarks/gpu.py --cpu-spikes    # on any machine: writes what the networks are held to
 
 Training: one LIF layer, forward and backward, against SpikingJelly (its own choice of kernels), norse and snnTorch
-(driven over ``x.unbind(0)``) where they are installed: medians of CUDA events around a call, in turns, and of replays
-of a captured graph, which leave out what the host does. Beside them the bytes that the scheme must move (read x, write
-spikes; read x and the arriving gradient, write the gradient) at the copy bandwidth of the same run.
+(driven over ``x.unbind(0)``) where they are installed: medians of CUDA events around a call, in turns, each of which
+finds the host's caches cold; around 50 calls in a row; and of replays of a captured graph, which leave out what the
+host does. Beside them the bytes that the scheme must move (read x, write spikes; read x and the arriving gradient,
+write the gradient) at the copy bandwidth of the same run.
 Training step: Linear and LIF over 500 steps, batch 16, sum of squares, against SpikingJelly.
 Simulation: the spikes of networks equal those that the CPU's provider gave (`results/cpu_spikes.json`), to the bit.
 The microcircuit of Potjans and Diesmann at full scale is also run on both here; then its real-time factor is measured
@@ -81,6 +82,16 @@ def replayed_milliseconds(work: Callable[[], object], rounds: int = 30) -> float
     return milliseconds({"graph": ten}, rounds)["graph"] / 10
 
 
+def milliseconds_in_a_row(work: Callable[[], object], calls: int = 50) -> float:
+    """Return the median time of one of many calls in a row."""
+
+    def many() -> None:
+        for _ in range(calls):
+            work()
+
+    return milliseconds({"row": many}, rounds=5)["row"] / calls
+
+
 def copy_bandwidth(size: int = 1 << 30) -> float:
     """Return the bytes a second of a device-to-device copy, reads plus writes."""
     source, target = (torch.ones(size, dtype=torch.uint8, device="cuda") for _ in range(2))
@@ -94,6 +105,14 @@ def peak_bytes(work: Callable[[], object]) -> int:
     before = torch.cuda.memory_allocated()
     work()
     return torch.cuda.max_memory_allocated() - before
+
+
+def held_bytes(layer: Layer, x: torch.Tensor) -> int:
+    """Return what a forward keeps for the backward beside its input and its output."""
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    out = layer(x)
+    return torch.cuda.memory_allocated() - before - out.numel() * out.element_size()
 
 
 def spikeframe_layer() -> Layer:
@@ -155,6 +174,7 @@ def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
             one: dict[str, Callable[[], object]] = {n: partial(work, layer) for n, layer in usable.items()}
             slow = {n: w for n, w in one.items() if n not in ("spikeframe", "SpikingJelly")}
             times = milliseconds({n: w for n, w in one.items() if n not in slow}) | milliseconds(slow, rounds=3)
+            row = {n: milliseconds_in_a_row(w) for n, w in one.items() if n not in slow}
             alone = {}
             own = x.detach().clone().requires_grad_()
             for name in ("spikeframe", "SpikingJelly"):
@@ -163,22 +183,26 @@ def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
                 except Exception as error:  # a peer whose call cannot be captured
                     print(f"{name} {kind} in a CUDA graph: {type(error).__name__}: {str(error)[:120]}", file=sys.stderr)
             memory = {name: peak_bytes(w) for name, w in one.items()}
+            held = {name: held_bytes(layer, x) for name, layer in usable.items()}
             updates, size = steps * columns, x.element_size()
             floor = updates * 5 * size / bandwidth * 1e3
             results.append({
                 "steps": steps, "columns": columns, "dtype": kind, "milliseconds": times,
-                "milliseconds_in_a_graph": alone,
+                "milliseconds_in_a_row": row, "milliseconds_in_a_graph": alone,
                 "billion_neuron_steps_per_second": {n: updates / t / 1e6 for n, t in times.items()},
                 "share_of_copy_bandwidth": floor / alone.get("spikeframe", float("nan")),
                 "times_spikingjelly": times.get("SpikingJelly", float("nan")) / times["spikeframe"],
-                "peak_bytes": memory,
+                "times_spikingjelly_in_a_row": row.get("SpikingJelly", float("nan")) / row["spikeframe"],
+                "peak_bytes": memory, "held_bytes": held,
             })  # fmt: skip
             rows.append([kind, steps, columns, *(times.get(n, float("nan")) for n in found),
+                         *(row.get(n, float("nan")) for n in ("spikeframe", "SpikingJelly")),
                          *(alone.get(n, float("nan")) for n in ("spikeframe", "SpikingJelly")),
                          floor / alone.get("spikeframe", float("nan")), memory["spikeframe"] / 2**20,
                          memory.get("SpikingJelly", float("nan")) / 2**20])  # fmt: skip
     print(f"LIF forward + backward, ms; copy {bandwidth / 1e12:.2f} TB/s")
-    print(table(rows, ["type", "T", "N", *found, "alone", "SJ alone", "of copy", "MiB", "SJ MiB"]))
+    last = ["in a row", "SJ in a row", "alone", "SJ alone", "of copy", "MiB", "SJ MiB"]
+    print(table(rows, ["type", "T", "N", *found, *last]))
     return {"copy_terabytes_per_second": bandwidth / 1e12, "lif": results}
 
 

@@ -36,8 +36,8 @@ from spikeframe.learning_rules.rewiring import Activity, Rewiring, Scores
 WORK = 1e8
 #: Spikes/s that the synaptic events of a stretch are reckoned with.
 _RATE = 5.0
-#: Fewest and most steps of a stretch.
-_LEAST, _MOST = 50, 10_000
+#: Fewest and most steps of a stretch; most of one that runs elsewhere, where beginning and end cost more than steps.
+_LEAST, _MOST, _MOST_ELSEWHERE = 50, 10_000, 40_000
 #: Longest delay, in steps: so long are spikes kept.
 LONGEST = 1 << 22
 
@@ -157,7 +157,8 @@ class Circuit:
         synapses += sum(self._learnt(o, np.zeros(o.source.size, np.int64)) for o in links if o.procedural)
         events = synapses * _RATE * self.dt * 1e-3
         work = WORK * self._provider.speed
-        return int(min(max(work / max(updates + events, 1.0), _LEAST), _MOST))
+        most = _MOST_ELSEWHERE if self._provider.speed > 1 else _MOST
+        return int(min(max(work / max(updates + events, 1.0), _LEAST), most))
 
     def _advance(self, steps: int, recording: Recording) -> int:
         """Run and record one stretch, or go back to where it began; if a state blew up, find where."""

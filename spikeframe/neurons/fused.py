@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda.launch import cupy, launch
+from spikeframe.kernels.cuda.source import Cut
 from spikeframe.kernels.cuda.steps import CudaSteps
 from spikeframe.kernels.steps import Provider
 from spikeframe.kernels.trace import FLOAT, Program
@@ -48,12 +49,12 @@ class Watch:
     def __init__(self) -> None:
         self.word = torch.full((1,), _FINE, dtype=torch.int64, pin_memory=True)
         self.address = self.word.data_ptr()
-        self.number = self.word.numpy()
+        self.number: memoryview = self.word.numpy().data
         self.columns = 1
 
     def found(self) -> tuple[int | None, int] | None:
         """Return (step, column) of an input that was not finite, (None, column) of such a state, or None; forget it."""
-        code = int(self.number[0])
+        code: int = self.number[0]
         if code == _FINE:
             return None
         self.number[0] = _FINE
@@ -64,26 +65,39 @@ class _Gpu:
     """Tensors of one GPU, allocated by torch, and kernels on torch's current stream (see `CudaSteps`)."""
 
     def __init__(self, device: torch.device, watch: Watch) -> None:
-        self.device, self.watch = device, watch.address
+        self.device, self.watch, self.index = device, watch.address, device.index
 
     def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Return an uninitialised tensor."""
         try:
             return torch.empty(shape, dtype=like.dtype, device=self.device)
         except torch.OutOfMemoryError as error:
-            needed = math.prod(shape) * like.itemsize
-            idle = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
-            free = torch.cuda.mem_get_info(self.device)[0] + idle
-            columns = math.prod(shape[1:])
-            raise BackendError(
-                f"{self.device} is out of memory: an array of {list(shape)} (steps, batch, neurons) needs "
-                f"{needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free; {columns * free // needed} columns "
-                "of it would fit: use a smaller batch or fewer steps."
-            ) from error
+            raise self._full(shape, like.itemsize) from error
 
-    def address(self, array: Tensor) -> int:
-        """Return where a tensor begins."""
-        return array.data_ptr()
+    def like(self, array: Tensor) -> Tensor:
+        """Return such a tensor; this costs a third of what `empty` does."""
+        try:
+            return torch.empty_like(array)
+        except torch.OutOfMemoryError as error:
+            raise self._full(array.shape, array.itemsize) from error
+
+    def _full(self, shape: tuple[int, ...], size: int) -> BackendError:
+        """Return what is said of an array that does not fit."""
+        needed = math.prod(shape) * size
+        idle = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        free = torch.cuda.mem_get_info(self.device)[0] + idle
+        columns = math.prod(shape[1:])
+        return BackendError(
+            f"{self.device} is out of memory: an array of {list(shape)} (steps, batch, neurons) needs "
+            f"{needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free; {columns * free // needed} columns "
+            "of it would fit: use a smaller batch or fewer steps."
+        )
+
+    address = staticmethod(Tensor.data_ptr)
+
+    def spread(self, array: Tensor) -> int:
+        """Return 0 for one number that was expanded, else 1."""
+        return 1 if any(array.stride()) else 0
 
     def total(self, per_column: Tensor, coefficient: Tensor) -> Tensor:
         """Reduce one partial sum per column to a coefficient's shape, summing in float64."""
@@ -91,9 +105,9 @@ class _Gpu:
 
     def launch(self, text: str, kernel: str, columns: int, arguments: list[int]) -> None:
         """Launch a kernel on the current stream."""
-        index = self.device.index
+        index = self.index
         stream = torch._C._cuda_getCurrentRawStream(index)
-        if torch.cuda.current_device() == index:
+        if torch._C._cuda_getDevice() == index:
             launch(text, kernel, columns, arguments, index, stream)
         else:
             with torch.cuda.device(index):
@@ -146,16 +160,24 @@ def on_gpu(x: Tensor, backend: str) -> bool:
     return False
 
 
-def _spacing(program: Program, x: Tensor) -> int:
-    """Return how many steps lie between two states that are kept for the backward.
+def _spacing(steps: int) -> int:
+    """Return how many steps lie between two states that are kept for the backward, so that the rest stay in cache."""
+    return min(32, max(8, math.isqrt(steps)))
 
-    On the CPU the states between them stay in cache; on a GPU they, the inputs and the gradients stay in registers.
+
+def cut(program: Program, size: int) -> Cut:
+    """Return what a thread of a GPU does, so that inputs, gradients and states of a part of it stay in registers.
+
+    Args:
+        program: a traced step.
+        size: bytes of a stored value.
     """
-    if x.device.type == "cpu":
-        return min(32, max(8, math.isqrt(x.shape[0])))
-    rows = len(program.names("input")) + len(program.names("state")) + 1
-    # Half the steps for 16-bit numbers, so that twice the threads are under way with half the bytes each.
-    return max(4, min(16 if x.itemsize > 2 else 8, _REGISTERS // (rows * max(4, x.itemsize))))
+    inputs, states, columns = len(program.names("input")), len(program.names("state")), 2 if size == 2 else 1
+    # A part's gradients and states, beside the inputs of the whole piece.
+    row, each = max(4, size), max(4, size) * (1 + states * columns)
+    every = 16 if 16 * inputs * row + 8 * each <= _REGISTERS else 8 if 8 * (inputs * row + each) <= _REGISTERS else 4
+    part = every if every * (inputs * row + each) <= _REGISTERS else every // 2
+    return Cut(every, part, columns)
 
 
 def _array(tensor: Tensor) -> Any:
@@ -188,7 +210,7 @@ class _Fused(torch.autograd.Function):
         inputs, states, coefficients = _split(program, tuple(_array(t) for t in tensors))
         steps = inputs[0].shape[0]
         training = any(ctx.needs_input_grad)
-        every = _spacing(program, tensors[0]) if training else 0
+        every = _spacing(tensors[0].shape[0]) if training else 0
         done = job.provider.forward(program, inputs, states, coefficients, every, job.threads)
         if done.bad is not None:
             job.bad.append(done.bad)
@@ -233,47 +255,56 @@ class _Fused(torch.autograd.Function):
 
 
 class _OnGpu(torch.autograd.Function):
-    """``apply(kernels, *inputs [T, ...], *states [...], *coefficients)`` -> out ``[T, ...]``, final states."""
+    """``apply(kernels, fixed, *inputs [T, ...], *states [...], *coefficients)`` -> out ``[T, ...]``, final states.
+
+    `fixed` holds the last of the tensors if they are the same at every call and have no gradient.
+    """
 
     @staticmethod
-    def forward(ctx: Any, kernels: CudaSteps, *tensors: Tensor) -> tuple[Tensor, ...]:
-        inputs, states, coefficients = kernels.split(tensors)
+    def forward(ctx: Any, kernels: CudaSteps, fixed: tuple[Tensor, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
         training = True in ctx.needs_input_grad
-        out, last, kept = kernels.forward(inputs, states, coefficients, training)
+        out, last, kept = kernels.forward(*kernels.split((*tensors, *fixed)), training)
         if training:
-            ctx.kernels = kernels
+            ctx.kernels, ctx.fixed = kernels, fixed
             ctx.save_for_backward(*tensors, *kept)
-        if not all(kernels.smooth):
+        if not kernels.all_smooth:
             ctx.mark_non_differentiable(*(s for s, smooth in zip(last, kernels.smooth, strict=True) if not smooth))
         ctx.set_materialize_grads(False)
         return (out, *last)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g_out: Tensor | None, *g_last: Tensor | None) -> tuple[Tensor | None, ...]:
-        kernels: CudaSteps = ctx.kernels
-        program = kernels.program
-        saved = ctx.saved_tensors  # once: activation checkpointing recomputes it and refuses a second look
-        inputs, states, coefficients = kernels.split(saved[: len(program.leaves)])
-        needed = ctx.needs_input_grad[1:]
-        rest = needed[len(inputs) + len(states) :]
-        wanted = tuple(n for n, need in zip(program.names("coefficient"), rest, strict=True) if need)
-        g_inputs, first, sums = kernels.backward(
-            inputs, list(saved[len(program.leaves) :]) or states, coefficients,
-            torch.zeros_like(inputs[0]) if g_out is None else g_out.contiguous(),
-            [None if g is None else g.contiguous() for g in g_last],
-            list(needed[len(inputs) : len(inputs) + len(states)]), wanted,
-        )  # fmt: skip
-        found = iter(sums)
-        return (
-            None,
-            *(g if need else None for g, need in zip(g_inputs, needed, strict=False)),
-            *(None if g is None else g.reshape(s.shape) for g, s in zip(first, states, strict=True)),
-            *(next(found) if need else None for need in rest),
-        )
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        # Without the detour of `once_differentiable` where nobody differentiates twice.
+        found: tuple[Tensor | None, ...] = (_pulled_once if torch.is_grad_enabled() else _pulled)(ctx, *gradients)
+        return found
 
 
-def run_on_gpu(kernels: CudaSteps, tensors: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+def _pulled(ctx: Any, g_out: Tensor | None, *g_last: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Return the gradients of what `_OnGpu` was applied to."""
+    kernels: CudaSteps = ctx.kernels
+    saved, fixed = ctx.saved_tensors, ctx.fixed  # once: activation checkpointing refuses a second look
+    leaves = kernels.leaves - len(fixed)
+    inputs, states, coefficients = kernels.split((*saved[:leaves], *fixed))
+    needed = (*ctx.needs_input_grad[2:], *(False for _ in fixed))
+    a, b = kernels.counts
+    wanted = tuple(n for n, need in zip(kernels.wanted, needed[b:], strict=True) if need) if True in needed[b:] else ()
+    g_inputs, first, sums = kernels.backward(
+        inputs, list(saved[leaves:]) or states, coefficients,
+        torch.zeros_like(inputs[0]) if g_out is None else g_out.contiguous(),
+        [None if g is None else g.contiguous() for g in g_last], needed[a:b], wanted,
+    )  # fmt: skip
+    found = [g if need else None for g, need in zip(g_inputs, needed, strict=False)]
+    if not fixed:
+        found += [None if g is None else g.reshape(s.shape) for g, s in zip(first, states, strict=True)]
+        left = iter(sums)
+        found += [next(left) if need else None for need in needed[b:]]
+    return (None, None, *found)
+
+
+_pulled_once = once_differentiable(_pulled)
+
+
+def run_on_gpu(kernels: CudaSteps, tensors: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """Run a step over time in fused kernels on a GPU.
 
     Args:
@@ -299,8 +330,58 @@ def run_on_gpu(kernels: CudaSteps, tensors: list[Tensor]) -> tuple[Tensor, dict[
                 f"input {leaf.name!r} on {place} is not contiguous (shape {tuple(tensor.shape)}, strides "
                 f"{tensor.stride()}): call .contiguous()."
             )
-    out, *final = _OnGpu.apply(kernels, *(t.contiguous() for t in tensors))  # type: ignore[no-untyped-call]
-    return out, dict(zip(kernels.program.names("state"), final, strict=True))
+    # One number that was expanded to a state stays one.
+    solid = [t.contiguous() if any(t.stride()) else t for t in tensors]
+    out, *final = _OnGpu.apply(kernels, (), *solid)  # type: ignore[no-untyped-call]
+    return out, final
+
+
+class Ready:
+    """Calls of a layer that differ in the input's values only: nothing is learnt in it, and it starts anew each time.
+
+    What Python does before its kernels start is most of a short run, so all that can be looked at once is: this is
+    made by a call that went the long way.
+
+    Args:
+        kernels: of the layer.
+        x: the input of that call.
+        fixed: its states at the start and coefficients.
+        values: what these were made from; they are fixed as long as none is written to.
+        watch: what the kernels report to.
+        kind: the named tuple of the final states.
+    """
+
+    def __init__(
+        self, kernels: CudaSteps, x: Tensor, fixed: list[Tensor], values: list[Tensor], watch: Watch, kind: Any
+    ) -> None:
+        self.kernels, self.fixed, self.watch, self.kind = kernels, tuple(fixed), watch, kind
+        self.shape, self.dtype, self.device = x.shape, x.dtype, x.device
+        self.values, self.versions = values, [value._version for value in values]
+
+    def takes(self, x: Any) -> bool:
+        """Whether a call with this input is such a one, and no earlier one has something to report.
+
+        Args:
+            x: an input.
+        """
+        return (
+            isinstance(x, Tensor)
+            and x.shape == self.shape
+            and x.dtype is self.dtype
+            and x.device == self.device
+            and x.is_contiguous()
+            and self.watch.number[0] == _FINE
+            and [value._version for value in self.values] == self.versions
+        )
+
+    def run(self, x: Tensor) -> tuple[Tensor, Any]:
+        """Return the outputs and the final states.
+
+        Args:
+            x: ``[T, B, ...]``, one that `takes` takes.
+        """
+        out, *final = _OnGpu.apply(self.kernels, self.fixed, x)  # type: ignore[no-untyped-call]
+        return out, self.kind(*final)
 
 
 def kernels_for(program: Program, x: Tensor, coefficients: list[Tensor], watch: Watch) -> CudaSteps:
@@ -313,7 +394,7 @@ def kernels_for(program: Program, x: Tensor, coefficients: list[Tensor], watch: 
         watch: what the kernels report to.
     """
     device = _Gpu(x.device, watch)
-    return CudaSteps(device, program, coefficients, _spacing(program, x), str(x.dtype).removeprefix("torch."))
+    return CudaSteps(device, program, coefficients, cut(program, x.itemsize), str(x.dtype).removeprefix("torch."))
 
 
 def run(

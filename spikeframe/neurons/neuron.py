@@ -105,6 +105,7 @@ class Neuron(Parametric):
         self._rows: dict[str, State] = {}
         self._started: tuple[dict[str, Tensor], Any, Any] | None = None
         self._kernels: tuple[Any, CudaSteps] | None = None
+        self._ready: fused.Ready | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check dt and backend; anything that may change the step makes it be traced again."""
@@ -117,6 +118,8 @@ class Neuron(Parametric):
         if name == "receptors":
             self._check_receptors(value)
         super().__setattr__(name, value)
+        if name in ("dt", "backend", "detach_state"):
+            self._ready = None
         if name in self.TRACED and "_programs" in self.__dict__:
             self._forget()
 
@@ -124,7 +127,7 @@ class Neuron(Parametric):
         """Drop what was made from the options and values."""
         self._programs.clear()
         self._coefficients.clear()
-        self._rows = {}
+        self._rows, self._ready = {}, None
 
     def _check_receptors(self, receptors: torch.nn.ModuleDict) -> None:
         """Refuse a conductance on a membrane that is not integrated numerically."""
@@ -136,6 +139,10 @@ class Neuron(Parametric):
                     "a current (Exp, Alpha, DoubleExp)."
                 )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to this process and its GPU."""
+        return {**self.__dict__, "_kernels": None, "_ready": None}
+
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
         """Load, and trace again: which terms a step has depends on the values."""
         super()._load_from_state_dict(*arguments, **options)
@@ -145,6 +152,7 @@ class Neuron(Parametric):
         """Move, and compute the coefficients again."""
         super()._apply(fn, recurse)
         self._coefficients.clear()
+        self._ready = None
         return self
 
     # What a model defines.
@@ -382,13 +390,19 @@ class Neuron(Parametric):
             dtype: type of float states.
             device: where.
         """
+        return self._initial(batch, dtype, device, False)
+
+    def _initial(self, batch: tuple[int, ...], dtype: torch.dtype, device: Any, expanded: bool) -> Any:
+        """Return the state at the start; one number that is the same for all neurons may be expanded to their shape."""
         rows = self.all_states()
         tensors = []
         for row in rows.values():
             kind = dtype if row.dtype == FLOAT else torch.int32
             if isinstance(row.initial, str):
-                start = getattr(self, row.initial)
-                tensors.append(start.to(device=device, dtype=kind).expand(batch).contiguous())
+                start = getattr(self, row.initial).to(device=device, dtype=kind).expand(batch)
+                tensors.append(start if expanded and not any(start.stride()) else start.contiguous())
+            elif expanded:
+                tensors.append(torch.full((), row.initial, dtype=kind, device=device).expand(batch))
             else:
                 tensors.append(torch.full(batch, row.initial, dtype=kind, device=device))
         return _state_type(type(self).__name__, tuple(rows))(*tensors)
@@ -433,6 +447,8 @@ class Neuron(Parametric):
         self, x: Tensor | Mapping[str, Tensor], state: Any, seed: int | None, start: int | None, stream: int
     ) -> tuple[Tensor, Any]:
         """Run over time."""
+        if state is None and self._ready is not None and self._ready.takes(x):
+            return self._ready.run(cast("Tensor", x))
         inputs = self._inputs(x)
         first = inputs[0]
         if self.RANDOM:
@@ -448,6 +464,7 @@ class Neuron(Parametric):
             raise TimeGridError(f"{type(self).__name__} has no time step; make it with dt=... (ms).")
         kept = torch.float32 if first.dtype in HALF else first.dtype
         coefficients = self.cast(self.dt, kept, tuple(first.shape[2:]))
+        anew = state is None
         if state is None and first.is_cuda:
             state = self._start(coefficients, tuple(first.shape[1:]), kept, first.device)
             states = state._asdict()
@@ -466,8 +483,12 @@ class Neuron(Parametric):
                 self._refuse_found(watch)
                 watch.columns = first[0].numel()
                 kernels = self._kernels_for(first, list(flat.values()), watch)
-                out, final = fused.run_on_gpu(kernels, [*inputs, *states.values(), *flat.values()])
-                return out, kind(**final)
+                rest = [*states.values(), *flat.values()]
+                out, last = fused.run_on_gpu(kernels, [*inputs, *rest])
+                if anew and len(inputs) == 1 and not self.RANDOM and not any(True for _ in self.parameters()):
+                    values = [b for b in self.buffers() if not b.is_inference()]
+                    self._ready = fused.Ready(kernels, first, rest, values, watch, kind)
+                return out, kind(*last)
             job = fused.Job(self.program(), provider(self.backend), torch.get_num_threads(), [])
             out, final = fused.run(job, inputs, states, flat)
             self._refuse_bad(inputs, job.bad[0] if job.bad else None)
@@ -487,9 +508,10 @@ class Neuron(Parametric):
         """
         key = batch, dtype, device, torch.is_inference_mode_enabled()
         if self._started is None or self._started[0] is not coefficients or self._started[1] != key:
+            found = self._initial(batch, dtype, device, True)
             if any(True for _ in self.parameters()):
-                return self.initial_state(batch, dtype, device)
-            self._started = coefficients, key, self.initial_state(batch, dtype, device)
+                return found
+            self._started = coefficients, key, found
         return self._started[2]
 
     def _kernels_for(self, x: Tensor, coefficients: list[Tensor], watch: fused.Watch) -> CudaSteps:

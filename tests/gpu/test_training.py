@@ -80,6 +80,48 @@ def test_half_precision_is_float32_inside_and_rounded_once(kind):
     assert torch.equal(gradients[0], exact[0].to(kind))
 
 
+@pytest.mark.exact
+def test_calls_that_are_prepared_give_what_the_first_gives_and_notice_changes():
+    layer = LIF(dt=1.0).cuda()
+    x = (torch.rand(20, 4, 64, device="cuda") * 2).requires_grad_()
+    g = torch.randn_like(x)
+    expected, state = layer(x, layer.initial_state((4, 64), device="cuda"))
+    (gradient,) = torch.autograd.grad(expected, x, g)
+    for _ in range(3):
+        out, last = layer(x)
+        assert torch.equal(out, expected)
+        assert torch.equal(last.v, state.v)
+        assert torch.equal(torch.autograd.grad(out, x, g)[0], gradient)
+    again = copy.deepcopy(layer)
+    assert torch.equal(again(x)[0], expected)
+    with torch.no_grad():
+        layer._v_th.fill_(1.5)
+    assert torch.equal(layer(x)[0], LIF(dt=1.0, v_th=1.5).cuda()(x)[0])
+    layer.dt = 2.0
+    assert torch.equal(layer(x)[0], LIF(dt=2.0, v_th=1.5).cuda()(x)[0])
+    assert torch.equal(layer(x[:7])[0], layer(x)[0][:7])
+    assert layer(x.double())[0].dtype == torch.float64
+
+
+@pytest.mark.fault
+def test_a_second_derivative_is_refused():
+    layer = LIF(dt=1.0).cuda()
+    x = torch.rand(5, 2, 8, device="cuda", requires_grad=True)
+    (g,) = torch.autograd.grad(layer(x)[0].square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        g.sum().backward()
+
+
+@pytest.mark.exact
+def test_columns_that_do_not_lie_in_pairs_give_the_same():
+    layer = LIF(dt=1.0).cuda()
+    whole = (torch.rand(9 * 4 * 6 + 1, device="cuda") * 2).bfloat16()
+    odd = whole[1:].view(9, 4, 6)
+    assert odd.data_ptr() % 4 == 2
+    assert torch.equal(layer(odd)[0], layer(odd.clone())[0])
+    assert torch.equal(layer(odd[:, :1, :5].contiguous())[0], layer(odd.clone())[0][:, :1, :5])
+
+
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_nothing_waits_for_the_gpu():
     layer = LIF(dt=1.0, t_ref=2.0).cuda()

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from spikeframe.kernels.cuda.source import Cut
 from spikeframe.kernels.cuda.steps import CudaSteps
 from spikeframe.kernels.steps import Backward, Forward
 
@@ -90,6 +91,7 @@ static double __longlong_as_double(const long long x) { return bits_of<double>(x
 static long long __double_as_longlong(const double x) { return bits_of<long long>(x); }
 static unsigned __umulhi(const unsigned a, const unsigned b) { return (unsigned)(((unsigned long long)a * b) >> 32); }
 template <class A> static A atomicAdd(A* p, const A v) { return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST); }
+template <class A> static void forget(A&) {}
 static float half_to_float(const unsigned short h) {
     const int exponent = h >> 10 & 31, fraction = h & 1023;
     const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
@@ -202,10 +204,18 @@ class Host:
         return np.full(shape, np.nan if like.dtype.kind == "f" else -12345 if like.dtype.kind == "i" else 0x7FFF,
                        like.dtype)  # fmt: skip
 
+    def like(self, array: np.ndarray) -> np.ndarray:
+        """Return such an array."""
+        return self.empty(array.shape, array)
+
     def address(self, array: np.ndarray) -> int:
         """Return where an array begins."""
-        assert array.flags.c_contiguous
+        assert array.flags.c_contiguous or not any(array.strides)
         return array.ctypes.data
+
+    def spread(self, array: np.ndarray) -> int:
+        """Return 0 for one number that stands for all, else 1."""
+        return int(any(array.strides))
 
     def total(self, per_column: np.ndarray, coefficient: np.ndarray) -> np.ndarray:
         """Reduce one partial sum per column to a coefficient's shape."""
@@ -219,13 +229,12 @@ class Host:
 class HostSteps:
     """`CudaSteps` on the host behind the functions of a provider (`spikeframe.kernels.steps.Provider`)."""
 
-    def __init__(self, host: Host, storage: str | None = None) -> None:
-        self.host, self.storage = host, storage
+    def __init__(self, host: Host, storage: str | None = None, columns: int = 1) -> None:
+        self.host, self.storage, self.columns = host, storage, columns
 
     def _kernels(self, program: Any, inputs: Any, coefficients: Any, every: int) -> CudaSteps:
-        return CudaSteps(
-            self.host, program, list(coefficients.values()), every, self.storage or inputs[0].dtype.name
-        )  # fmt: skip
+        cut = Cut(every, every // 2 if every % 2 == 0 else every, self.columns)
+        return CudaSteps(self.host, program, list(coefficients.values()), cut, self.storage or inputs[0].dtype.name)
 
     def forward(self, program, inputs, states, coefficients, every, threads):
         """Run the step over time."""

@@ -21,7 +21,7 @@ from spikeframe.kernels.reference.poisson import guide, thresholds
 from spikeframe.kernels.steps import Array
 
 #: Spikes that a stretch may have before it is cut.
-_CAPACITY = 1 << 22
+_CAPACITY = 1 << 24
 #: Most steps of a stretch: exchanges are told apart by 20 bits.
 _STEPS = 1 << 19
 #: A block owns at least so many neurons, so that a small network does not wait for idle blocks.

@@ -20,7 +20,7 @@ import numpy as np
 
 from spikeframe.kernels.cuda.random_source import randoms
 from spikeframe.kernels.cuda.rows import PIECE, Packing, Places, Shape
-from spikeframe.kernels.cuda.source import header
+from spikeframe.kernels.cuda.source import Cut, header
 from spikeframe.kernels.emit import CUDA, identifier, result, statements
 from spikeframe.kernels.grid import CurrentDrive, Group, Plan
 from spikeframe.kernels.trace import FLOAT, Program
@@ -618,6 +618,10 @@ def write(
     )
     normal = any(drive.sd for drive in plan.currents)
     module = (
-        header("float32" if single else "float64", 1) + top + randoms(normal) + (_FOUR if plan.poisson else "") + body
+        header("float32" if single else "float64", Cut(1, 1))
+        + top
+        + randoms(normal)
+        + (_FOUR if plan.poisson else "")
+        + body
     )
     return Source(text.names, module, pool + accumulators if fits else pool)

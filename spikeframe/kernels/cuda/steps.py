@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
 from spikeframe.errors import BackendError
-from spikeframe.kernels.cuda.source import backward_kernel, forward_kernel, header
+from spikeframe.kernels.cuda.source import SIZE, Cut, backward_kernel, forward_kernel, header
 from spikeframe.kernels.differentiate import differentiate
 from spikeframe.kernels.trace import FLOAT, Program
 
@@ -28,8 +29,14 @@ class Device(Protocol):
     def empty(self, shape: tuple[int, ...], like: Any) -> Any:
         """Return an uninitialised array of the type of another."""
 
+    def like(self, array: Any) -> Any:
+        """Return an uninitialised array of the shape and type of another."""
+
     def address(self, array: Any) -> int:
         """Return where an array begins."""
+
+    def spread(self, array: Any) -> int:
+        """Return 0 for one number that was expanded to a shape, else 1."""
 
     def total(self, per_column: Any, coefficient: Any) -> Any:
         """Reduce one partial sum per column to a coefficient's shape, alike in every run (`coefficient_gradient`)."""
@@ -39,16 +46,16 @@ class Device(Protocol):
 
 
 @lru_cache(maxsize=256)
-def _forward(program: Program, per_neuron: frozenset[str], every: int, storage: str) -> str:
-    return header(storage, every) + forward_kernel(program, per_neuron)
+def _forward(program: Program, per_neuron: frozenset[str], storage: str, cut: Cut) -> str:
+    return header(storage, cut) + forward_kernel(program, per_neuron)
 
 
 @lru_cache(maxsize=256)
 def _backward(
-    program: Program, derivative: object, per_neuron: frozenset[str], every: int, storage: str, wanted: tuple[str, ...]
+    program: Program, derivative: object, per_neuron: frozenset[str], storage: str, cut: Cut, wanted: tuple[str, ...]
 ) -> str:
     derived = differentiate(program, wanted)
-    return header(storage, every) + backward_kernel(program, derived, per_neuron, wanted)
+    return header(storage, cut) + backward_kernel(program, derived, per_neuron, wanted)
 
 
 class CudaSteps:
@@ -62,18 +69,22 @@ class CudaSteps:
         device: where the arrays are.
         program: a traced step.
         coefficients: of the shapes that they will have.
-        every: steps between two kept states.
+        cut: what a thread does; it has one column where several do not lie like one.
         storage: type of inputs and outputs (a key of `spikeframe.kernels.cuda.source.STORAGE`).
     """
 
-    def __init__(self, device: Device, program: Program, coefficients: list[Any], every: int, storage: str) -> None:
-        self.device, self.program, self.every, self.storage = device, program, every, storage
-        named = list(zip(program.names("coefficient"), coefficients, strict=True))
+    def __init__(self, device: Device, program: Program, coefficients: list[Any], cut: Cut, storage: str) -> None:
+        self.device, self.program, self.storage = device, program, storage
+        self.cut, self._single, self._aligned = cut, replace(cut, columns=1), cut.columns * SIZE[storage] - 1
+        self.wanted = program.names("coefficient")
+        named = list(zip(self.wanted, coefficients, strict=True))
         self.per_neuron = frozenset(name for name, c in named if c.ndim)
         self.neurons = next((int(c.shape[0]) for _, c in named if c.ndim), 1)
         self.smooth = [leaf.dtype == FLOAT for leaf in program.leaves if leaf.kind == "state"]
+        self.all_smooth = all(self.smooth)
         self.counts = len(program.names("input")), len(program.names("input")) + len(self.smooth)
-        self.text = _forward(program, self.per_neuron, every, storage)
+        self.leaves = len(program.leaves)
+        self._texts: dict[tuple[int, tuple[str, ...] | None], str] = {}
 
     def split(self, arrays: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
         """Sort what is given in the order of the leaves into inputs, states and coefficients.
@@ -84,13 +95,33 @@ class CudaSteps:
         a, b = self.counts
         return list(arrays[:a]), list(arrays[a:b]), list(arrays[b:])
 
-    def _launch(self, text: str, kernel: str, steps: int, columns: int, rest: list[int]) -> None:
+    def _text(self, cut: Cut, wanted: tuple[str, ...] | None) -> str:
+        """Return the source of the forward (wanted: None) or the backward."""
+        found = self._texts.get((cut.columns, wanted))
+        if found is None:
+            fixed = self.per_neuron, self.storage, cut
+            if wanted is None:
+                found = _forward(self.program, *fixed)
+            else:
+                found = _backward(self.program, self.program.derivative, *fixed, wanted)
+            self._texts[cut.columns, wanted] = found
+        return found
+
+    def _launch(
+        self, wanted: tuple[str, ...] | None, steps: int, columns: int, stored: list[int], rest: list[int]
+    ) -> None:  # fmt: skip
+        """Launch the forward (wanted: None) or the backward; `stored`: addresses of what has the storage type."""
         if columns >= 1 << 28:
             raise BackendError(
                 f"{columns:,} columns (batch x neurons) at once: the GPU's kernels take 2^28; split the batch."
             )
         if columns:
-            self.device.launch(text, kernel, columns, [steps, columns, self.neurons, *rest])
+            cut = self.cut
+            if cut.columns > 1 and (columns % cut.columns or any(address & self._aligned for address in stored)):
+                cut = self._single
+            kernel = "forward" if wanted is None else "backward"
+            text = self._text(cut, wanted)
+            self.device.launch(text, kernel, columns // cut.columns, [steps, columns, self.neurons, *rest])
 
     def forward(
         self, inputs: list[Any], states: list[Any], coefficients: list[Any], keep: bool
@@ -99,7 +130,7 @@ class CudaSteps:
 
         Args:
             inputs: of every step.
-            states: at the start.
+            states: at the start; one number may be expanded to a state's shape.
             coefficients: of the program.
             keep: whether `backward` will be called.
 
@@ -107,21 +138,24 @@ class CudaSteps:
             The outputs, the final states and the states at the start of every piece, ``[pieces, ...]`` each; none if
             there is one piece, as those at the start are all there is to keep.
         """
-        empty, address = self.device.empty, self.device.address
-        steps, columns = inputs[0].shape[0], math.prod(inputs[0].shape[1:])
-        out = empty(inputs[0].shape, inputs[0])
-        last = [empty(s.shape, s) for s in states]
-        pieces = -(-steps // self.every)
-        kept = [empty((pieces, *s.shape), s) for s in states] if keep and pieces > 1 else []
-        rest = [int(bool(kept)), self.device.watch, *map(address, inputs), *map(address, coefficients), address(out)]
+        device = self.device
+        like, address, spread = device.like, device.address, device.spread
+        shape = inputs[0].shape
+        steps = shape[0]
+        out = like(inputs[0])
+        last = [like(s) for s in states]
+        pieces = -(-steps // self.cut.every)
+        kept = [device.empty((pieces, *s.shape), s) for s in states] if keep and pieces > 1 else []
+        from_, to = list(map(address, inputs)), address(out)
+        rest = [1 if kept else 0, device.watch, *from_, *map(address, coefficients), to]
         for i, state in enumerate(states):
-            rest += [address(state), address(last[i]), address(kept[i]) if kept else 0]
-        self._launch(self.text, "forward", steps, columns, rest)
+            rest += (address(state), spread(state), address(last[i]), address(kept[i]) if kept else 0)
+        self._launch(None, steps, math.prod(shape[1:]), [*from_, to], rest)
         return out, last, kept
 
     def backward(
-        self, inputs: list[Any], kept: list[Any], coefficients: list[Any], g_out: Any, g_states: list[Any],
-        wanted_states: list[bool], wanted: tuple[str, ...],
+        self, inputs: list[Any], kept: list[Any], coefficients: list[Any], g_out: Any, g_states: Sequence[Any],
+        wanted_states: Sequence[bool], wanted: tuple[str, ...],
     ) -> tuple[list[Any], list[Any], list[Any]]:  # fmt: skip
         """Run the derivative backwards over time.
 
@@ -137,23 +171,28 @@ class CudaSteps:
         Returns:
             Gradients of the inputs, of the states at the start (or None) and of the wanted coefficients.
         """
-        empty, address = self.device.empty, self.device.address
-        steps, columns = inputs[0].shape[0], math.prod(inputs[0].shape[1:])
-        g_inputs = [empty(x.shape, x) for x in inputs]
-        first = [
-            empty((columns,), k) if smooth and want else None
-            for k, smooth, want in zip(kept, self.smooth, wanted_states, strict=True)
-        ]
-        sums = [
-            (empty((columns,), c), c)
-            for name, c in zip(self.program.names("coefficient"), coefficients, strict=True)
-            if name in wanted
-        ]
-        rest = [*map(address, inputs), *map(address, coefficients), address(g_out), *map(address, kept)]
-        for smooth, end, start in zip(self.smooth, g_states, first, strict=True):
+        empty, address, spread = self.device.empty, self.device.address, self.device.spread
+        shape = inputs[0].shape
+        columns = math.prod(shape[1:])
+        g_inputs = [self.device.like(x) for x in inputs]
+        stored = [*map(address, inputs), address(g_out), *map(address, g_inputs)]
+        first: list[Any] = []
+        ends: list[int] = []
+        for k, smooth, want, end in zip(kept, self.smooth, wanted_states, g_states, strict=True):
+            start = empty((columns,), k) if smooth and want else None
+            first.append(start)
             if smooth:
-                rest += [0 if end is None else address(end), 0 if start is None else address(start)]
-        rest += [*map(address, g_inputs), *(address(per_column) for per_column, _ in sums)]
-        text = _backward(self.program, self.program.derivative, self.per_neuron, self.every, self.storage, wanted)
-        self._launch(text, "backward", steps, columns, rest)
+                ends += (0 if end is None else address(end), 0 if start is None else address(start))
+        sums = []
+        if wanted:
+            named = zip(self.wanted, coefficients, strict=True)
+            sums = [(empty((columns,), c), c) for name, c in named if name in wanted]
+        several = len(inputs)
+        rest = [*stored[:several], *map(address, coefficients), stored[several]]
+        for k in kept:
+            rest += (address(k), spread(k))
+        rest += ends
+        rest += stored[several + 1 :]
+        rest += [address(per_column) for per_column, _ in sums]
+        self._launch(wanted, shape[0], columns, stored, rest)
         return g_inputs, first, [self.device.total(per_column, c) for per_column, c in sums]
