@@ -464,8 +464,8 @@ class Neuron(Parametric):
             raise TimeGridError(f"{type(self).__name__} has no time step; make it with dt=... (ms).")
         kept = torch.float32 if first.dtype in HALF else first.dtype
         coefficients = self.cast(self.dt, kept, tuple(first.shape[2:]))
-        anew = state is None
-        if state is None and first.is_cuda:
+        anew, stepwise = state is None, self._stepwise(first)
+        if state is None and first.is_cuda and not stepwise:
             state = self._start(coefficients, tuple(first.shape[1:]), kept, first.device)
             states = state._asdict()
         else:
@@ -473,7 +473,7 @@ class Neuron(Parametric):
                 state = self.initial_state(tuple(first.shape[1:]), kept, first.device)
             states = self._checked_state(state, first, kept)
         kind = type(state)
-        if self._stepwise(first):
+        if stepwise:
             self._refuse_bad(inputs, _first_bad(inputs))
             out, final = torch_form.run(self.program(), inputs, states, coefficients)
         else:
