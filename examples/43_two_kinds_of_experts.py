@@ -86,7 +86,7 @@ def main(quick: bool = False, out: str = "two_kinds_of_experts.png") -> Path:
                 ax.plot([place] * len(height), height, "k.", markersize=4)
         ax.set(xticks=range(len(KINDS)), xticklabels=KINDS, ylabel=label, ylim=(0, 105))
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False, fontsize=8, loc="lower right")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     figure.savefig(out, dpi=120)
     print(f"picture: {out}")
     return Path(out)

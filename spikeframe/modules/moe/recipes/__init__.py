@@ -8,35 +8,37 @@ from typing import Any
 from torch import nn
 
 from spikeframe.errors import unknown_name
-from spikeframe.modules.moe.recipes.activated_gate import activated_gate
-from spikeframe.modules.moe.recipes.blockffn import blockffn
-from spikeframe.modules.moe.recipes.comet import comet
-from spikeframe.modules.moe.recipes.evomoe import evomoe
-from spikeframe.modules.moe.recipes.flylora import flylora
-from spikeframe.modules.moe.recipes.hecto import hecto
-from spikeframe.modules.moe.recipes.informed import informed
-from spikeframe.modules.moe.recipes.jei_dnn import jei_dnn
-from spikeframe.modules.moe.recipes.loss_free import loss_free
-from spikeframe.modules.moe.recipes.mixer import mixer
-from spikeframe.modules.moe.recipes.moe_x import moe_x
-from spikeframe.modules.moe.recipes.selective_sinkhorn import selective_sinkhorn
-from spikeframe.modules.moe.recipes.similarity import similarity_aware
+from spikeframe.modules.moe.recipes import (
+    activated_gate,
+    blockffn,
+    comet,
+    evomoe,
+    flylora,
+    hecto,
+    informed,
+    jei_dnn,
+    loss_free,
+    mixer,
+    moe_x,
+    selective_sinkhorn,
+    similarity,
+)
 
 #: What makes a layer of ``(inputs, outputs, **options)``, by the name of the system.
 RECIPES: dict[str, Callable[..., nn.Module]] = {
-    "hecto": hecto,
-    "comet": comet,
-    "activated-gate": activated_gate,
-    "selective-sinkhorn": selective_sinkhorn,
-    "loss-free": loss_free,
-    "blockffn": blockffn,
-    "evomoe": evomoe,
-    "mixer": mixer,
-    "moe-x": moe_x,
-    "similarity": similarity_aware,
-    "jei-dnn": jei_dnn,
-    "flylora": flylora,
-    "informed": informed,
+    "hecto": hecto.hecto,
+    "comet": comet.comet,
+    "activated-gate": activated_gate.activated_gate,
+    "selective-sinkhorn": selective_sinkhorn.selective_sinkhorn,
+    "loss-free": loss_free.loss_free,
+    "blockffn": blockffn.blockffn,
+    "evomoe": evomoe.evomoe,
+    "mixer": mixer.mixer,
+    "moe-x": moe_x.moe_x,
+    "similarity": similarity.similarity_aware,
+    "jei-dnn": jei_dnn.jei_dnn,
+    "flylora": flylora.flylora,
+    "informed": informed.informed,
 }
 
 
