@@ -110,7 +110,8 @@ def draw(found: dict[str, tuple[float, float]], out: str) -> None:
     ax: Any = figure.subplots()
     for number, (name, (accuracy, operations)) in enumerate(found.items()):
         if operations == operations:
-            ax.plot(operations, accuracy, linestyle="", color=f"C{number % 10}", marker="os^"[number // 10 % 3], label=name)
+            shape = {"color": f"C{number % 10}", "marker": "os"[number // 10], "linestyle": ""}
+            ax.plot(operations, accuracy, label=name, **shape)
     ax.axhline(25, color="#8b949e", linestyle=":", label="chance")
     ax.set(xscale="log", xlabel="operations of the mixer a sample", ylabel="test accuracy (%)", ylim=(0, 103))
     ax.spines[["top", "right"]].set_visible(False)

@@ -11,8 +11,8 @@ CLAIMS: tuple[Claim, ...] = (
         "45_cue_recall.py",
         "a sigmoid gate per head after attention improves language models of 1.7 and 15 billion parameters, makes "
         "outputs sparse and removes the attention sink",
-        "cue recall, 2 seeds: without a gate ??, sigmoid gate ??, gate of spikes asked to be open 30 % of the time "
-        "??; what a shut gate reads is skipped, exactly",
+        "cue recall, 2 seeds: without a gate 99.3 %, sigmoid gate 99.6 %, gate of spikes asked to be open 30 % of "
+        "the time 99.0 %; what a shut gate reads is skipped, exactly",
         "in part", "a lookup in one layer in place of language; overlaps have no softmax and so no sink",
     ),
 )  # fmt: skip

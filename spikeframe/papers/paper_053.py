@@ -12,7 +12,7 @@ CLAIMS: tuple[Claim, ...] = (
         "points",
         "32 tokens in a fixed layout of 4 motifs, a quarter of the pairs: 27 % of the mass before, 76 % after 80 "
         "steps, 78 % for a plan that knows the layout",
-        "in part", 
+        "in part",
         "its basis is one over places; the prediction costs more multiplications than the pairs it saves at this "
         "size",
     ),

@@ -11,8 +11,9 @@ CLAIMS: tuple[Claim, ...] = (
         "46_selecting_blocks.py",
         "each head attends among the tokens that the last queries read: up to 3.23 times faster attention at 128k, "
         "less than 1 % lost",
-        "planted overlaps, an eighth of the keys, 3 seeds: @PROBE@",
-        "in part", 
+        "planted overlaps, an eighth of the keys, 3 seeds: runs, scattered, stripes, periodic: 0.16, 0.19, 0.42, "
+        "0.20 of the mass (chance 0.13)",
+        "in part",
         "good where all queries read the same keys, near chance elsewhere; not causal; no language model was run",
     ),
 )  # fmt: skip

@@ -11,8 +11,9 @@ CLAIMS: tuple[Claim, ...] = (
         "45_cue_recall.py",
         "compressed, selected and window branches, trained from the start, match full attention; 9 times faster "
         "forward at 64k",
-        "cue recall, 2 seeds: ?? against ?? of all pairs; @NSABENCH@",
-        "in part", 
+        "cue recall, 2 seeds: 99.4 % against 99.3 % of all pairs; spoken digits, 3 seeds: 94.4 +- 1.3 % against "
+        "93.9 +- 1.0 %, with 4.3 times the operations of the mixer",
+        "in part",
         "at 50 tokens three branches and their gates cost more than all pairs; long sequences were not trained",
     ),
 )  # fmt: skip

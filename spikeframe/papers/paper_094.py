@@ -13,7 +13,7 @@ CLAIMS: tuple[Claim, ...] = (
         "evaluations 2 k log2(n / k) per query; an eighth of planted keys, 3 seeds, runs, scattered, stripes, "
         "periodic: 0.34, 0.21, 0.34, 0.26 of the mass, with sums for intervals 0.36, 0.23, 0.47, 0.27; one key in "
         "256, found 11 of 50 times, with sums 50",
-        "in part", 
+        "in part",
         "a single token represents an interval of sparse spikes poorly, a sum does; no language model was run",
     ),
 )  # fmt: skip

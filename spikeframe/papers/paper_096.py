@@ -12,7 +12,8 @@ CLAIMS: tuple[Claim, ...] = (
         "a chunked form for training, a recurrent one for inference, of linear cost; competitive with transformers "
         "of 1.3 billion parameters",
         "chunks equal the recurrence to 1e-12 in float64, events to 1e-5 in float32; about 1,570 operations a token"
-        " at 64 and at 2048 tokens of 64 features; @GLABENCH@",
+        " at 64 and at 2048 tokens of 64 features; spoken digits, 3 seeds: 93.7 +- 1.0 % against 93.9 +- 1.0 % of "
+        "all pairs, with 9.8 times the operations at 50 tokens",
         "in part", "the forms are reproduced; language models are out of reach here",
     ),
 )  # fmt: skip

@@ -11,7 +11,10 @@ CLAIMS: tuple[Claim, ...] = (
         "48_event_transformer.py",
         "regions that read their k best regions, and a local convolution: 81.4 to 84.3 % on ImageNet",
         "16 x 16 tokens, 16 regions, 8 motifs in two regions each: the partner is among the 4 best in 64 of 64; "
-        "@BIBENCH@",
-        "in part", "ImageNet is out of reach; at 64 tokens choosing costs about as much as it saves",
+        "event digits, a quarter of the pairs, 3 seeds: 80.2 +- 2.1 % against 87.8 +- 0.6 % of all pairs, with 85 %"
+        " of the mixer's operations",
+        "in part",
+        "ImageNet is out of reach; at 64 tokens choosing costs nearly what it saves, and one region of four is too "
+        "few",
     ),
 )  # fmt: skip

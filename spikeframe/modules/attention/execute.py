@@ -25,7 +25,7 @@ EXECUTIONS = ("auto", "dense", "gather", "events")
 #: Nanoseconds on one core of the machine where they were measured; `benchmarks/attention.py` has what is fastest beside
 #: what they choose. Dense: a pair, a multiply-accumulate. Gather: a pair, a feature fetched. Events: an entry that is
 #: scanned, a block of keys that a query visits, an addition.
-PAIR, MAC, SLOT, FETCH, SCAN, VISIT, ADD = 4.0, 0.025, 15.0, 12.0, 3.0, 7.0, 6.0
+PAIR, MAC, SLOT, FETCH, SCAN, VISIT, ADD = 4.0, 0.025, 2.0, 6.0, 3.0, 7.0, 6.0
 
 
 class Choice(NamedTuple):
