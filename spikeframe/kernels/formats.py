@@ -174,7 +174,8 @@ class Format:
 
     def mask(self) -> Array:
         """Return the support, ``[post, pre]`` bool."""
-        return self.of(np.ones_like(self.weight)).to_dense() != 0
+        found: Array = self.of(np.ones_like(self.weight)).to_dense() != 0
+        return found
 
     def to_dense(self) -> Array:
         """Return ``[post, pre]``."""

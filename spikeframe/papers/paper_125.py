@@ -18,8 +18,8 @@ CLAIMS: tuple[Claim, ...] = (
         "kernels/test_sparse_products.py::test_spikes_on_a_grid_give_the_dense_product_to_the_bit", "",
         "a block-sparse kernel up to 16.7 times as fast as the dense MLP at 95 %, memory 3.12 times smaller",
         "1,024 x 1,024, 95 % of the 16 x 16 blocks missing, spikes of 5 %, one CPU thread, against torch: one vector "
-        "33 times as fast, 2,048 vectors 8.7 times, forward and backward 5.9 times, memory 20 times smaller; at 90 % "
-        "28, 5.0 and 3.1 times (benchmarks/sparse_products.py, on a busy machine)", "in part",
+        "28 times as fast, 2,048 vectors 7.2 times, forward and backward 5.7 times, memory 20 times smaller; at 90 % "
+        "26, 4.4 and 3.4 times (benchmarks/sparse_products.py, processor time)", "in part",
         "one layer on one CPU core, spikes as input; the fused MLP kernel is not here",
     ),
 )  # fmt: skip

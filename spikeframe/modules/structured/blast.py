@@ -108,7 +108,9 @@ class BLAST(StructuredLinear):
             return torch.einsum("ipr,ijr,jqr->ijpq", u, s, v) - a
 
         def direction(slope: Tensor, gram: Tensor, error: Tensor) -> Tensor:
-            return torch.linalg.solve(gram + delta * error.square().sum().sqrt() * eye, slope, left=False)
+            damped = gram + delta * error.square().sum().sqrt() * eye
+            found: Tensor = torch.linalg.solve(damped, slope, left=False)
+            return found
 
         for turn in range(rounds):
             step = 1.0 + (0.01 - 1.0) * turn / max(1, rounds - 1)
