@@ -100,6 +100,10 @@ def snntorch_model(kind: str) -> nn.Module:
             beta=torch.full((n,), 0.9), threshold=torch.ones(n), all_to_all=True, linear_features=n, **same
         ),
     }
+    if kind == "conv":
+        first = snn.Leaky(beta=torch.full((4, 8, 8), 0.9), threshold=torch.ones(4, 8, 8), **same)
+        whole = nn.Flatten(), nn.Linear(64, OUT), make["LIF"](OUT)
+        return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), first, nn.AvgPool2d(2), *whole)
     if kind not in make:
         raise NotImplementedError("export_to_nir has no " + kind)
     return nn.Sequential(nn.Linear(IN, HIDDEN), make[kind](HIDDEN), nn.Linear(HIDDEN, OUT), make[kind](OUT))
@@ -252,7 +256,6 @@ CANNOT = {
     ("norse", "recurrent", "written"): "to_nir has no recurrent",
     ("snntorch", "IF", "written"): "export_to_nir has no IF",
     ("snntorch", "IF", "read"): "r != 1 not supported",
-    ("snntorch", "conv", "written"): "export_to_nir has no conv",
     ("spikingjelly", "recurrent", "written"): "export_to_nir has no recurrent",
     ("sinabs", "CubaLIF", "written"): "to_nir has no CubaLIF",
     ("sinabs", "CubaLIF", "read"): "KeyError",
@@ -341,7 +344,7 @@ def shown(found: dict[str, Any]) -> str:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Return the table of the documentation: differing spikes of all, or why there is none."""
+    """Return the table of the documentation: differing spikes of all; "–" where a program writes no such node."""
     programs = result["table"]
     lines = ["| graph | " + " | ".join(f"{name} {way}" for name in programs for way in ("→ us", "← us")) + " |"]
     lines.append("|---" * (1 + 2 * len(programs)) + "|")
@@ -350,7 +353,10 @@ def markdown(result: dict[str, Any]) -> str:
         for kinds in programs.values():
             for way in ("written", "read"):
                 found = kinds[kind][way]
-                cells.append(f"{found['differ']} of {found['spikes']:,}" if "differ" in found else "refused")
+                why = found.get("refused", "")
+                cells.append(
+                    f"{found['differ']} of {found['spikes']:,}" if not why else "–" if " has no " in why else "refused"
+                )
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,3 +211,14 @@ def test_what_cannot_match_is_refused_by_name():
             to_norse(neuron)
     with pytest.raises(TimeGridError, match="dt"):
         to_norse(LIF())
+
+
+@pytest.mark.exact
+def test_the_page_shows_what_runs():
+    text = (Path(__file__).parents[2] / "docs" / "exchange.md").read_text(encoding="utf8")
+    (block,) = re.findall(r"```py\n(import norse.*?)```", text, flags=re.DOTALL)
+    torch.manual_seed(0)
+    names = {"torch": torch, "nn": nn, "Sequential": Sequential, "x": (torch.rand(50, 4, 12) < 0.5).float()}
+    block = block.replace("from_norse(cell)", "from_norse(cell); neuron.backend = 'torch'")  # compiles nothing
+    exec(compile(block, "docs/exchange.md", "exec"), names)
+    assert torch.stack(names["steps"]).sum() > 0

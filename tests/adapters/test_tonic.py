@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import subprocess
 import sys
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from spikeframe import datasets
 from spikeframe.adapters import tonic as adapter
 from spikeframe.adapters.tonic import Guarded, cached, to_tonic
 from spikeframe.datasets import from_tonic, transforms
@@ -260,3 +263,11 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         made[0]
     assert list(made.folder.iterdir()) == []
+
+
+def test_the_page_shows_what_runs(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs" / "exchange.md").read_text(encoding="utf8")
+    (block,) = re.findall(r"```py\n(import tonic.*?)```", text, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets, "load", lambda name, split: Few())
+    exec(compile(block, "docs/exchange.md", "exec"), {})
