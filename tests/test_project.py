@@ -29,7 +29,6 @@ LAYER = {
     "energy": 5,
     "adapters": 6,
     "plots": 6,
-    "adapters": 6,
     "training": 6,
     "papers": 6,
     "cli": 7,

@@ -374,6 +374,7 @@ def test_dendritic_delays_are_taken_as_axonal_and_said():
 
 
 @pytest.mark.parity
+@pytest.mark.campaign
 def test_the_compiled_simulator_gives_the_same_spikes():
     found = []
     for backend in ("reference", "numba"):
