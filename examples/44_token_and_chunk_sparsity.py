@@ -51,7 +51,7 @@ def trained(local: float, union: float, updates: int) -> MoE:
 
 def main(quick: bool = False, out: str = "token_and_chunk_sparsity.png") -> Path:
     """Train all, print the table, and return the path of the picture."""
-    updates, weights = (10, WEIGHTS[::3]) if quick else (300, WEIGHTS)
+    updates, weights = (3, WEIGHTS[::3]) if quick else (300, WEIGHTS)
     x, label = modes(200, torch.Generator().manual_seed(1))
     plans = []
     print("locality   chunks   accuracy   unused per step   unused per 8 steps   synaptic operations per step")
