@@ -132,7 +132,7 @@ def _folded(layers: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
             continue
         before = kept[-1][1] if kept else None
         if layer.training or layer.running_mean is None:
-            raise UnsupportedLayerError(f"{name}: a batch norm is folded with its running statistics; call eval().")
+            raise UnsupportedLayerError(f"{name}: a batch norm is folded with running statistics; call .eval() first.")
         if isinstance(before, nn.Linear) and isinstance(layer, nn.BatchNorm1d):
             kept[-1] = (kept[-1][0], fuse_linear_bn_eval(before.eval(), layer))
         elif isinstance(before, nn.Conv2d) and isinstance(layer, nn.BatchNorm2d):
