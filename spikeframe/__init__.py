@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from spikeframe import analysis, core, datasets, energy, errors, learning_rules, neurons, plots, training
+    from spikeframe import (
+        adapters,
+        analysis,
+        core,
+        datasets,
+        energy,
+        errors,
+        learning_rules,
+        modules,
+        neurons,
+        plots,
+        training,
+    )
     from spikeframe.core import Network, Simulator
     from spikeframe.core.distributions import LogNormal, Normal, Uniform
     from spikeframe.core.rules import (
@@ -35,6 +47,7 @@ if TYPE_CHECKING:
     )
 
 _SUBPACKAGES = (
+    "adapters",
     "analysis",
     "core",
     "datasets",
@@ -42,6 +55,7 @@ _SUBPACKAGES = (
     "errors",
     "kernels",
     "learning_rules",
+    "modules",
     "neurons",
     "plots",
     "training",
@@ -96,12 +110,14 @@ __all__ = [
     "StepCurrent",
     "TsodyksMarkram",
     "Uniform",
+    "adapters",
     "analysis",
     "core",
     "datasets",
     "energy",
     "errors",
     "learning_rules",
+    "modules",
     "neurons",
     "plots",
     "training",

@@ -93,10 +93,12 @@ def models() -> dict[str, Model]:
     """Return all models by name."""
     found = {}
     for package in (neurons, modules, learning_rules):
-        for entry in pkgutil.iter_modules(package.__path__):
-            module = importlib.import_module(f"{package.__name__}.{entry.name}")
+        prefix = f"{package.__name__}."
+        for entry in pkgutil.walk_packages(package.__path__, prefix):
+            module = importlib.import_module(entry.name)
             if re.search(r"\.\. math::|^===", module.__doc__ or "", flags=re.MULTILINE):
-                found[entry.name.strip("_")] = Model(entry.name.strip("_"), module)
+                name = entry.name.removeprefix(prefix).strip("_")
+                found[name] = Model(name, module)
     return dict(sorted(found.items()))
 
 

@@ -32,7 +32,7 @@ CLAIMS: tuple[Claim, ...] = (
         "modules/test_attention_recipes.py::test_layers_alternate_between_a_state_and_a_window_of_constant_cost",
         "47_linear_mixing.py",
         "alternating gated linear and window attention: first token over 100 times faster at 4 M tokens",
-        "operations a token at 64 and 2048 tokens: window of 32 99 and 114, gated linear 1,594 and 1,569, all pairs 136 "
-        "and 3,760", "in part", "cost per token stays constant; no language model was run",
+        "operations a token at 64 and 2048 tokens: window of 32 99 and 114, gated linear 1,594 and 1,569, all pairs "
+        "136 and 3,760", "in part", "cost per token stays constant; no language model was run",
     ),
 )  # fmt: skip

@@ -35,7 +35,7 @@ class EventDrivenBlock:
     def __init__(self, block: Block, backend: str = "auto") -> None:
         if block.training:
             raise ParameterError(
-                "event_driven: the block is in training mode, where norms use the batch; call eval() first."
+                "event_driven: the block is in training mode, where norms use the batch; leave it first."
             )
         self.block, self.provider = block, provider(backend)
         self._done: dict[str, Any] = {}

@@ -6,6 +6,8 @@ r"""A linear layer whose weights are stored sparse, trained and run by sparse ke
 S is one of the formats of `spikeframe.kernels.formats`. A call takes one of three paths:
 
 ==========  =======================================================================================================
+path        what it does
+==========  =======================================================================================================
 ``panel``   time and batch are the lanes of vectors; spikes are packed to bits; cost: weights times columns
 ``events``  inputs that are not 0, one after the other; cost: weights met by events
 ``dense``   torch's product with the dense matrix, the only path off the CPU
