@@ -3,7 +3,7 @@
 `accuracy`: a small spiking transformer (`spikeframe.modules.attention.Classifier`) on digits before an event camera (64
 patches of 4 x 4 pixels as tokens, 2 steps) and on spoken digits (50 stretches of 20 ms as tokens, in order of time, 2
 steps; from SPIKEFRAME_DATA/fsdd_shd_mini, left out where that is missing). All pairs by overlap are the baseline; each
-recipe is trained alike, 3 seeds; `coincidence` is all pairs, thresholded at two common spikes; `ssa_linear` is the
+recipe is trained alike, 3 seeds; `coincidence` is all pairs, thresholded at two common spikes; `ssa-linear` is the
 baseline's network with its sums in the other order. Operations are counted by the event-driven run, selection included:
 of the mixer, and of the whole block. Energy: 45 nm arithmetic, fp32.
 
@@ -155,8 +155,8 @@ def accuracy(quick: bool) -> dict[str, Any]:
                 spent = time.perf_counter() - started
                 rows.setdefault(name, []).append({**measure(network, data), "train_s": spent})
                 if name == "ssa":
-                    network.blocks[0].mixer = recipe("ssa_linear", layer)
-                    rows.setdefault("ssa_linear", []).append({**measure(network, data), "train_s": spent})
+                    network.blocks[0].mixer = recipe("ssa-linear", layer)
+                    rows.setdefault("ssa-linear", []).append({**measure(network, data), "train_s": spent})
                 print(f"{task} {name} seed {seed}: {rows[name][-1]['accuracy']:.1f} %, {spent:.1f} s", flush=True)
         found[task] = rows
         shown = []

@@ -38,7 +38,8 @@ FILE, INSIDE = "Supplementary-Data-S1.zip", "Supplementary-Data-S1"
 #: The twelve senses by the names of the annotations, in order of the number of their neurons.
 SENSES = ("gustatory-external", "gustatory-pharyngeal", "gut", "visual", "olfactory", "respiratory", "mechano-Ch",
           "proprio", "thermo-cold", "noci", "mechano-II/III", "thermo-warm")  # fmt: skip
-#: Winding et al.: of the neurons that are reached, how many by one sense alone; of the others, how many by all (%).
+#: Winding et al., as the description of the data gives it, not checked against the article: of the neurons that are
+#: reached, how many by one sense alone; of the others, how many by all (%).
 PUBLISHED = (12.0, 62.0)
 #: What a synapse adds to g (mV); 0.275 is the adult brain's, where a connection has more synapses.
 STRENGTHS = (0.275, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.4)

@@ -28,7 +28,7 @@ MIXERS: dict[str, tuple[str, dict[str, Any], Score | None]] = {
     "share": ("ssa", {}, Score("share")),
     "softmax": ("ssa", {}, Score("softmax")),
     "SDSA": ("sdsa", {}, None),
-    "QK per token": ("token_qk", {}, None),
+    "QK per token": ("token-qk", {}, None),
     "sigmoid gate": ("gated", {}, None),
     "spike gate": ("gated", {"spikes": True}, None),
     "spark, 4 keys": ("spark", {"k": 4, "lead": 8}, None),

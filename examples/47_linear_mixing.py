@@ -28,7 +28,7 @@ MIXERS: dict[str, tuple[str, dict[str, Any]]] = {
     "NSA": ("nsa", {"block": 16, "k": 4, "window": 32}),
     "powers of two": ("power", {"window": 8}),
     "window": ("spikingbrain", {"window": 32}),
-    "linear order": ("ssa_linear", {}),
+    "linear order": ("ssa-linear", {}),
     "gated linear": ("gla", {}),
     "SDSA": ("sdsa", {}),
 }

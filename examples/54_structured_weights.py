@@ -32,7 +32,7 @@ KINDS = {
     "blocks, trained": "#0072b2",
     "pixelfly": "#009e73",
     "blast": "#e69f00",
-    "low_rank": "#d55e00",
+    "low-rank": "#d55e00",
 }
 
 

@@ -47,11 +47,11 @@ from spikeframe.modules.attention.plans import inverse, permitted
 TOKENS, WIDTH, HEADS, D = 16, 16, 2, 8
 CAUSAL_ONLY, NEVER_CAUSAL = (
     {"delta", "gla", "spikingbrain"},
-    {"biformer", "sparsifiner", "token_sparse", "vig", "vmoba"},
+    {"biformer", "sparsifiner", "token-sparse", "vig", "vmoba"},
 )
 CASES = [(n, c) for n in sorted(RECIPES) for c in (False, True) if n not in (NEVER_CAUSAL if c else CAUSAL_ONLY)]
 PLANNED = [(n, c) for n, c in CASES if n in {
-    "biformer", "gated", "hip", "power", "seer", "spark", "sparsifiner", "ssa", "token_sparse", "vmoba"}]  # fmt: skip
+    "biformer", "gated", "hip", "power", "seer", "spark", "sparsifiner", "ssa", "token-sparse", "vmoba"}]  # fmt: skip
 SCORES = [Score(), Score("coincidence"), Score("rectified"), Score("share")]
 
 
@@ -122,8 +122,8 @@ def test_an_event_driven_run_equals_the_forward_one(name, causal):
 
 FULL = {
     "biformer": {"k": 4, "local": False}, "delta": {"theta": 0.0}, "gated": {}, "hip": {"keep": TOKENS},
-    "power": {"window": TOKENS}, "seer": {"k": 4}, "sparsifiner": {"share": 1.0}, "ssa": {}, "ssa_linear": {},
-    "token_sparse": {"drop": 0.0}, "vmoba": {"share": 1.0},
+    "power": {"window": TOKENS}, "seer": {"k": 4}, "sparsifiner": {"share": 1.0}, "ssa": {}, "ssa-linear": {},
+    "token-sparse": {"drop": 0.0}, "vmoba": {"share": 1.0},
 }  # fmt: skip
 
 
@@ -275,7 +275,7 @@ def test_plans_are_masks_in_the_tokens_own_order():
 def test_attention_follows_a_permutation_of_the_tokens():
     q, k, v, _ = spikes()
     order = torch.randperm(TOKENS, generator=torch.Generator().manual_seed(3))
-    for mixer in (made("ssa", False), made("spark", False, k=TOKENS), made("channel_qk", False), made("sdsa", False)):
+    for mixer in (made("ssa", False), made("spark", False, k=TOKENS), made("channel-qk", False), made("sdsa", False)):
         out, _ = mixer(q, k, v)
         moved, _ = mixer(*(x[..., order, :] for x in (q, k, v)))
         assert torch.equal(moved, out[..., order, :])
@@ -440,7 +440,7 @@ def test_bad_input_is_named():
     with pytest.raises(UnsupportedLayerError, match="grid"):
         recipe("biformer", Layer(WIDTH, HEADS, TOKENS))
     with pytest.raises(UnsupportedLayerError, match="linear order"):
-        recipe("ssa_linear", layer(), Score("coincidence"))
+        recipe("ssa-linear", layer(), Score("coincidence"))
     with pytest.raises(ParameterError, match="Branches"):
         Branches([])
     with pytest.raises(ParameterError, match="reuse"):

@@ -509,7 +509,7 @@ def test_query_key_attention_lets_tokens_through_or_not():
     ones = torch.ones_like(q)
     assert torch.equal(TokenQK()(ones, k, v)[0], k)
     assert not TokenQK()(torch.zeros_like(q), k, v)[0].any()
-    channels = recipe("channel_qk", Layer(2 * D, H, N))
+    channels = recipe("channel-qk", Layer(2 * D, H, N))
     assert torch.equal(channels(ones, k, v)[0], k)
 
 

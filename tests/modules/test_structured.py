@@ -31,7 +31,7 @@ from spikeframe.modules.structured.gblr import box
 from spikeframe.modules.structured.pixelfly import flat_butterfly, stretched
 from spikeframe.neurons import LI, LIF, Sequential
 
-NAMES = ("blast", "blocks", "fan_in", "gblr", "low_rank", "pixelfly", "random")
+NAMES = ("blast", "blocks", "fan-in", "gblr", "low-rank", "pixelfly", "random")
 
 
 def on_grid(layer: StructuredLinear) -> StructuredLinear:
@@ -110,7 +110,7 @@ def test_unknown_structures_and_budgets_are_refused_by_name():
         with pytest.raises(ParameterError, match="above 0 and at most 1"):
             structured("blast", 64, 64, density)
     with pytest.raises(ParameterError, match="raise the density"):
-        structured("low_rank", 64, 64, 0.001)
+        structured("low-rank", 64, 64, 0.001)
     with pytest.raises(ShapeError, match=r"pad to \(72, 64\)"):
         structured("pixelfly", 64, 66, 0.5)
     with pytest.raises(ShapeError, match=r"pad to \(66, 66\)"):
@@ -319,8 +319,8 @@ def test_dictionaries_beat_the_svd_on_subspaces_and_not_on_low_rank():
 def test_a_network_of_structured_layers_runs_event_by_event_with_torchs_spikes_and_is_counted():
     torch.manual_seed(7)
     lif = {"tau_m": 20.0, "dt": 1.0}
-    first, second = Pixelfly(32, 32, 8, factors=1, rank=2, bias=False), structured("fan_in", 32, 16, 0.5)
-    model = Sequential(first, LIF(**lif), second, LIF(**lif), structured("low_rank", 16, 10, 0.5), LI(**lif))
+    first, second = Pixelfly(32, 32, 8, factors=1, rank=2, bias=False), structured("fan-in", 32, 16, 0.5)
+    model = Sequential(first, LIF(**lif), second, LIF(**lif), structured("low-rank", 16, 10, 0.5), LI(**lif))
     with torch.no_grad():
         first.butterfly.weight *= 8
         second.weight *= 4

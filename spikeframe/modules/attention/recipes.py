@@ -75,7 +75,7 @@ def ssa(layer: Layer, score: Score | None) -> Mixer:
 def ssa_linear(layer: Layer, score: Score | None) -> Mixer:
     """All pairs by overlap, in linear order."""
     if score is not None and score.kind != "overlap":
-        raise UnsupportedLayerError(f"ssa_linear: {score} has no linear order; overlap alone has.")
+        raise UnsupportedLayerError(f"ssa-linear: {score} has no linear order; overlap alone has.")
     return LinearState(Score().scale if score is None else score.scale, causal=layer.causal)
 
 
@@ -251,7 +251,7 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "biformer": Recipe(biformer, 224, "Zhu et al. 2023, bi-level routing attention, arXiv:2303.08810"),
-    "channel_qk": Recipe(channel_qk, 0, "Zhou et al. 2024, QKFormer, arXiv:2403.16552"),
+    "channel-qk": Recipe(channel_qk, 0, "Zhou et al. 2024, QKFormer, arXiv:2403.16552"),
     "delta": Recipe(delta, 85, "DeltaLLM 2025, arXiv:2507.19608"),
     "gated": Recipe(gated, 3, "Qiu et al. 2025, gated attention, arXiv:2505.06708"),
     "gla": Recipe(gla, 96, "Yang et al. 2024, gated linear attention, arXiv:2312.06635"),
@@ -265,9 +265,9 @@ RECIPES: dict[str, Recipe] = {
     "sparsifiner": Recipe(sparsifiner, 53, "Wei et al. 2023, Sparsifiner, arXiv:2303.13755"),
     "spikingbrain": Recipe(spikingbrain, 210, "SpikingBrain 2025, arXiv:2509.05276"),
     "ssa": Recipe(ssa, 0, "Zhou et al. 2023, Spikformer, arXiv:2209.15425"),
-    "ssa_linear": Recipe(ssa_linear, 0, "Yao et al. 2024, Spike-driven Transformer V2, arXiv:2404.03663"),
-    "token_qk": Recipe(token_qk, 0, "Zhou et al. 2024, QKFormer, arXiv:2403.16552"),
-    "token_sparse": Recipe(token_sparse, 64, "Token Sparse Attention 2026, arXiv:2602.03216"),
+    "ssa-linear": Recipe(ssa_linear, 0, "Yao et al. 2024, Spike-driven Transformer V2, arXiv:2404.03663"),
+    "token-qk": Recipe(token_qk, 0, "Zhou et al. 2024, QKFormer, arXiv:2403.16552"),
+    "token-sparse": Recipe(token_sparse, 64, "Token Sparse Attention 2026, arXiv:2602.03216"),
     "vig": Recipe(vig, 41, "Liao et al. 2024, ViG, arXiv:2405.18425"),
     "vmoba": Recipe(vmoba, 26, "Wu et al. 2025, VMoBA, arXiv:2506.23858"),
 }

@@ -20,7 +20,7 @@ from spikeframe.modules.structured.sparse_linear import SparseLinear
 
 
 def _low_rank(n: int, m: int, density: float, bias: bool) -> StructuredLinear:
-    return LowRank(n, m, _at_least_one("low_rank", density * n * m / (n + m)), bias)
+    return LowRank(n, m, _at_least_one("low-rank", density * n * m / (n + m)), bias)
 
 
 def _pixelfly(n: int, m: int, density: float, bias: bool) -> StructuredLinear:
@@ -63,7 +63,7 @@ def _random(n: int, m: int, density: float, bias: bool) -> StructuredLinear:
 
 def _fan_in(n: int, m: int, density: float, bias: bool) -> StructuredLinear:
     """As many sources, drawn, for each neuron."""
-    k = min(n, _at_least_one("fan_in", density * n))
+    k = min(n, _at_least_one("fan-in", density * n))
     index = np.sort(torch.rand(m, n).argsort(1)[:, :k].numpy(), 1)
     weight, offset = _uniform(n, m, density, bias)
     return SparseLinear(Condensed((m, n), np.take_along_axis(weight, index, 1), narrow(index, n)), offset)
@@ -95,9 +95,9 @@ def _at_least_one(name: str, count: float) -> int:
 RECIPES: dict[str, Callable[[int, int, float, bool], StructuredLinear]] = {
     "blast": _blast,
     "blocks": _blocks,
-    "fan_in": _fan_in,
+    "fan-in": _fan_in,
     "gblr": _gblr,
-    "low_rank": _low_rank,
+    "low-rank": _low_rank,
     "pixelfly": _pixelfly,
     "random": _random,
 }
@@ -107,8 +107,8 @@ def structured(name: str, in_features: int, out_features: int, density: float, b
     """Return a new layer of a structure, with at most ``density * in * out`` parameters beside the bias.
 
     Args:
-        name: ``"low_rank"``, ``"pixelfly"``, ``"blast"``, ``"gblr"``, or sparse weights drawn at ``"random"``, in
-            ``"blocks"`` or with constant ``"fan_in"``.
+        name: ``"low-rank"``, ``"pixelfly"``, ``"blast"``, ``"gblr"``, or sparse weights drawn at ``"random"``, in
+            ``"blocks"`` or with constant ``"fan-in"``.
         in_features: sources.
         out_features: targets.
         density: above 0, at most 1.
