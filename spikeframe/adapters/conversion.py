@@ -20,7 +20,9 @@ Behind the first layer input is not constant: spikes come unevenly, so a neuron 
 back. ``signed=True`` lets it (a spike of -1 while its count is positive and v is negative; Fast-SNN, as Spiking
 Diffusion Models convert, arXiv:2408.16467), at the price of the event-driven run. `guided` scales all thresholds by
 ``1 + delta``, that paper's threshold guidance. `FewSpike` codes an activation in the binary digits of K steps (Stöckl
-and Maass 2021, doi:10.1038/s42256-021-00311-4): exact rounding, one layer after the other.
+and Maass 2021, doi:10.1038/s42256-021-00311-4): exact rounding, one layer after the other. What has no spiking
+counterpart (attention, normalisation) can be kept as a function of rates: `convert(..., keep=(Attention,))`, see
+`spikeframe.adapters.compensated`; such a model does not run event by event.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from spikeframe.adapters.compensated import Compensated
 from spikeframe.adapters.nir_layers import Integrator
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedLayerError
 from spikeframe.kernels.trace import Names, Value, spike, where
@@ -140,6 +143,7 @@ def convert(
     dt: float = 1.0,
     start: float = 0.5,
     signed: bool = False,
+    keep: tuple[type[nn.Module], ...] = (),
 ) -> Sequential:
     """Return a trained network as a spiking one.
 
@@ -155,6 +159,7 @@ def convert(
         dt: time step, ms; nothing depends on it.
         start: membrane potential at the start, in thresholds.
         signed: take back spikes that came too early; such a model does not run event by event.
+        keep: layers that stay what they are, on rates (`Compensated`), such as an attention block.
 
     Returns:
         The spiking network, over ``[T, B, ...]``.
@@ -171,7 +176,7 @@ def convert(
             raise ParameterError(f"convert({name}={value!r}): must be above {low:g}, at most {high:g}.")
     if isinstance(start, bool) or not isinstance(start, (int, float)) or not isfinite(start) or not 0 <= start < 1:
         raise ParameterError(f"convert(start={start!r}): must be from 0 to below 1 threshold.")
-    layers = _folded([(n, copy.deepcopy(layer)) for n, layer in _leaves(copy.deepcopy(model).eval(), "")])
+    layers = _folded([(n, copy.deepcopy(layer)) for n, layer in _leaves(copy.deepcopy(model).eval(), "", keep)])
     scales = _scales(layers, calibration, percentile, input_value)
     kind = SignedIF if signed else ConvertedIF
     made: list[nn.Module] = []
@@ -189,6 +194,11 @@ def convert(
             _rescale(waiting[1], before / scales[name], 1.0 / scales[name])
             made.append(kind(dt=dt, v_start=float(start)))
             before, waiting = scales[name], None
+        elif isinstance(layer, keep):
+            if waiting is not None:
+                _rescale(waiting[1], before, 1.0)
+            made.append(Compensated(layer, before if waiting is None else 1.0))
+            before, waiting = 1.0, None
         else:
             made.append(layer)
     if waiting is None:
@@ -197,17 +207,18 @@ def convert(
     return Sequential(*made, Integrator(dt=dt))
 
 
-def _leaves(model: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
+def _leaves(model: nn.Module, path: str, keep: tuple[type[nn.Module], ...] = ()) -> Iterator[tuple[str, nn.Module]]:
     """Yield the layers of nested Sequentials with their paths, or refuse one."""
-    if isinstance(model, nn.Sequential):
+    if isinstance(model, nn.Sequential) and not isinstance(model, keep):
         for name, child in model.named_children():
-            yield from _leaves(child, f"{path}.{name}" if path else name)
+            yield from _leaves(child, f"{path}.{name}" if path else name, keep)
         return
     known = (*WEIGHTED, *_PASSED, *_NOTHING, nn.ReLU, QCFS, nn.BatchNorm1d, nn.BatchNorm2d)
-    if type(model) not in known:
+    if type(model) not in known and not isinstance(model, keep):
         listed = ", ".join(k.__name__ for k in known)
         raise UnsupportedLayerError(
-            f"{path or 'the model'}: {type(model).__name__} has no spiking counterpart here. Known: {listed}."
+            f"{path or 'the model'}: {type(model).__name__} has no spiking counterpart here. Known: {listed}; "
+            "`convert` keeps what `keep` names as a function of rates."
         )
     yield path or type(model).__name__.lower(), model
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import spikeframe as sf
+from spikeframe.adapters.compensated import Compensated
 from spikeframe.adapters.conversion import (
     QCFS,
     ConvertedIF,
@@ -258,3 +259,57 @@ def test_a_ceiling_that_training_drove_below_zero_is_refused():
     model[2].ceiling.data.fill_(-1.0)
     with pytest.raises(ParameterError, match="ceiling"):
         convert(model)
+
+
+class Attention(nn.Module):
+    """Softmax attention of one head over ``[B, tokens, width]``, with what it adds to."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.to_all = nn.Linear(width, 3 * width)
+
+    def forward(self, x):
+        q, k, v = self.to_all(x).chunk(3, -1)
+        return x + (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1) @ v
+
+
+def transformer():
+    torch.manual_seed(2)
+    return nn.Sequential(
+        nn.Linear(6, 8), nn.ReLU(), Attention(8), nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8), Attention(8),
+        nn.Flatten(), nn.Linear(40, 3),
+    ).eval()  # fmt: skip
+
+
+@pytest.mark.exact
+def test_a_compensated_function_is_exact_in_the_mean_at_every_step_and_over_stretches():
+    function = Attention(4).double()
+    x = torch.from_numpy(np.random.Generator(np.random.Philox(key=8)).integers(0, 2, (9, 3, 5, 4)).astype(np.float64))
+    layer = Compensated(function, scale=2.0)
+    with torch.no_grad():
+        out, _ = layer(x)
+        first, state = layer(x[:4])
+        second, _ = layer(x[4:], state)
+        for t in range(1, 10):
+            torch.testing.assert_close(out[:t].mean(0), function(2.0 * x[:t].mean(0)), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.cat([first, second]), out, rtol=1e-12, atol=1e-12)
+
+
+def test_a_network_with_attention_tends_to_what_it_was_made_from():
+    model, x = transformer(), inputs(20, 5, 6, seed=4)
+    converted = stepped(convert(model, x, keep=(Attention,)))
+    with torch.no_grad():
+        wanted = model(x)
+        off = (run(converted, x, 256) - wanted).abs().mean((1, 2)) / wanted.std()
+    assert off[-1] < 0.02
+    assert off[-1] < off[15] / 4
+
+
+@pytest.mark.fault
+def test_attention_that_nobody_keeps_is_refused_with_the_cure():
+    with pytest.raises(UnsupportedLayerError, match=r"2: Attention has no spiking counterpart.*`keep`"):
+        convert(transformer(), inputs(4, 5, 6))
+    layer = Compensated(Attention(4))
+    _, state = layer(torch.zeros(2, 3, 5, 4))
+    with pytest.raises(ShapeError, match="does not go on"):
+        layer(torch.zeros(2, 2, 5, 4), state)
