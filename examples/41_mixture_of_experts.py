@@ -96,7 +96,7 @@ def draw(run: Any, x: Tensor, rows: dict[str, tuple[float, float]], out: str) ->
     left.set(xlabel="synaptic operations of the layer (thousand)", ylabel="test accuracy (%)", xlim=(0, None))
     left.legend(frameon=False, fontsize=8)
     left.spines[["top", "right"]].set_visible(False)
-    image: Any = right.imshow(run.plan.mask[:, 0].T, cmap="Blues", vmin=0, vmax=1.4, aspect="auto")
+    image: Any = right.imshow(run.plan.mask[:, 0].T.numpy(), cmap="Blues", vmin=0, vmax=1.4, aspect="auto")
     image.set_interpolation("nearest")
     events = x[:, 0].sum(1)
     right.plot(torch.arange(len(events)), 7.4 - 7 * events / events.max(), color="#d55e00", linewidth=1)

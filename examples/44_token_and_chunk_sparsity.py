@@ -66,7 +66,7 @@ def main(quick: bool = False, out: str = "token_and_chunk_sparsity.png") -> Path
     figure = Figure(figsize=(8.5, 3.2), layout="constrained", facecolor="white")
     axes: Any = figure.subplots(1, 2, sharey=True)
     for ax, plan, title in zip(axes, (plans[0], plans[-1]), ("no loss", "strongest losses"), strict=True):
-        ax.imshow(plan.mask[:, 0].T, cmap="Blues", vmin=0, vmax=1.4, aspect="auto", interpolation="nearest")
+        ax.imshow(plan.mask[:, 0].T.numpy(), cmap="Blues", vmin=0, vmax=1.4, aspect="auto", interpolation="nearest")
         for end in (7.5, 15.5, 23.5):
             ax.axvline(end, color="#d55e00", linewidth=1)
         ax.set(xlabel="step (lines: the mode changes)", title=title)

@@ -67,7 +67,7 @@ def main(name: str = "biformer", quick: bool = False, out: str = "event_transfor
     print("energy (45 nm, fp32 arithmetic): " + ", ".join(f"{k} {nj:.1f} nJ" for k, nj in joules.items()))
     figure = Figure(figsize=(7, 3.4), layout="constrained", facecolor="white")
     left, right_ = figure.subplots(1, 2)
-    left.imshow(x.sum((0, 1)).sum(-1).view(8, 8) / x.shape[1], cmap="Blues")
+    left.imshow((x.sum((0, 1)).sum(-1).view(8, 8) / x.shape[1]).numpy(), cmap="Blues")
     left.set(title="events a patch", xticks=[], yticks=[])
     with torch.no_grad():
         block: Any = network.blocks[0]

@@ -146,7 +146,7 @@ def test_a_label_without_a_name_and_a_linked_list_of_names_are_refused(tmp_path)
     with h5py.File(path, "a") as file:
         del file["extra/keys"]
         file["extra/keys"] = h5py.ExternalLink("elsewhere.h5", "keys")
-    with pytest.raises(EventFileError, match="link to elsewhere"):
+    with pytest.raises(EventFileError, match="link into another file"):
         SHD(tmp_path, "test")
 
 

@@ -135,7 +135,8 @@ def test_a_run_that_was_broken_off_and_resumed_has_the_weights_of_one_that_was_n
 
 
 _SCRIPT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
 sys.path[:0] = {path!r}
 from conftest import Bursts
 from test_loop import _long_run
