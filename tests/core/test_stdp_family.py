@@ -336,6 +336,7 @@ def run_with_signals(sim: sf.Simulator, durations: list[float]) -> list[Any]:
     return found
 
 
+@pytest.mark.campaign
 @pytest.mark.exact
 def test_spikes_and_weights_are_the_references_for_any_threads_cutting_and_saving(tmp_path):
     sim = sf.Simulator(whole_family()[0], dt=DT, backend="reference", dtype="float64")

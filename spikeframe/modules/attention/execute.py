@@ -23,9 +23,9 @@ from spikeframe.modules.attention.scores import Score
 EXECUTIONS = ("auto", "dense", "gather", "events")
 
 #: Nanoseconds on one core of the machine where they were measured; `benchmarks/attention.py` has what is fastest beside
-#: what they choose. Dense: a pair, a multiply-accumulate. Gather: a pair, a feature fetched. Events: an entry that is
-#: scanned, a block of keys that a query visits, an addition.
-PAIR, MAC, SLOT, FETCH, SCAN, VISIT, ADD = 4.0, 0.025, 2.0, 6.0, 3.0, 7.0, 6.0
+#: what they choose. Dense: a pair, a multiply-accumulate. Gather: the same, and a feature fetched. Events: an entry that
+#: is scanned, a block of keys that a query visits, an addition.
+PAIR, MAC, FETCH, SCAN, VISIT, ADD = 4.0, 0.025, 6.0, 3.0, 7.0, 6.0
 
 
 class Choice(NamedTuple):
@@ -231,10 +231,8 @@ def choose(q: Tensor, k: Tensor, v: Tensor, plan: Plan, score: Score) -> Choice:
     density = float(kept) if tokens else 0.0
     rows, blocks = (plan.rows, plan.chosen.shape[-1]) if isinstance(plan, Blocks) else (tokens, 1)
     pairs = density * tokens * tokens  # of a head
-    costs = {
-        "dense": tokens * tokens * (PAIR + MAC * width),
-        "gather": pairs * (SLOT + FETCH * width / max(rows, 1)),
-    }
+    pair = PAIR + MAC * width
+    costs = {"dense": tokens * tokens * pair, "gather": pairs * (pair + FETCH * width / max(rows, 1))}
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
     if score.kind != "softmax" and q.device.type == "cpu" and not learns:
         hits = q.shape[-1] * rates[0] * rates[1]  # a pair
