@@ -16,6 +16,7 @@ runs of the same plan take turns; medians. The choice that the library makes is 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from functools import partial
@@ -265,7 +266,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", help="accuracy, speed; both if none is named")
     parser.add_argument("--quick", action="store_true", help="a tiny run that only shows that it works")
-    parser.add_argument("--json", help="write the results there")
+    parser.add_argument("--json", help="write the results there; what is there of the other part is kept")
     parser.add_argument("--figure", help="write the figure there")
     options = parser.parse_args()
     wanted = options.parts or ["accuracy", "speed"]
@@ -274,7 +275,9 @@ def main() -> None:
         if part not in known:
             parser.error(f"unknown part {part!r}: accuracy or speed")
     torch.set_flush_denormal(True)
-    results = {part: known[part](options.quick) for part in wanted}
+    file = Path(options.json) if options.json else None
+    results = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else {}
+    results = {k: v for k, v in results.items() if k != "machine"} | {part: known[part](options.quick) for part in wanted}
     write_json(options.json, results)
     if options.figure:
         draw(results, options.figure)
