@@ -277,7 +277,9 @@ def main() -> None:
     torch.set_flush_denormal(True)
     file = Path(options.json) if options.json else None
     results = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else {}
-    results = {k: v for k, v in results.items() if k != "machine"} | {part: known[part](options.quick) for part in wanted}
+    results = {k: v for k, v in results.items() if k != "machine"} | {
+        part: known[part](options.quick) for part in wanted
+    }
     write_json(options.json, results)
     if options.figure:
         draw(results, options.figure)

@@ -430,7 +430,7 @@ def test_hdf5_links_to_elsewhere_are_refused(tmp_path):
         with h5py.File(path, "a") as file:
             del file["labels"]
             file["labels"] = link
-        with pytest.raises(EventFileError, match="link (into another file|to elsewhere)"):
+        with pytest.raises(EventFileError, match=r"link (into another file|to elsewhere)"):
             SpikeFile(path)
     path = write(tmp_path, "a.h5", encode_shd(EVENTS))
     with h5py.File(path, "a") as file:

@@ -23,8 +23,8 @@ from spikeframe.modules.attention.scores import Score
 EXECUTIONS = ("auto", "dense", "gather", "events")
 
 #: Nanoseconds on one core of the machine where they were measured; `benchmarks/attention.py` has what is fastest beside
-#: what they choose. Dense: a pair, a multiply-accumulate. Gather: the same, and a feature fetched. Events: an entry that
-#: is scanned, a block of keys that a query visits, an addition.
+#: what they choose. Dense: a pair, a multiply-accumulate. Gather: the same, and a feature fetched. Events: an entry
+#: that is scanned, a block of keys that a query visits, an addition.
 PAIR, MAC, FETCH, SCAN, VISIT, ADD = 4.0, 0.025, 6.0, 3.0, 7.0, 6.0
 
 
