@@ -7,6 +7,7 @@ inputs, and silent hidden units, are skipped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -349,3 +350,16 @@ class CountsExpert(Expert):
         return synapses(x, self.first.out_features) + Counts(
             dense_mac=units * self.outputs, neu_exp=units, neu_mac=units
         )
+
+
+def experts_of(experts: int | Sequence[Expert], inputs: int, outputs: int) -> list[Expert]:
+    """Return the experts that are given, or so many linear ones.
+
+    Args:
+        experts: how many, or experts.
+        inputs: features of a step.
+        outputs: currents of a step.
+    """
+    if isinstance(experts, int):
+        return [LinearExpert(inputs, outputs) for _ in range(experts)]
+    return list(experts)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spikeframe.modules.moe.experts import Expert, LinearExpert
+from spikeframe.modules.moe.experts import Expert, experts_of
 from spikeframe.modules.moe.layer import MoE
 from spikeframe.modules.moe.router import Router
 from spikeframe.modules.moe.schedules import Anneal
@@ -43,6 +43,6 @@ def activated_gate(
         steps: of training until then.
         seed: of the router.
     """
-    made = [LinearExpert(inputs, outputs) for _ in range(experts)] if isinstance(experts, int) else list(experts)
+    made = experts_of(experts, inputs, outputs)
     score = Activated(inputs, len(made), act)
     return MoE(Router(score, Threshold(theta), gain=Anneal(1.0, sharpest, steps), seed=seed), made)

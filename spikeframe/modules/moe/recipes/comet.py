@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from spikeframe.modules.checks import whole
-from spikeframe.modules.moe.experts import Expert, LinearExpert
+from spikeframe.modules.moe.experts import Expert, experts_of
 from spikeframe.modules.moe.layer import MoE
 from spikeframe.modules.moe.router import Heard, Router, features
 from spikeframe.modules.moe.schedules import Anneal
@@ -113,6 +113,6 @@ def comet(
         search: steps of the search for a permutation, or None for no search.
         seed: of the router.
     """
-    made = [LinearExpert(inputs, outputs) for _ in range(experts)] if isinstance(experts, int) else list(experts)
+    made = experts_of(experts, inputs, outputs)
     found = None if search is None else PermutationSearch(len(made), search)
     return MoE(TreeRouter(Tree(inputs, len(made), trees, gamma), sure, found, seed=seed), made)

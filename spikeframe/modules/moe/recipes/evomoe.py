@@ -19,7 +19,7 @@ from torch import Tensor
 from spikeframe.errors import ParameterError
 from spikeframe.modules.checks import whole
 from spikeframe.modules.moe.balance import SwitchLoss
-from spikeframe.modules.moe.experts import Expert, LinearExpert
+from spikeframe.modules.moe.experts import Expert, experts_of
 from spikeframe.modules.moe.layer import MoE
 from spikeframe.modules.moe.plan import Plan
 from spikeframe.modules.moe.router import Router
@@ -127,7 +127,7 @@ def evomoe(
         last: τ at the beginning of the third.
         seed: of noise and masks.
     """
-    made = [LinearExpert(inputs, outputs) for _ in range(experts)] if isinstance(experts, int) else list(experts)
+    made = experts_of(experts, inputs, outputs)
     temperature = Anneal(first, last, max(sparse - alone, 1))
     router = DenseToSparseRouter(
         Linear(inputs, len(made)),

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spikeframe.modules.moe.balance import LossFree
-from spikeframe.modules.moe.experts import Expert, LinearExpert
+from spikeframe.modules.moe.experts import Expert, experts_of
 from spikeframe.modules.moe.layer import MoE
 from spikeframe.modules.moe.router import Router
 from spikeframe.modules.moe.scores import Linear
@@ -40,7 +40,7 @@ def loss_free(
         unit: of the load, ``"rows"`` or input ``"spikes"``.
         seed: of the router.
     """
-    made = [LinearExpert(inputs, outputs) for _ in range(experts)] if isinstance(experts, int) else list(experts)
+    made = experts_of(experts, inputs, outputs)
     router = Router(
         Linear(inputs, len(made)), TopK(k, renormalise=k > 1), normalise="sigmoid",
         balance=LossFree(len(made), rate, unit), seed=seed,

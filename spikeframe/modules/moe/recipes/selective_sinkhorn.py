@@ -18,7 +18,7 @@ from torch import Tensor
 from spikeframe.errors import ParameterError
 from spikeframe.modules.checks import positive
 from spikeframe.modules.moe.balance import sinkhorn
-from spikeframe.modules.moe.experts import Expert, LinearExpert
+from spikeframe.modules.moe.experts import Expert, experts_of
 from spikeframe.modules.moe.layer import MoE
 from spikeframe.modules.moe.router import Router
 from spikeframe.modules.moe.scores import Linear
@@ -71,7 +71,7 @@ def selective_sinkhorn(
         smoothing: ξ.
         seed: which steps.
     """
-    made = [LinearExpert(inputs, outputs) for _ in range(experts)] if isinstance(experts, int) else list(experts)
+    made = experts_of(experts, inputs, outputs)
     router = SinkhornRouter(
         Linear(inputs, len(made)), TopK(k, renormalise=k > 1), share=share, smoothing=smoothing, seed=seed
     )

@@ -18,7 +18,7 @@ from torch import Tensor
 from spikeframe.core.counts import Counts
 from spikeframe.modules.checks import positive, whole
 from spikeframe.modules.moe.balance import SwitchLoss
-from spikeframe.modules.moe.experts import Expert, LinearExpert
+from spikeframe.modules.moe.experts import Expert, experts_of
 from spikeframe.modules.moe.layer import MoE
 from spikeframe.modules.moe.router import Heard, Router
 from spikeframe.modules.moe.scores import Linear
@@ -125,7 +125,7 @@ def similarity_aware(
         alpha: weight of the balance loss.
         seed: of the router.
     """
-    made = [LinearExpert(inputs, outputs) for _ in range(experts)] if isinstance(experts, int) else list(experts)
+    made = experts_of(experts, inputs, outputs)
     router = SimilarRouter(
         Linear(inputs, len(made)),
         TopK(k, renormalise=k > 1),
