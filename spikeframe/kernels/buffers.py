@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import weakref
 from collections import OrderedDict
 from typing import Any
 
@@ -21,7 +20,7 @@ SMALLEST = 1 << 18
 IDLE_LIMIT = 1 << 30
 
 _lock = threading.RLock()
-_idle: OrderedDict[int, list[NDArray[np.uint8]]] = OrderedDict()
+_idle: OrderedDict[int, list[_Memory]] = OrderedDict()
 _idle_bytes = 0
 
 
@@ -40,12 +39,12 @@ def _size_class(size: int) -> int:
     return -(-size // step) * step
 
 
-def _give_back(buffer: NDArray[np.uint8]) -> None:
+def _give_back(memory: _Memory) -> None:
     global _idle_bytes
     with _lock:
-        _idle.setdefault(buffer.nbytes, []).append(buffer)
-        _idle.move_to_end(buffer.nbytes)
-        _idle_bytes += buffer.nbytes
+        _idle.setdefault(memory.size, []).append(memory)
+        _idle.move_to_end(memory.size)
+        _idle_bytes += memory.size
         while _idle_bytes > IDLE_LIMIT:
             size, buffers = next(iter(_idle.items()))
             buffers.pop()
@@ -68,19 +67,15 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         return np.empty(shape, kind)
     wanted = _size_class(size)
     with _lock:
-        buffers = _idle.get(wanted)
-        buffer = buffers.pop() if buffers else None
-        if buffer is not None:
+        idle = _idle.get(wanted)
+        memory = idle.pop() if idle else None
+        if memory is not None:
             _idle_bytes -= wanted
-            if not buffers:
+            if not idle:
                 del _idle[wanted]
-    if buffer is None:
-        buffer = np.empty(wanted, np.uint8)
     # NumPy views refer to the owner of the memory, so the hand-out goes through an object that ends with them.
-    handle = _Handle(buffer)
-    weakref.finalize(handle, _give_back, buffer).atexit = False
-    view: NDArray[Any] = np.asarray(handle)[:size].view(kind).reshape(shape)
-    return view
+    handle = _Handle(_Memory(wanted) if memory is None else memory)
+    return np.ndarray(shape, kind, np.asarray(handle))
 
 
 def clear() -> None:
@@ -91,8 +86,21 @@ def clear() -> None:
         _idle_bytes = 0
 
 
-class _Handle:
-    """Exposes a buffer's memory without owning it; views keep this object, not the buffer, as their base."""
+class _Memory:
+    """A buffer, and what NumPy asks about it (which takes longer to make than the buffer to hand out)."""
 
-    def __init__(self, buffer: NDArray[np.uint8]) -> None:
-        self.__array_interface__ = buffer.__array_interface__
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.buffer = np.empty(size, np.uint8)
+        self.interface = self.buffer.__array_interface__
+
+
+class _Handle:
+    """Exposes memory without owning it; views keep this object, not the buffer, as their base."""
+
+    def __init__(self, memory: _Memory) -> None:
+        self.memory = memory
+        self.__array_interface__ = memory.interface
+
+    def __del__(self) -> None:
+        _give_back(self.memory)

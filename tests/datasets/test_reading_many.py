@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from spikeframe.datasets import NMNIST
+from spikeframe.datasets.events import EVENT_DTYPE
 from spikeframe.datasets.readers import nmnist, read_nmnist, read_nmnist_many
 from spikeframe.errors import DataNotFoundError, EventFileError, ParameterError
+from spikeframe.kernels.numba.events import decode_40bit
+from spikeframe.kernels.numba.records import decode_plain_40bit
 
 
 def records(seed, count, side=34):
@@ -35,7 +38,7 @@ def same(many, one):
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize("batch", [1 << 17, 1 << 19])
+@pytest.mark.parametrize("batch", [1 << 15, 1 << 17, 1 << 18])
 @pytest.mark.parametrize("sensor_size", [(34, 34, 2), (250, 250, 2), None])
 def test_many_files_give_what_each_gives_alone(files, monkeypatch, batch, sensor_size):
     monkeypatch.setattr(nmnist, "_BATCH", batch)
@@ -50,6 +53,25 @@ def test_markers_among_many_files_move_times_and_are_counted(files):
     for many, path in zip(read_nmnist_many(files), files, strict=True):
         same(many, read_nmnist(path))
     assert read_nmnist(files[1]).dropped == {"time overflow": 1}
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("at", range(24))
+@pytest.mark.parametrize("change", [None, (0, 34), (0, 255), (1, 34), (1, 240), "back"])
+def test_registers_of_four_events_find_every_broken_rule(at, change):
+    data = np.frombuffer(records(at, 60), np.uint8).reshape(-1, 5).copy()
+    if change == "back":
+        data[at, 2:] = data[at, 2:] | 0x7F
+    elif change:
+        data[at, change[0]] = change[1]
+    first = np.array([0, 24, 24, 60])
+    events, good = np.zeros(60, EVENT_DTYPE), np.ones(3, np.bool_)
+    decode_plain_40bit(data.view(nmnist._RECORD)[:, 0], events.view(nmnist._WORDS), first, 34, 34, good)
+    assert good.tolist() == [change is None or (change == "back" and at == 23), True, True]
+    alone = np.zeros(60, EVENT_DTYPE)
+    decode_40bit(data.view(nmnist._RECORD)[:, 0], alone, 256, 256, -1)
+    whole = slice(0, at + 1 if change == "back" else 60)
+    assert np.array_equal(events[whole], alone[whole])
 
 
 @pytest.mark.fault
@@ -77,6 +99,8 @@ def test_a_missing_file_and_no_path_are_refused(files):
         list(read_nmnist_many([*files, files[0].with_name("none.bin")]))
     with pytest.raises(ParameterError):
         list(read_nmnist_many([files[0], 3.5]))
+    with pytest.raises(ParameterError):
+        list(read_nmnist_many([f"{files[0]}\0x"]))
     with pytest.raises(ParameterError):
         list(read_nmnist_many(files, (0, 1, 2)))
     assert list(read_nmnist_many([])) == []

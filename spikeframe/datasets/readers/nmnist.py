@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +27,15 @@ from spikeframe.datasets.readers._file import PathLike, checked, load, whole_rec
 from spikeframe.errors import EventFileError
 from spikeframe.kernels import buffers
 from spikeframe.kernels.numba import events as kernels
+from spikeframe.kernels.numba import records
 
 # x, y, polarity and the high time bits in one little-endian word: one load an event.
 _RECORD = np.dtype([("head", "<u4"), ("tail", "u1")])
 _MARKER = 240
 # An event with x and y as one word, for `decode_plain_40bit`.
 _WORDS = np.dtype([("xy", "<u4"), ("t", "<i8"), ("p", "u1")])
-# Bytes of files that are decoded together, and at least so many of them free for the next file.
-_BATCH, _ROOM = 1 << 19, 1 << 17
+# Bytes of files that are decoded together, few enough that they and their events stay in a core's cache, and files.
+_BATCH, _FILES = 1 << 19, 32
 
 
 def read_nmnist(path: PathLike, sensor_size: SensorSize | None = (34, 34, 2)) -> Recording:
@@ -52,9 +54,9 @@ def read_nmnist(path: PathLike, sensor_size: SensorSize | None = (34, 34, 2)) ->
     width, height, marker = _bounds(sensor_size)
     data = load(path)
     whole_records(path, data, 0, _RECORD.itemsize)
-    records = np.frombuffer(data, _RECORD)
-    events = np.empty(records.size, EVENT_DTYPE)
-    count, markers, bad = kernels.decode_40bit(records, events, width, height, marker)
+    found = np.frombuffer(data, _RECORD)
+    events = np.empty(found.size, EVENT_DTYPE)
+    count, markers, bad = kernels.decode_40bit(found, events, width, height, marker)
     if bad >= 0:
         # The kernel has written the offending event, so that it can be described.
         reason = describe_bad_event(events[: count + 1], count, (width, height), "recordings of this format are sorted")
@@ -80,31 +82,34 @@ def read_nmnist_many(paths: Iterable[PathLike], sensor_size: SensorSize | None =
         EventFileError: at the file that is damaged.
     """
     width, height, marker = _bounds(sensor_size)
+    if os.name != "posix":
+        yield from (read_nmnist(path, sensor_size) for path in paths)
+        return
     raw = buffers.empty((_BATCH,), np.uint8)
-    view = raw.data
-    batch: list[PathLike] = []
-    ends = [0]
-    for path in paths:
-        if ends[-1] > _BATCH - _ROOM:
-            yield from _decoded(batch, raw, ends, (width, height, marker), sensor_size)
-            batch, ends = [], [0]
-        batch.append(path)
-        ends.append(ends[-1] + _bytes_into(path, view[ends[-1] :]))
-    yield from _decoded(batch, raw, ends, (width, height, marker), sensor_size)
+    coming = iter(paths)
+    batch = [(path, _name(path)) for path in islice(coming, _FILES)]
+    while batch:
+        names = [name for _, name in batch]
+        starts = np.cumsum([0, *map(len, names)])
+        ends = np.zeros(len(batch) + 1, np.int64)
+        count = records.read_files(np.frombuffer(b"".join(names), np.uint8), starts[:-1], raw, ends)
+        found = [path for path, _ in batch[:count]]
+        yield from _decoded(found, raw, ends[: count + 1], (width, height, marker), sensor_size)
+        batch = batch[count:] + [(path, _name(path)) for path in islice(coming, count)]
 
 
 def _decoded(
-    paths: list[PathLike], raw: npt.NDArray[np.uint8], ends: list[int], bounds: tuple[int, int, int],
+    paths: list[PathLike], raw: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], bounds: tuple[int, int, int],
     sensor_size: SensorSize | None,
 ) -> Iterator[Recording]:  # fmt: skip
     """Decode files that lie one behind the other in `raw`; `read_nmnist` says what is wrong where one is not plain."""
     width, height, marker = bounds
-    first = np.array(ends) // _RECORD.itemsize
+    first = ends // _RECORD.itemsize
     events = buffers.empty((int(first[-1]),), EVENT_DTYPE)
     plain = np.empty(len(paths), np.bool_)
     # An overflow marker is not plain either.
     low = height if marker < 0 else min(height, marker)
-    kernels.decode_plain_40bit(raw[: ends[-1]].view(_RECORD), events.view(_WORDS), first, width, low, plain)
+    records.decode_plain_40bit(raw[: ends[-1]].view(_RECORD), events.view(_WORDS), first, width, low, plain)
     cuts = first.tolist()
     for path, good, a, b in zip(paths, plain.tolist(), cuts, cuts[1:], strict=False):
         yield Recording(events[a:b], sensor_size) if good and b > a else read_nmnist(path, sensor_size)
@@ -118,19 +123,13 @@ def _bounds(sensor_size: SensorSize | None) -> tuple[int, int, int]:
     return width, height, _MARKER if height <= _MARKER else -1
 
 
-def _bytes_into(path: PathLike, room: memoryview) -> int:
-    """Read a file's whole records into `room`; 0 if it cannot be read, does not fit or has other bytes."""
+def _name(path: PathLike) -> bytes:
+    """Return a path as the C library takes it; no name where it can be none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            size = os.readv(descriptor, [room])
-            # The second call finds the end of the file.
-            whole = 0 < size < len(room) and size % _RECORD.itemsize == 0 and not os.read(descriptor, 1)
-        finally:
-            os.close(descriptor)
-    except (OSError, TypeError, ValueError):
-        return 0
-    return size if whole else 0
+        name = os.fsencode(path)
+    except (TypeError, ValueError):
+        name = b""
+    return (b"" if b"\0" in name else name) + b"\0"
 
 
 def read_bs2(path: PathLike, sensor_size: SensorSize | None = None) -> Recording:

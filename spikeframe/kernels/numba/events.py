@@ -55,33 +55,6 @@ def decode_40bit(records: Array, out: Array, width: int, height: int, marker: in
     return count, records.size - count, -1
 
 
-@njit(cache=True, nogil=True)
-def decode_plain_40bit(records: Array, out: Array, first: Array, width: int, height: int, good: Array) -> None:
-    """Decode files of 40-bit records that need no care: file k has the records first[k] to first[k + 1] - 1.
-
-    ``out`` views x and y as one word. Nothing branches on an event: ``good[k]`` says whether the file's times keep
-    order and all its x and y lie below width and height; if not, `decode_40bit` has to say what it holds.
-    """
-    # Added to a legal x (or y), it leaves the word's highest bit 0.
-    room = np.int64(0x8000 - width) | np.int64(0x8000 - height) << 16
-    for k in range(first.size - 1):
-        # From slices the compiler sees that indices are not negative.
-        source, target = records[first[k] : first[k + 1]], out[first[k] : first[k + 1]]
-        before, beyond, back = np.int64(0), np.int64(0), np.int64(0)
-        for i in range(source.size):
-            head = np.int64(source[i].head)
-            xy = (head & 0xFF) | (head & 0xFF00) << 8
-            t = (head & 0x7F0000) | (head >> 16) & 0xFF00 | np.int64(source[i].tail)
-            beyond |= xy + room
-            back |= t - before
-            before = t
-            event = target[i]
-            event.xy = xy
-            event.t = t
-            event.p = (head >> 23) & 1
-        good[k] = beyond & 0x80008000 == 0 and back >= 0
-
-
 # Counters of the EVT decoders: before the first time, before the first address, external triggers, other words.
 _NO_TIME, _NO_ADDRESS, _TRIGGER, _OTHER = 0, 1, 2, 3
 
