@@ -8,30 +8,26 @@ synapses is not stored: they are built again from the seed.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import inspect
-import json
 import math
-import os
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 import spikeframe.neurons as neurons
 from spikeframe.core import distributions, rules, stimulation, synapses
+from spikeframe.core.checkpoints import reading, writing
 from spikeframe.core.circuit import Circuit
 from spikeframe.core.network import Network, Population, Projection
-from spikeframe.errors import CheckpointError, EventFileError
-from spikeframe.hdf5 import refuse_links
+from spikeframe.errors import CheckpointError
 from spikeframe.kernels.grid import Longs, State
 from spikeframe.kernels.plasticity import Plasticity
 from spikeframe.neurons.parameters import Parametric
 
-VERSION = 3
+KIND, VERSION = "spikeframe simulation", 3
 #: Where the rules of plastic synapses are.
 RULES = ("spikeframe.learning_rules.", "spikeframe.core.short_term")
 
@@ -46,34 +42,22 @@ def save(circuit: Circuit, path: str | Path) -> None:
     Raises:
         CheckpointError: the network holds something that cannot be described, e.g. a class of the user's own.
     """
-    path = Path(path)
     arrays: list[Any] = []
     description = {
-        "network": _network(circuit.network, arrays),
+        "network": network_description(circuit.network, arrays),
         "simulator": {"dt": circuit.dt, "backend": circuit.backend, "threads": circuit.threads, "dtype": circuit.dtype},
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with h5py.File(temporary, "w") as file:
-            text = json.dumps(description)
-            file.attrs["format"], file.attrs["version"] = "spikeframe simulation", VERSION
-            file.attrs["description"] = text
-            for i, array in enumerate(arrays):
-                file[f"arrays/{i}"] = array
-            file["step"] = circuit.state.step
-            file["open_bins"] = np.array([b.open for b in circuit.bins], np.int64)
-            for g, values in enumerate(circuit.state.values):
-                for name, value in values.items():
-                    file[f"groups/{g}/states/{name}"] = value
-                file[f"groups/{g}/start"] = circuit.state.start[g]
-                file[f"groups/{g}/ids"] = circuit.state.ids[g]
-            for b, held in enumerate(synapses.saved(circuit.laid.plan, circuit.state)):
-                for name, value in held.items():
-                    file[f"bundles/{b}/{name}"] = value
-            file.attrs["sha256"] = _digest(file, text)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path, KIND, VERSION, description, arrays) as file:
+        file["step"] = circuit.state.step
+        file["open_bins"] = np.array([b.open for b in circuit.bins], np.int64)
+        for g, values in enumerate(circuit.state.values):
+            for name, value in values.items():
+                file[f"groups/{g}/states/{name}"] = value
+            file[f"groups/{g}/start"] = circuit.state.start[g]
+            file[f"groups/{g}/ids"] = circuit.state.ids[g]
+        for b, held in enumerate(synapses.saved(circuit.laid.plan, circuit.state)):
+            for name, value in held.items():
+                file[f"bundles/{b}/{name}"] = value
 
 
 def load(path: str | Path, network: Network | None = None, threads: int | None = None) -> Circuit:
@@ -87,39 +71,13 @@ def load(path: str | Path, network: Network | None = None, threads: int | None =
     Raises:
         CheckpointError: the file is damaged, of another version, or does not fit the network.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            refuse_links(file, path)
-            if file.attrs.get("format") != "spikeframe simulation":
-                raise CheckpointError(f"{path}: is no saved simulation.")
-            if file.attrs["version"] != VERSION:
-                raise CheckpointError(f"{path}: has version {file.attrs['version']}; this spikeframe reads {VERSION}.")
-            if file.attrs["sha256"] != _digest(file, file.attrs["description"]):
-                raise CheckpointError(f"{path}: is damaged (its contents do not match their hash).")
-            description = json.loads(file.attrs["description"])
-            arrays = [file[f"arrays/{i}"][()] for i in range(len(file.get("arrays", ())))]
-            options = description["simulator"]
-            own = network if network is not None else _network_from(description["network"], arrays, path)
-            circuit = Circuit(own, options["dt"], options["backend"], threads or options["threads"], options["dtype"])
-            circuit.state = _state(file, circuit, path)
-            _open_bins(file["open_bins"][()], circuit, path)
-    except EventFileError as error:
-        raise CheckpointError(str(error)) from None
-    except (OSError, KeyError) as error:
-        raise CheckpointError(f"{path}: cannot be read as a saved simulation ({error}).") from None
+    with reading(path, KIND, VERSION) as (file, description, arrays):
+        options = description["simulator"]
+        own = network if network is not None else described_network(description["network"], arrays, path)
+        circuit = Circuit(own, options["dt"], options["backend"], threads or options["threads"], options["dtype"])
+        circuit.state = _state(file, circuit, path)
+        _open_bins(file["open_bins"][()], circuit, path)
     return circuit
-
-
-def _digest(file: Any, text: str) -> str:
-    digest = hashlib.sha256(text.encode())
-
-    def add(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            digest.update(name.encode())
-            digest.update(np.asarray(item[()]).tobytes())
-
-    file.visititems(add)
-    return digest.hexdigest()
 
 
 def _state(file: Any, circuit: Circuit, path: str | Path) -> State:
@@ -234,7 +192,8 @@ def _projection(link: Projection, arrays: list[Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _network(network: Network, arrays: list[Any]) -> dict[str, Any]:
+def network_description(network: Network, arrays: list[Any]) -> dict[str, Any]:
+    """Describe a network as JSON can hold it; what it refers to is appended to `arrays`."""
     known: dict[int, int] = {}
     models: list[Any] = []
     for p in network.populations.values():
@@ -304,7 +263,8 @@ def _parametric_from(plain: dict[str, Any], arrays: list[Any]) -> Any:
     return kind(**values)
 
 
-def _network_from(plain: dict[str, Any], arrays: list[Any], path: str | Path) -> Network:
+def described_network(plain: dict[str, Any], arrays: list[Any], path: str | Path) -> Network:
+    """Return the network of a description, read from `path` with its arrays."""
     network = Network(seed=plain["seed"])
     models = [_value(m, arrays) for m in plain["models"]]
     for p in plain["populations"]:

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
-from spikeframe.core.archive import _digest, _network, _network_from
+from spikeframe.core.archive import described_network, network_description
+from spikeframe.core.checkpoints import reading, writing
 from spikeframe.core.network import Network
 from spikeframe.core.precise import PreciseCircuit
 from spikeframe.errors import CheckpointError
 from spikeframe.kernels.precise import State
 
-FORMAT = "spikeframe precise simulation"
-
-
-def is_precise(path: str | Path) -> bool:
-    """Return whether a file is a saved run of the precise clock; False if it cannot be read."""
-    try:
-        with h5py.File(path, "r") as file:
-            return bool(file.attrs.get("format") == FORMAT)
-    except OSError:
-        return False
+KIND = "spikeframe precise simulation"
 
 
 def save(circuit: PreciseCircuit, path: str | Path) -> None:
@@ -38,23 +27,14 @@ def save(circuit: PreciseCircuit, path: str | Path) -> None:
     Raises:
         CheckpointError: the network holds something that cannot be described, e.g. a class of the user's own.
     """
-    path, arrays = Path(path), list[Any]()
-    text = json.dumps({
-        "network": _network(circuit.network, arrays), "backend": circuit.backend, "threads": circuit.threads
-    })  # fmt: skip
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["format"], file.attrs["version"], file.attrs["description"] = FORMAT, 1, text
-            for i, array in enumerate(arrays):
-                file[f"arrays/{i}"] = array
-            for name, table in circuit.state._asdict().items():
-                for field in table.dtype.names or ("",):
-                    file[f"state/{name}/{field or 'value'}"] = table[field] if field else table
-            file.attrs["sha256"] = _digest(file, text)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    arrays: list[Any] = []
+    description = {
+        "network": network_description(circuit.network, arrays), "backend": circuit.backend, "threads": circuit.threads
+    }  # fmt: skip
+    with writing(path, KIND, 1, description, arrays) as file:
+        for name, table in circuit.state._asdict().items():
+            for field in table.dtype.names or ("",):
+                file[f"state/{name}/{field or 'value'}"] = table[field] if field else table
 
 
 def load(path: str | Path, network: Network | None = None, threads: int | None = None) -> PreciseCircuit:
@@ -68,17 +48,10 @@ def load(path: str | Path, network: Network | None = None, threads: int | None =
     Raises:
         CheckpointError: the file is damaged, of another version, or does not fit the network.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs["version"] != 1 or file.attrs["sha256"] != _digest(file, file.attrs["description"]):
-                raise CheckpointError(f"{path}: is damaged, or of another version.")
-            description = json.loads(file.attrs["description"])
-            arrays = [file[f"arrays/{i}"][()] for i in range(len(file.get("arrays", ())))]
-            own = network if network is not None else _network_from(description["network"], arrays, path)
-            circuit = PreciseCircuit(own, description["backend"], threads or description["threads"])
-            tables = {n: _table(file[f"state/{n}"], like.dtype) for n, like in circuit.state._asdict().items()}
-    except (OSError, KeyError) as error:
-        raise CheckpointError(f"{path}: cannot be read as a saved simulation ({error}).") from None
+    with reading(path, KIND, 1) as (file, description, arrays):
+        own = network if network is not None else described_network(description["network"], arrays, path)
+        circuit = PreciseCircuit(own, description["backend"], threads or description["threads"])
+        tables = {n: _table(file[f"state/{n}"], like.dtype) for n, like in circuit.state._asdict().items()}
     _fit(path, circuit, state := State(**tables))
     circuit.state = state
     return circuit

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from spikeframe.core import archive, precise_archive
 from spikeframe.core.batch import BatchRun, Result
+from spikeframe.core.checkpoints import kind_of
 from spikeframe.core.circuit import Circuit, CircuitResult, checked
 from spikeframe.core.feedforward import FeedForward
 from spikeframe.core.network import Network, Projection
@@ -100,7 +101,7 @@ class Simulator:
             network: the same network described again, for neurons of your own classes.
             threads: number of threads; that of the saved run if not given.
         """
-        kind = precise_archive if precise_archive.is_precise(path) else archive
+        kind = precise_archive if kind_of(path) == precise_archive.KIND else archive
         circuit: Circuit | PreciseCircuit = kind.load(path, network, threads)
         found = cls.__new__(cls)
         found.network, found._run = circuit.network, circuit

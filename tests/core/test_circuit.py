@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -135,6 +136,19 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     for name in ("short.h5", "flipped.h5", "missing.h5"):
         with pytest.raises(CheckpointError):
             sf.Simulator.load(tmp_path / name)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("clock", ["grid", "precise"])
+def test_a_checkpoint_that_points_outside_is_refused(tmp_path, clock):
+    net = sf.Network()
+    net.population("n", 2, sf.neurons.LIF(receptors=sf.neurons.Exp()))
+    options = {"dt": 0.1} if clock == "grid" else {}
+    sf.Simulator(net, clock=clock, **options).save(tmp_path / "state.h5")
+    with h5py.File(tmp_path / "state.h5", "a") as file:
+        file["more"] = h5py.ExternalLink("/etc/passwd", "x")
+    with pytest.raises(CheckpointError, match="link"):
+        sf.Simulator.load(tmp_path / "state.h5")
 
 
 def test_two_projections_of_one_source_with_different_weights_both_arrive():
