@@ -1,4 +1,4 @@
-"""A feed-forward torch model as populations and projections of a described network."""
+"""A torch model as populations and projections of a described network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch import nn
 from spikeframe.core.feedforward import FeedForward
 from spikeframe.core.network import Network, Population
 from spikeframe.core.rules import Pairs
-from spikeframe.errors import DTypeError, ParameterError, ShapeError, TimeGridError
+from spikeframe.errors import DTypeError, ParameterError, ShapeError, TimeGridError, UnsupportedLayerError
+from spikeframe.kernels.chain import INPUT
 from spikeframe.kernels.synapses import Lists, Rows, Stencil, Synapses
 from spikeframe.neurons import Neuron
 from spikeframe.neurons.parameters import Parametric
@@ -25,7 +26,7 @@ def embed(
     network: Network, model: FeedForward | nn.Module, name: str, source: Population,
     input_shape: tuple[int, ...] | None = None, delay: float | None = None,
 ) -> list[Population]:  # fmt: skip
-    """Add the layers of a feed-forward model to a network.
+    """Add the layers of a torch model to a network.
 
     Each layer becomes a population whose neurons are numbered as torch's flat index does, each connection a list of
     pairs: whatever a Linear, a convolution or pooling connects with a weight that is not 0. Batch norm is folded,
@@ -68,25 +69,34 @@ def embed(
     ):
         raise TimeGridError(f"add({name!r}, delay={delay!r}): must be a positive number of milliseconds, or None.")
     for layer in model.populations:
-        if f"{name}.{layer.name}" in network.populations:
+        if f"{name}.{layer.name.replace('/', '.')}" in network.populations:
             raise ParameterError(f"add({name!r}): there is a population {name}.{layer.name} already; use another name.")
     made: list[Population] = []
-    before, order = source, None
     for layer in model.populations:
-        link = layer.connection
+        if layer.neuron.window or (not layer.neuron.spiking and layer.neuron.output_grid()):
+            raise UnsupportedLayerError(
+                f"add({name!r}): {layer.name} sends counts or takes whole windows ({type(layer.neuron).__name__}); "
+                "synapses of a described network carry single spikes. Run the model by itself (Network.from_module)."
+            )
         bias = None
-        if link.bias is not None:
+        if layer.bias is not None:
             bias = np.empty(layer.size)
-            bias[np.arange(layer.size) if link.order is None else link.order] = link.bias
-        p = network.population(f"{name}.{layer.name}", layer.size, _flat(layer.neuron, layer.shape), bias=bias)
-        sources, targets, weights = pairs(link.synapses)
-        rule = Pairs(sources if order is None else order[sources], link.to_torch_order(targets.astype(np.int32)))
-        if delay is None:
-            network.same_step(before, p, rule, weight=weights)
-        else:
-            network.connect(before, p, rule, weight=weights, delay=delay)
-        made.append(p)
-        before, order = p, link.order
+            bias[np.arange(layer.size) if layer.connection.order is None else layer.connection.order] = layer.bias
+        neurons = _flat(layer.neuron, layer.shape)
+        made.append(network.population(f"{name}.{layer.name.replace('/', '.')}", layer.size, neurons, bias=bias))
+    for p, layer in zip(made, model.populations, strict=True):
+        for link in layer.connection.links:
+            before, order = source, None
+            if link.source != INPUT:
+                before, order = made[link.source], model.populations[link.source].connection.order
+            sources, targets, weights = pairs(link.synapses)
+            target = layer.connection.to_torch_order(targets.astype(np.int32))
+            rule = Pairs(sources if order is None else order[sources], target)
+            lag = link.delay * model.dt + (delay or 0.0)
+            if lag:
+                network.connect(before, p, rule, weight=weights, delay=lag)
+            else:
+                network.same_step(before, p, rule, weight=weights)
     return made
 
 

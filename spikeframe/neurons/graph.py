@@ -86,18 +86,20 @@ class GraphNetwork(Temporal):
         if len({value.shape[:2] for value in values.values()}) > 1:
             raise ShapeError("GraphNetwork: all inputs must have the same number of steps and samples.")
         nodes = {} if state is None else dict(state.nodes)
-        past = {} if state is None else dict(state.past)
+        before = {} if state is None else dict(state.past)
+        late = {a for found in self.late.values() for a in found}
         steps = next(iter(values.values())).shape[0]
+        if not late <= set(before):
+            rest = self._silence(values)
+            before |= {a: rest[a][0] for a in late}
         for part in self.parts:
             if not steps or (len(part) == 1 and not self.late[part[0]]):
                 for name in part:
-                    self._evaluate(name, values, past, nodes)
+                    self._evaluate(name, values, before, nodes)
                 continue
             rows: dict[str, list[Tensor]] = {name: [] for name in part}
-            outside = {a for name in part for a in (name, *self.sources[name]) if a in values}
-            if not all(a in past for name in part for a in self.late[name]):
-                rest = self._silence(values)
-                past |= {a: rest[a][0] for name in part for a in self.late[name]}
+            outside = {a for name in part for a in (name, *self.sources[name], *self.late[name]) if a in values}
+            past = dict(before)
             for t in range(steps):
                 now = {name: values[name][t : t + 1] for name in outside}
                 for name in part:
@@ -106,7 +108,8 @@ class GraphNetwork(Temporal):
                 past |= {a: now[a][0] for name in part for a in self.late[name]}
             values |= {name: torch.cat(found) for name, found in rows.items()}
         out = {name: values[name] for name in self.outputs}
-        return (out if len(out) > 1 else out[self.outputs[0]]), GraphState(nodes, past)
+        after = {a: values[a][-1] for a in late} if steps else before
+        return (out if len(out) > 1 else out[self.outputs[0]]), GraphState(nodes, after)
 
     def _silence(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return what every node puts out while nothing comes and nobody spikes, ``[1, B, ...]``."""
