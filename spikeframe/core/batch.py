@@ -309,7 +309,7 @@ def _count(
         samples=events.samples,
         steps=steps,
         neurons=n,
-        spk_out=int(np.abs(train.count).sum()) if train.count.size else int(train.neuron.size),
+        spk_out=_events(train.count, layer.unit or 1.0) if train.count.size else int(train.neuron.size),
         neu_upd=train.updates,
         neu_ac=train.updates * each["ac"],
         neu_mac=train.updates * each["mac"],
@@ -327,6 +327,12 @@ def _count(
     return replace(sum(found, total), **sizes)
 
 
+def _events(count: NDArray[np.int32], unit: float) -> int:
+    """Return how many events some counts stand for: a whole size for as many, any other for one."""
+    size = np.abs(count * unit)
+    return int(np.where(size == np.rint(size), size, 1.0).sum())
+
+
 def _through(link: chain.Link, source: NDArray[np.int32], count: NDArray[np.int32], steps: int) -> Counts:
     """Count what events cost in the synapses of one link."""
     synapses = link.synapses
@@ -337,7 +343,7 @@ def _through(link: chain.Link, source: NDArray[np.int32], count: NDArray[np.int3
         inputs=int(synapses.inputs.size),
         fan_out=int(synapses.fan_out.max(initial=0)),
         weights=int(synapses.weight.size),
-        spk_in=int(np.abs(count).sum()),
+        spk_in=_events(count, link.unit),
         syn_ac=int(fan[unit].sum()),
         syn_mac=int(fan[~unit].sum()),
         mem_rd_w=read,

@@ -73,7 +73,7 @@ def image():
     edges = list(itertools.pairwise(["in", "conv", "a", "inner", "b", "wide", "flat", "out"]))
     edges += [("a", "b"), ("b", "back"), ("back", "a")]
     graph = GraphNetwork(layers, edges, ["in"], ["out"])
-    return Sequential(graph, linear(64, 5), MultilevelLIF(dt=DT, levels=2, v_th=0.3), linear(5, 3), LIF(dt=DT)), (
+    return Sequential(graph, linear(48, 5), MultilevelLIF(dt=DT, levels=2, v_th=0.3), linear(5, 3), LIF(dt=DT)), (
         2,
         6,
         9,
@@ -148,11 +148,12 @@ def test_only_loops_run_step_by_step():
 def test_what_nir_has_beside_linear_layers_runs_alike():
     torch.manual_seed(5)
     stack = StackedAffine(torch.randn(2, 3, 5), torch.randn(2, 3))
-    row = nn.Conv1d(2, 4, 3, stride=2, padding=1, dilation=2)
-    model = Sequential(
-        Delay(torch.tensor(2)), stack, LIF(dt=DT, v_th=0.4), nn.Conv1d(2, 2, 3, padding="same"), IF(dt=DT), row,
-        nn.Flatten(), IF(dt=DT, v_th=0.5),
-    )  # fmt: skip
+    same, row = nn.Conv1d(2, 2, 3, padding="same"), nn.Conv1d(2, 4, 3, stride=2, padding=1, dilation=2)
+    with torch.no_grad():
+        same.weight.abs_()
+        row.weight.abs_()
+    layers = [Delay(torch.tensor(2)), stack, LIF(dt=DT, v_th=0.4), same, IF(dt=DT), row, nn.Flatten(), IF(dt=DT)]
+    model = stepped(Sequential(*layers))
     network = Network.from_module(model, (2, 5))
     x = spikes(20, 3, (2, 5), seed=2)
     result = Simulator(network, backend="reference").run(x)
