@@ -393,7 +393,7 @@ class FewSpike(Neuron):
             return None
         return OutputGrid(0.5 * ceiling, ceiling * 0.5**self.window, ceiling)
 
-    def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:
+    def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:  # type: ignore[override]
         """Code one window.
 
         Args:

@@ -89,8 +89,8 @@ class Result:
             return source, count
         steps, samples, past = self.events.steps, self.events.samples, self.past[link.source]
         late = np.concatenate([np.arange(steps) < steps - link.delay] * samples or [np.zeros(0, bool)])
-        early = np.arange(past.steps)
-        early = (early >= past.steps - link.delay) & (early < past.steps - link.delay + steps)
+        step = np.arange(past.steps) - past.steps + link.delay
+        early = (step >= 0) & (step < steps)
         kept, before = np.repeat(late, np.diff(start)), np.repeat(np.tile(early, samples), np.diff(past.start))
         return (
             np.concatenate([past.source[before], source[kept]]), np.concatenate([past.count[before], count[kept]])

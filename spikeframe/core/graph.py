@@ -209,7 +209,7 @@ class Graph:
         elif isinstance(layer, Delay) and layer.steps.ndim == 0:
             steps = [(int(layer.steps), behind)]
         elif isinstance(layer, Delay):
-            each = [int(d) for d in layer.steps.unique()]
+            each = sorted(set(layer.steps.flatten().tolist()))
             steps = [(d, ((node.name, Mask((layer.steps == d).float())), *behind)) for d in each]
         for source, late in node.sources:
             for more, layers in steps:

@@ -95,7 +95,8 @@ def connection(ways: list[Way], shape: tuple[int, ...], order: Order | None, gri
 def _reordered(synapses: Synapses, order: Order) -> Synapses:
     """Return synapses with their targets in another order; those of a convolution have it already."""
     if isinstance(synapses, Rows):
-        return replace(synapses, table=lined(np.ascontiguousarray(synapses.weight[:, order])))
+        weight: Any = np.ascontiguousarray(synapses.weight[:, order])
+        return replace(synapses, table=lined(weight))
     if isinstance(synapses, Lists):
         place = np.empty(order.size, np.int32)
         place[order] = np.arange(order.size)

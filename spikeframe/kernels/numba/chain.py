@@ -179,7 +179,7 @@ class _Piece(NamedTuple):
 
     start: Array
     neuron: Array
-    count: Array
+    times: Array
     updates: int
     finite: bool
 
@@ -231,7 +231,7 @@ def _fixed(layer: Layer) -> dict[str, Any]:
 def _wide(layer: Layer) -> int:
     """Return how many accumulators a layer needs."""
     tables = [link.synapses.table.shape[1] for link in layer.links if isinstance(link.synapses, Rows)]
-    return max([layer.neurons, *tables])
+    return int(max([layer.neurons, *tables]))
 
 
 def _workspace(layer: Layer) -> dict[str, Any]:
@@ -394,7 +394,7 @@ class NumbaChain:
             for driver in drivers:
                 made = driver.run(lo, hi, steps, arriving, past, states, outputs)
                 for i, piece in zip(driver.part, made, strict=True):
-                    arriving[i] = piece.start, piece.neuron, piece.count
+                    arriving[i] = piece.start, piece.neuron, piece.times
                     found[i] = piece
             pieces[lo] = [found[i] for i in range(len(layers))]
 
@@ -414,6 +414,6 @@ def _joined(pieces: list[_Piece], output: Array | None, finite: bool) -> Trains:
         before = np.cumsum([0, *(piece.neuron.size for piece in pieces)])
         start = np.concatenate([start[:1], *(p.start[1:] + b for p, b in zip(pieces, before, strict=False))])
         neuron = np.concatenate([piece.neuron for piece in pieces])
-        count = np.concatenate([piece.count for piece in pieces])
+        count = np.concatenate([piece.times for piece in pieces])
         updates = sum(piece.updates for piece in pieces)
     return Trains(start, neuron, output, updates, finite, count)
