@@ -214,6 +214,27 @@ class BatchRun:
             raise _not_finite(self.network.populations, states, trains)
         return Result(self.network, events, trains, states, past)
 
+    def traces(self, inputs: Frames, variable: str = "v", most: int = 5) -> dict[str, NDArray[Any]]:
+        """Run step by step and return a state variable of the first sample's first neurons after each step.
+
+        Args:
+            inputs: ``[T, B, ...]`` event counts.
+            variable: its name; populations without it, and those that run over windows, are left out.
+            most: neurons of each population.
+
+        Returns:
+            Per population ``[T, neurons]``.
+        """
+        state, found = None, dict[str, list[NDArray[Any]]]()
+        if any(p.neuron.window for p in self.network.populations):
+            return {}
+        for t in range(len(inputs)):
+            state = self.run(inputs[t : t + 1], state).state
+            for name, values in state.items():
+                if variable in values:
+                    found.setdefault(name, []).append(values[variable][0].reshape(-1)[:most].copy())
+        return {name: np.stack(rows) for name, rows in found.items()}
+
     def _before(self, source: int, steps: int, batch: int, state: Mapping[str, Any] | None) -> chain.Past:
         """Return what a source sent before the run, as an earlier one left it."""
         network = self.network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from torch import nn
 from spikeframe.core.feedforward import FeedForward
 from spikeframe.core.network import Network, Population
 from spikeframe.core.rules import Pairs
+from spikeframe.core.synapses import Weights
 from spikeframe.errors import DTypeError, ParameterError, ShapeError, TimeGridError, UnsupportedLayerError
 from spikeframe.kernels.chain import INPUT
 from spikeframe.kernels.synapses import Lists, Rows, Stencil, Synapses
@@ -84,20 +85,50 @@ def embed(
             bias[np.arange(layer.size) if layer.connection.order is None else layer.connection.order] = layer.bias
         neurons = _flat(layer.neuron, layer.shape)
         made.append(network.population(f"{name}.{layer.name.replace('/', '.')}", layer.size, neurons, bias=bias))
-    for p, layer in zip(made, model.populations, strict=True):
-        for link in layer.connection.links:
-            before, order = source, None
-            if link.source != INPUT:
-                before, order = made[link.source], model.populations[link.source].connection.order
-            sources, targets, weights = pairs(link.synapses)
-            target = layer.connection.to_torch_order(targets.astype(np.int32))
-            rule = Pairs(sources if order is None else order[sources], target)
-            lag = link.delay * model.dt + (delay or 0.0)
-            if lag:
-                network.connect(before, p, rule, weight=weights, delay=lag)
-            else:
-                network.same_step(before, p, rule, weight=weights)
+    for link in synapses(model):
+        before, rule = (
+            source if link.source == INPUT else made[link.source],
+            Pairs(link.weights.source, link.weights.target),
+        )
+        lag = link.delay * model.dt + (delay or 0.0)
+        if lag:
+            network.connect(before, made[link.target], rule, weight=link.weights.weight, delay=lag)
+        else:
+            network.same_step(before, made[link.target], rule, weight=link.weights.weight)
     return made
+
+
+class Joined(NamedTuple):
+    """What joins two populations of a torch model.
+
+    Attributes:
+        source: place of the sending population, or `INPUT`.
+        target: place of the receiving one.
+        delay: steps.
+        weights: every synapse whose weight is not 0; neurons are numbered as torch's flat index does.
+    """
+
+    source: int
+    target: int
+    delay: int
+    weights: Weights
+
+
+def synapses(model: FeedForward) -> list[Joined]:
+    """Return the synapses of a torch model.
+
+    Args:
+        model: what `Network.from_module` gave.
+    """
+    found = []
+    for k, layer in enumerate(model.populations):
+        for link in layer.connection.links:
+            order = None if link.source == INPUT else model.populations[link.source].connection.order
+            source, target, weight = pairs(link.synapses)
+            ids = layer.connection.to_torch_order(target.astype(np.int32))
+            own = Weights(source if order is None else order[source], ids, weight)
+            found.append(Joined(link.source, k, link.delay, own))
+    return found
 
 
 def _flat(neuron: Neuron, shape: tuple[int, ...]) -> Neuron:

@@ -56,6 +56,14 @@ class Layer:
         """Number of neurons."""
         return prod(self.shape)
 
+    @property
+    def threshold(self) -> float | None:
+        """The neurons' threshold, if they have one and the same."""
+        if "v_th" not in self.neuron.PARAMETERS:
+            return None
+        values = self.neuron.on_host("v_th").numpy().ravel()
+        return float(values[0]) if (values == values[0]).all() else None
+
     def plan(self, dt: float) -> chain.Layer:
         """Return what the kernels need.
 
