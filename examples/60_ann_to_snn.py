@@ -133,7 +133,7 @@ def main(quick: bool = False, out: str = "ann_to_snn.png") -> Path:
     for k in range(1, digits_most + 1):
         window = torch.cat([data[2][None], torch.zeros(k - 1, *data[2].shape)])
         with torch.no_grad():
-            few.append(accuracy(convert_few_spikes(plain, data[0], steps=k, **grey)(window)[0].sum(0), data[3]))
+            few.append(accuracy(convert_few_spikes(plain, data[0], steps=k, **grey)(window)[0][-1], data[3]))
     print("few spikes, 1 to K digits:" + "".join(f"{value:8.2f}" for value in few))
     reached, spikes, priced = event_driven(ways["staircase"][1], data, LEVELS)
     total, count = priced.total, len(data[2])

@@ -18,18 +18,19 @@ percentile  a percentile of its activations                           Rueckauer 
 
 Behind the first layer input is not constant: spikes come unevenly, so a neuron may fire too early, and cannot take it
 back. ``signed=True`` lets it (a spike of -1 while its count is positive and v is negative; Fast-SNN, as Spiking
-Diffusion Models convert, arXiv:2408.16467), at the price of the event-driven run. `guided` scales all thresholds by
+Diffusion Models convert, arXiv:2408.16467). `guided` scales all thresholds by
 ``1 + delta``, that paper's threshold guidance. `FewSpike` codes an activation in the binary digits of K steps (Stöckl
-and Maass 2021, doi:10.1038/s42256-021-00311-4): exact rounding, one layer after the other. What has no spiking
-counterpart (attention, normalisation) can be kept as a function of rates: `convert(..., keep=(Attention,))`, see
-`spikeframe.adapters.compensated`; such a model does not run event by event.
+and Maass 2021, doi:10.1038/s42256-021-00311-4): exact rounding, one layer after the other; in the event-driven
+run a layer takes the events of its whole window at once. What has no spiking counterpart (attention, normalisation) can
+be kept as a function of rates: `convert(..., keep=(Attention,))`, see `spikeframe.adapters.compensated`; such a layer
+is a torch function of every step, and its model runs in torch, not event by event.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from math import isfinite, log1p
+from math import frexp, isfinite, log1p
 from typing import Any, ClassVar
 
 import torch
@@ -41,7 +42,7 @@ from spikeframe.adapters.nir_layers import Integrator
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedLayerError
 from spikeframe.kernels.trace import Names, Value, spike, where
 from spikeframe.neurons import IF, Neuron, Parameter, Sequential, State, SumPool2d
-from spikeframe.neurons.temporal import Temporal
+from spikeframe.neurons.neuron import OutputGrid
 
 WEIGHTED = (nn.Linear, nn.Conv2d)
 _PASSED = (nn.AvgPool2d, nn.Flatten, SumPool2d)
@@ -133,6 +134,10 @@ class SignedIF(ConvertedIF):
         """Nothing is known: a neuron may take back spikes without input."""
         return None
 
+    def output_grid(self) -> OutputGrid:
+        """Return that spikes are 1 or -1."""
+        return OutputGrid(1.0, 1.0)
+
 
 def convert(
     model: nn.Module,
@@ -158,7 +163,7 @@ def convert(
         input_value: what an input of 1 means to the model: 1/255 for whole grey levels where it was trained on 0..1.
         dt: time step, ms; nothing depends on it.
         start: membrane potential at the start, in thresholds.
-        signed: take back spikes that came too early; such a model does not run event by event.
+        signed: take back spikes that came too early.
         keep: layers that stay what they are, on rates (`Compensated`), such as an attention block.
 
     Returns:
@@ -331,7 +336,7 @@ def guided(model: nn.Module, delta: float) -> nn.Module:
     return other
 
 
-class FewSpike(Temporal):
+class FewSpike(Neuron):
     r"""Few-spike neurons: a rectified activation in K binary digits, most significant first.
 
     .. math:: v = \sum_{t} x_t, \quad z_t = H(v - α 2^{-t}), \quad v \leftarrow v - α 2^{-t} z_t,
@@ -340,26 +345,55 @@ class FewSpike(Temporal):
     The output sums to the activation rounded down to a multiple of ``α 2^{-K}`` (to the nearest with ``centred``),
     clipped to 0 and ``α (1 - 2^{-K})``. All of a window of input must have come before the first spike goes out: layers
     take turns, L layers L windows. Called over whole windows, ``[K, B, ...]``; what it gives is shown in the same
-    window, so a chain of layers is one call, and K L steps of latency. Not causal within the window.
+    window, so a chain of layers is one call, and K L steps of latency. Not causal within the window. Event-driven, a
+    spike is an event with the size of its digit, where α is a power of two.
 
     Args:
         steps: K.
         ceiling: α, above the largest activation.
         centred: start half a last digit higher.
+        dt: time step, ms; nothing depends on it.
+        options: what every `Neuron` takes.
 
     Raises:
         ParameterError: an argument is out of range.
     """
 
-    def __init__(self, steps: int = 8, ceiling: float = 1.0, centred: bool = True) -> None:
-        super().__init__()
+    PARAMETERS: ClassVar[dict[str, Parameter]] = {
+        "ceiling": Parameter(1.0, doc="twice the largest digit"),
+        "v_start": Parameter(0.0, doc="what is there before the input"),
+    }
+    STATES: ClassVar[dict[str, State]] = {
+        "v": State("v_start", doc="what is left to send"),
+        "digit": State("ceiling", doc="size of the last digit"),
+    }
+
+    def __init__(
+        self, steps: int = 8, ceiling: float = 1.0, centred: bool = True, *, dt: float = 1.0, **options: Any
+    ) -> None:
         if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= 24:
             raise ParameterError(f"FewSpike(steps={steps!r}): must be a whole number from 1 to 24.")
         if isinstance(ceiling, bool) or not isinstance(ceiling, (int, float)) or not 0 < ceiling < 1e30:
             raise ParameterError(f"FewSpike(ceiling={ceiling!r}): must be a number above 0.")
-        self.steps, self.ceiling, self.centred = steps, float(ceiling), bool(centred)
+        half = ceiling * 0.5 ** (steps + 1) if centred else 0.0
+        super().__init__(dt=dt, ceiling=float(ceiling), v_start=half, **options)
+        self.window = steps
 
-    def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:
+    def step(self, x: Value, s: Names, c: Names) -> tuple[Value, dict[str, Any]]:
+        """Send the next digit, if there is as much."""
+        v = s.v + x
+        digit = s.digit * 0.5
+        out = spike(v - digit) * digit
+        return out, {"v": v - out, "digit": digit}
+
+    def output_grid(self) -> OutputGrid | None:
+        """Return the digits, where they are powers of two."""
+        ceiling = float(self.ceiling)
+        if frexp(ceiling)[0] != 0.5 or self.window is None:
+            return None
+        return OutputGrid(0.5 * ceiling, ceiling * 0.5**self.window, ceiling)
+
+    def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:  # type: ignore[override]
         """Code one window.
 
         Args:
@@ -372,18 +406,11 @@ class FewSpike(Temporal):
         Raises:
             ShapeError, DTypeError, NonFiniteError: x is not usable.
         """
-        x = self._checked(x)
-        if x.shape[0] != self.steps:
-            raise ShapeError(f"FewSpike: got {x.shape[0]} steps; a window has {self.steps}.")
-        digit = self.ceiling
-        v = x.sum(0) + (self.ceiling * 0.5 ** (self.steps + 1) if self.centred else 0.0)
-        out = []
-        for _ in range(self.steps):
-            digit /= 2.0
-            z = (v >= digit).to(x.dtype) * digit
-            v = v - z
-            out.append(z)
-        return torch.stack(out), None
+        if isinstance(x, Tensor) and x.ndim > 2 and x.shape[0] != self.window:
+            raise ShapeError(f"FewSpike: got {x.shape[0]} steps; a window has {self.window}.")
+        if isinstance(x, Tensor) and x.ndim > 2:
+            x = torch.cat([x.sum(0, keepdim=True), torch.zeros_like(x[1:])])
+        return super().forward(x)[0], None
 
 
 def convert_few_spikes(
@@ -391,8 +418,9 @@ def convert_few_spikes(
 ) -> Sequential:
     """Return a trained network with few-spike neurons in place of its rectifiers.
 
-    Its input comes in the first step of a window and is 0 in the others; the sum of its output over the window is the
-    network's output. (A bias is added in every step; it is divided by K.)
+    Its input comes in the first step of a window and is 0 in the others; its output, an `Integrator` behind the last
+    layer, has the network's output in the last step. (A bias is added in every step; it is divided by K.) Weights take
+    up what activations are scaled by, so that every digit is a power of two.
 
     Args:
         model: as for `convert`, with `nn.ReLU`.
@@ -410,9 +438,21 @@ def convert_few_spikes(
     scales = _scales(layers, calibration, 100.0, input_value)
     made: list[nn.Module] = []
     before = input_value
+    waiting: tuple[str, nn.Linear | nn.Conv2d] | None = None
     for name, layer in layers:
         if isinstance(layer, WEIGHTED):
-            _rescale(layer, before, 1.0 / steps)
-            before = 1.0
-        made.append(FewSpike(steps, scales[name] * 2.0**steps / (2.0**steps - 1.0)) if name in scales else layer)
-    return Sequential(*made)
+            waiting = (name, layer)
+            made.append(layer)
+        elif name in scales:
+            if waiting is None:
+                raise UnsupportedLayerError(f"{name}: an activation needs a Linear or Conv2d before it.")
+            largest = scales[name] * 2.0**steps / (2.0**steps - 1.0)
+            _rescale(waiting[1], before / largest, 1.0 / (steps * largest))
+            made.append(FewSpike(steps))
+            before, waiting = largest, None
+        else:
+            made.append(layer)
+    if waiting is None:
+        raise UnsupportedLayerError("convert_few_spikes: the model must end in a Linear or Conv2d.")
+    _rescale(waiting[1], before, 1.0 / steps)
+    return Sequential(*made, Integrator(dt=1.0))

@@ -13,22 +13,28 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from spikeframe.adapters.nir_conventions import Convention
-from spikeframe.adapters.nir_layers import (
-    Delay,
-    FilteredCurrent,
-    GraphNetwork,
-    Integrator,
-    PaddedSumPool2d,
-    RestingLI,
-    Scale,
-    StackedAffine,
-    Threshold,
-)
+from spikeframe.adapters.nir_layers import FilteredCurrent, Integrator, RestingLI, Threshold
 from spikeframe.core.network import Network
 from spikeframe.core.sparse import Synapses
 from spikeframe.core.stimulation import DC
 from spikeframe.errors import ParameterError, ShapeError, UnsupportedLayerError
-from spikeframe.neurons import IF, LI, LIF, Current, Delta, Exp, Neuron, Receptor, Recurrent, SumPool2d
+from spikeframe.neurons import (
+    IF,
+    LI,
+    LIF,
+    Current,
+    Delay,
+    Delta,
+    Exp,
+    GraphNetwork,
+    Neuron,
+    PaddedSumPool2d,
+    Receptor,
+    Recurrent,
+    Scale,
+    StackedAffine,
+    SumPool2d,
+)
 
 Shape = tuple[int, ...]
 #: Layers that do nothing in a trained model.

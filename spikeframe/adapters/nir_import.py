@@ -13,18 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeframe.adapters.nir_conventions import Convention
-from spikeframe.adapters.nir_layers import (
-    Delay,
-    FilteredCurrent,
-    GraphNetwork,
-    Integrator,
-    PaddedSumPool2d,
-    RestingLI,
-    Scale,
-    StackedAffine,
-    Threshold,
-    parts,
-)
+from spikeframe.adapters.nir_layers import FilteredCurrent, Integrator, RestingLI, Threshold
 from spikeframe.errors import (
     DTypeError,
     GraphError,
@@ -35,7 +24,23 @@ from spikeframe.errors import (
     TimeGridError,
     UnsupportedLayerError,
 )
-from spikeframe.neurons import IF, LI, LIF, Current, Delta, Exp, Neuron, Sequential, SumPool2d
+from spikeframe.kernels.parts import parts
+from spikeframe.neurons import (
+    IF,
+    LI,
+    LIF,
+    Current,
+    Delay,
+    Delta,
+    Exp,
+    GraphNetwork,
+    Neuron,
+    PaddedSumPool2d,
+    Scale,
+    Sequential,
+    StackedAffine,
+    SumPool2d,
+)
 from spikeframe.neurons.temporal import Temporal
 
 Shape = tuple[int, ...]

@@ -1,10 +1,10 @@
-"""A feed-forward torch model as populations and projections of a described network."""
+"""A torch model as populations and projections of a described network."""
 
 from __future__ import annotations
 
 import copy
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,9 @@ from torch import nn
 from spikeframe.core.feedforward import FeedForward
 from spikeframe.core.network import Network, Population
 from spikeframe.core.rules import Pairs
-from spikeframe.errors import DTypeError, ParameterError, ShapeError, TimeGridError
+from spikeframe.core.synapses import Weights
+from spikeframe.errors import DTypeError, ParameterError, ShapeError, TimeGridError, UnsupportedLayerError
+from spikeframe.kernels.chain import INPUT
 from spikeframe.kernels.synapses import Lists, Rows, Stencil, Synapses
 from spikeframe.neurons import Neuron
 from spikeframe.neurons.parameters import Parametric
@@ -25,7 +27,7 @@ def embed(
     network: Network, model: FeedForward | nn.Module, name: str, source: Population,
     input_shape: tuple[int, ...] | None = None, delay: float | None = None,
 ) -> list[Population]:  # fmt: skip
-    """Add the layers of a feed-forward model to a network.
+    """Add the layers of a torch model to a network.
 
     Each layer becomes a population whose neurons are numbered as torch's flat index does, each connection a list of
     pairs: whatever a Linear, a convolution or pooling connects with a weight that is not 0. Batch norm is folded,
@@ -68,26 +70,65 @@ def embed(
     ):
         raise TimeGridError(f"add({name!r}, delay={delay!r}): must be a positive number of milliseconds, or None.")
     for layer in model.populations:
-        if f"{name}.{layer.name}" in network.populations:
+        if f"{name}.{layer.name.replace('/', '.')}" in network.populations:
             raise ParameterError(f"add({name!r}): there is a population {name}.{layer.name} already; use another name.")
     made: list[Population] = []
-    before, order = source, None
     for layer in model.populations:
-        link = layer.connection
+        if layer.neuron.window or (not layer.neuron.spiking and layer.neuron.output_grid()):
+            raise UnsupportedLayerError(
+                f"add({name!r}): {layer.name} sends counts or takes whole windows ({type(layer.neuron).__name__}); "
+                "synapses of a described network carry single spikes. Run the model by itself (Network.from_module)."
+            )
         bias = None
-        if link.bias is not None:
+        if layer.bias is not None:
             bias = np.empty(layer.size)
-            bias[np.arange(layer.size) if link.order is None else link.order] = link.bias
-        p = network.population(f"{name}.{layer.name}", layer.size, _flat(layer.neuron, layer.shape), bias=bias)
-        sources, targets, weights = pairs(link.synapses)
-        rule = Pairs(sources if order is None else order[sources], link.to_torch_order(targets.astype(np.int32)))
-        if delay is None:
-            network.same_step(before, p, rule, weight=weights)
+            bias[np.arange(layer.size) if layer.connection.order is None else layer.connection.order] = layer.bias
+        neurons = _flat(layer.neuron, layer.shape)
+        made.append(network.population(f"{name}.{layer.name.replace('/', '.')}", layer.size, neurons, bias=bias))
+    for link in synapses(model):
+        before, rule = (
+            source if link.source == INPUT else made[link.source],
+            Pairs(link.weights.source, link.weights.target),
+        )
+        lag = link.delay * model.dt + (delay or 0.0)
+        if lag:
+            network.connect(before, made[link.target], rule, weight=link.weights.weight, delay=lag)
         else:
-            network.connect(before, p, rule, weight=weights, delay=delay)
-        made.append(p)
-        before, order = p, link.order
+            network.same_step(before, made[link.target], rule, weight=link.weights.weight)
     return made
+
+
+class Joined(NamedTuple):
+    """What joins two populations of a torch model.
+
+    Attributes:
+        source: place of the sending population, or `INPUT`.
+        target: place of the receiving one.
+        delay: steps.
+        weights: every synapse whose weight is not 0; neurons are numbered as torch's flat index does.
+    """
+
+    source: int
+    target: int
+    delay: int
+    weights: Weights
+
+
+def synapses(model: FeedForward) -> list[Joined]:
+    """Return the synapses of a torch model.
+
+    Args:
+        model: what `Network.from_module` gave.
+    """
+    found = []
+    for k, layer in enumerate(model.populations):
+        for link in layer.connection.links:
+            order = None if link.source == INPUT else model.populations[link.source].connection.order
+            source, target, weight = pairs(link.synapses)
+            ids = layer.connection.to_torch_order(target.astype(np.int32))
+            own = Weights(source if order is None else order[source], ids, weight)
+            found.append(Joined(link.source, k, link.delay, own))
+    return found
 
 
 def _flat(neuron: Neuron, shape: tuple[int, ...]) -> Neuron:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from math import prod
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from spikeframe.neurons import SumPool2d
+from spikeframe.neurons import PaddedSumPool2d, StackedAffine, SumPool2d
 
 Pair = tuple[int, int]
 #: torch's names of what lies around the plane, as NumPy's pad calls them.
@@ -20,7 +21,8 @@ def layer_matrix(layer: Any, shape: tuple[int, ...], out_shape: tuple[int, ...])
     """Return a layer without its bias as a ``scipy.sparse`` matrix, ``[prod(out_shape), prod(shape)]`` in float64.
 
     Args:
-        layer: Linear, Conv2d, AvgPool2d, SumPool2d or Flatten.
+        layer: Linear, Conv1d, Conv2d, AvgPool2d, SumPool2d, PaddedSumPool2d, Flatten, Scale, StackedAffine, or a mask
+            of elements (``kept``).
         shape: shape of one input.
         out_shape: shape of its output.
     """
@@ -30,12 +32,24 @@ def layer_matrix(layer: Any, shape: tuple[int, ...], out_shape: tuple[int, ...])
         return sparse.identity(prod(shape), format="csr")
     if isinstance(layer, nn.Linear):
         return sparse.kron(sparse.identity(prod(shape[:-1])), layer.weight.detach().double().numpy(), format="csr")
+    if isinstance(layer, StackedAffine):
+        blocks = layer.weight.detach().double().flatten(0, -3).numpy()
+        return sparse.block_diag(blocks, format="csr")
+    factors = getattr(layer, "kept", getattr(layer, "scale", None))
+    if factors is not None:
+        return sparse.diags(factors.detach().double().expand(shape).reshape(-1).numpy(), format="csr")
+    if isinstance(layer, nn.Conv1d):
+        padding = layer.padding if isinstance(layer.padding, str) else (0, *layer.padding)
+        row = SimpleNamespace(stride=(1, *layer.stride), dilation=(1, *layer.dilation), padding=padding)
+        weight, border = layer.weight.detach().double().unsqueeze(2).numpy(), _BORDERS[layer.padding_mode]
+        image = (*shape[:-1], 1, shape[-1]), (*out_shape[:-1], 1, out_shape[-1])
+        return _windows(weight, layer.groups, row, border, *image)
     channels = prod(shape[:-2])
     if isinstance(layer, nn.Conv2d):
         weight = layer.weight.detach().double().numpy()
         return _windows(weight, layer.groups, layer, _BORDERS[layer.padding_mode], shape, out_shape)
     side = _pair(layer.kernel_size)
-    divisor = 1 if isinstance(layer, SumPool2d) else layer.divisor_override or prod(side)
+    divisor = 1 if isinstance(layer, (SumPool2d, PaddedSumPool2d)) else layer.divisor_override or prod(side)
     return _windows(np.full((channels, 1, *side), 1.0 / divisor), channels, layer, "constant", shape, out_shape)
 
 

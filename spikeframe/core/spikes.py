@@ -17,12 +17,14 @@ class Spikes:
         steps: its time step.
         ids: its neuron, as torch's flat index into the layer's shape.
         dt: time step, ms.
+        sizes: of each spike, where they have several (signed and graded spikes); None: 1.
     """
 
     samples: NDArray[np.int64]
     steps: NDArray[np.int64]
     ids: NDArray[np.int64]
     dt: float
+    sizes: NDArray[np.float32] | None = None
 
     @property
     def times(self) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""From the torch layers between two populations to synapses: whole rows, a convolution's stencil, or lists."""
+"""From the torch layers that lead to a population to synapses: whole rows, a convolution's stencil, or lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from spikeframe.core.layer_matrix import layer_matrix
-from spikeframe.errors import ShapeError, UnsupportedLayerError
+from spikeframe.kernels.chain import Link
 from spikeframe.kernels.synapses import Lists, Rows, Stencil, Synapses, lined, whole
 from spikeframe.neurons import SumPool2d
 
@@ -21,18 +21,37 @@ Order = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Connection:
-    """Synapses between two populations.
+class Way:
+    """Linear layers from a population, or the input, to another population.
 
     Attributes:
-        synapses: what the kernels deliver from; targets in the population's own order.
-        bias: ``[neurons]`` in the population's own order, or None.
+        source: index of the population, or `INPUT`.
+        delay: steps.
+        layers: names and layers, weights already snapped.
+        shape: shape of the source neurons.
+        order: the sources' own order (see `Connection`).
+        unit: what a count of 1 of the source stands for.
+    """
+
+    source: int
+    delay: int
+    layers: Named
+    shape: tuple[int, ...]
+    order: Order | None
+    unit: float
+
+
+@dataclass(frozen=True, eq=False)
+class Connection:
+    """All synapses that lead to a population.
+
+    Attributes:
+        links: what the kernels deliver from; targets in the population's own order.
         shape: shape of the target neurons, as torch has them.
         order: torch's flat index of each neuron in the population's own order; None where they are the same.
     """
 
-    synapses: Synapses
-    bias: NDArray[np.float32] | None
+    links: tuple[Link, ...]
     shape: tuple[int, ...]
     order: Order | None
 
@@ -45,64 +64,57 @@ class Connection:
         return neurons.astype(np.int64) if self.order is None else self.order[neurons]
 
 
-def connection(layers: Named, shape: tuple[int, ...], order: Order | None, grid: float, name: str) -> Connection:
-    """Build the synapses that a chain of layers between two populations stands for.
+def own_order(layers: list[Named], shapes: list[tuple[int, ...]], shape: tuple[int, ...]) -> Order | None:
+    """Return the order of a population that is fast to deliver to: channels last where a convolution leads to it.
 
     Args:
-        layers: names and layers, weights already snapped.
-        shape: shape of the source neurons.
-        order: the sources' own order (see `Connection`).
-        grid: power of two that every weight is a multiple of, pooling included.
-        name: the target population, for errors.
-
-    Returns:
-        The connection.
-
-    Raises:
-        UnsupportedLayerError: more than one weight layer.
-        ShapeError: the layers do not fit the shape.
+        layers: of each way that leads there.
+        shapes: of each way's source.
+        shape: of the population.
     """
-    weighted = [item for item in layers if isinstance(item[1], (nn.Linear, nn.Conv2d))]
-    if len(weighted) > 1:
-        raise UnsupportedLayerError(
-            f"{weighted[1][0]}: two weight layers without neurons between them ({weighted[0][0]} before); "
-            "put neurons between."
-        )
-    out_shape = _out_shape(layers, shape, name)
-    bias = _bias(layers, shape, weighted)
-    own = _fast(layers, shape, order, grid, out_shape)
-    if own is None:
-        link = Connection(_multiplied(layers, shape, order, grid), None, out_shape, None)
-    else:
-        channels_last = isinstance(own, Stencil)
-        link = Connection(own, None, out_shape, _channels_last(out_shape) if channels_last else None)
-    return link if bias is None else replace(link, bias=link.to_own_order(bias))
+    able = any(_convolves(own, source, shape) for own, source in zip(layers, shapes, strict=True))
+    return _channels_last(shape) if able else None
 
 
-def _out_shape(layers: Named, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+def connection(ways: list[Way], shape: tuple[int, ...], order: Order | None, grid: float) -> Connection:
+    """Build the synapses that lead to a population.
+
+    Args:
+        ways: all that lead there.
+        shape: shape of the population.
+        order: its own order, from `own_order`.
+        grid: power of two that what arrives is a multiple of.
+    """
+    links = []
+    for way in ways:
+        own = _fast(way, grid / way.unit, shape) or _multiplied(way, grid / way.unit)
+        links.append(Link(way.source, way.delay, own if order is None else _reordered(own, order), way.unit))
+    return Connection(tuple(links), shape, order)
+
+
+def _reordered(synapses: Synapses, order: Order) -> Synapses:
+    """Return synapses with their targets in another order; those of a convolution have it already."""
+    if isinstance(synapses, Rows):
+        weight: Any = np.ascontiguousarray(synapses.weight[:, order])
+        return replace(synapses, table=lined(weight))
+    if isinstance(synapses, Lists):
+        place = np.empty(order.size, np.int32)
+        place[order] = np.arange(order.size)
+        return replace(synapses, target=place[synapses.target])
+    return synapses
+
+
+def out_shape(layers: Named, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape that linear layers make of another.
+
+    Args:
+        layers: names and layers.
+        shape: of what goes in.
+    """
     x = torch.zeros((1, *shape))
-    for path, layer in layers:
-        try:
-            x = layer(x)
-        except RuntimeError as error:
-            raise ShapeError(
-                f"{path}: {type(layer).__name__} does not take {tuple(x.shape[1:])} (input of {name}): {error}"
-            ) from None
-    return tuple(x.shape[1:])
-
-
-def _run(layers: Named, x: torch.Tensor) -> torch.Tensor:
     for _, layer in layers:
         x = layer(x)
-    return x
-
-
-def _bias(layers: Named, shape: tuple[int, ...], weighted: Named) -> NDArray[np.float32] | None:
-    bias = weighted[0][1].bias if weighted else None
-    if not isinstance(bias, torch.Tensor) or not bool((bias != 0).any()):
-        return None
-    out: NDArray[np.float32] = _run(layers, torch.zeros((1, *shape))).reshape(-1).numpy().astype(np.float32)
-    return out
+    return tuple(x.shape[1:])
 
 
 def _channels_last(shape: tuple[int, ...]) -> Order:
@@ -158,26 +170,37 @@ def _simple_pool(layer: nn.Module) -> tuple[int, float] | None:
     return k, 1.0 / (layer.divisor_override or k * k)
 
 
-def _fast(
-    layers: Named, shape: tuple[int, ...], order: Order | None, grid: float, out_shape: tuple[int, ...]
-) -> Synapses | None:
-    """Return whole rows or a stencil where the chain is pooling and then one weight layer."""
+def _weights(layers: Named) -> int | None:
+    """Return the place of the one Linear or Conv2d, if only flattening comes behind it."""
     index = next((i for i, (_, layer) in enumerate(layers) if isinstance(layer, (nn.Linear, nn.Conv2d))), None)
     if index is None or any(not isinstance(layer, nn.Flatten) for _, layer in layers[index + 1 :]):
         return None
-    pooled = _pooled(layers[:index], shape, order)
-    if pooled is None:
+    return index
+
+
+def _convolves(layers: Named, source: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether layers are pooling and then a plain convolution."""
+    index = _weights(layers)
+    layer = None if index is None else layers[index][1]
+    if not isinstance(layer, nn.Conv2d) or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        return False
+    return len(shape) == 3 and layer.groups == 1 and _pooled(layers[:index], source, None) is not None
+
+
+def _fast(way: Way, grid: float, shape: tuple[int, ...]) -> Synapses | None:
+    """Return whole rows or a stencil where the layers are pooling and then one weight layer."""
+    index = _weights(way.layers)
+    pooled = None if index is None else _pooled(way.layers[:index], way.shape, way.order)
+    if index is None or pooled is None:
         return None
     place, middle, factor = pooled
-    layer = layers[index][1]
+    layer = way.layers[index][1]
     if isinstance(layer, nn.Linear):
         if len(middle) != 1:
             return None
         weight = whole(layer.weight.detach().numpy().T * np.float32(factor), grid)
         return Rows(lined(weight), place.astype(np.int32), np.float32(grid), layer.out_features)
-    if not isinstance(layer, nn.Conv2d) or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-        return None
-    if len(out_shape) != 3 or layer.groups != 1:
+    if not isinstance(layer, nn.Conv2d) or not _convolves(way.layers, way.shape, shape):
         return None
     c, y, x = np.unravel_index(np.maximum(place, 0), middle)
     return Stencil(
@@ -185,7 +208,7 @@ def _fast(
         channel=np.where(place >= 0, c, -1).astype(np.int32),
         y=y.astype(np.int32),
         x=x.astype(np.int32),
-        plane=(out_shape[1], out_shape[2]),
+        plane=(shape[1], shape[2]),
         stride=(layer.stride[0], layer.stride[1]),
         padding=(int(layer.padding[0]), int(layer.padding[1])),
         dilation=(layer.dilation[0], layer.dilation[1]),
@@ -193,20 +216,20 @@ def _fast(
     )
 
 
-def _multiplied(layers: Named, shape: tuple[int, ...], order: Order | None, grid: float) -> Lists:
-    """Return the synapses of any chain of linear layers: the product of their sparse matrices, by source.
+def _multiplied(way: Way, grid: float) -> Lists:
+    """Return the synapses of any linear layers: the product of their sparse matrices, by source.
 
     Every weight is a multiple of the grid below 2^24 of it, so that products and sums in float64 are exact.
     """
     from scipy import sparse
 
-    matrix = sparse.identity(prod(shape), format="csr")
-    for path, layer in layers:
-        after = _out_shape([(path, layer)], shape, "")
-        matrix = layer_matrix(layer, shape, after) @ matrix
+    matrix, shape = sparse.identity(prod(way.shape), format="csr"), way.shape
+    for item in way.layers:
+        after = out_shape([item], shape)
+        matrix = layer_matrix(item[1], shape, after) @ matrix
         shape = after
     by_source = matrix.tocsc()
-    by_source = by_source if order is None else by_source[:, order]
+    by_source = by_source if way.order is None else by_source[:, way.order]
     by_source.eliminate_zeros()
     by_source.sort_indices()
     return Lists(

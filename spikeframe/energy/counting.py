@@ -70,8 +70,7 @@ class _Run:
         graded = (flat != 0).sum(0) - unit
         size = flat.abs()
         whole = bool((size == size.round()).all())
-        arrived = int(torch.where(size == size.round(), size, 1.0).sum(dtype=torch.float64))
-        self.waiting.append(_Synapses(name, layer, shape, unit, graded, arrived, whole, pools, items, y.numel()))
+        self.waiting.append(_Synapses(name, layer, shape, unit, graded, _events(flat), whole, pools, items, y.numel()))
 
     def see_structured(self, name: str, layer: StructuredLinear, x: Tensor, y: Tensor) -> None:
         counts = replace(layer.cost(x), steps=0, neurons=0, bias_ac=y.numel() if layer.biased else 0)
@@ -89,7 +88,7 @@ class _Run:
         counts = Counts(
             steps=steps,
             neurons=updates // max(steps, 1),
-            spk_out=int(torch.count_nonzero(spikes)) if neuron.spiking else 0,
+            spk_out=_events(spikes) if neuron.output_grid() is not None else 0,
             neu_upd=updates,
             neu_ac=costs["ac"] + self.normalised,
             neu_mac=costs["mac"] + self.normalised,
@@ -112,6 +111,12 @@ class _Run:
             self.layers.append(
                 (call.name, Counts(steps=self.steps, neurons=neurons, neu_ac=norm, neu_mac=norm), [call])
             )
+
+
+def _events(values: Tensor) -> int:
+    """Return how many events some values stand for: a whole size for as many, any other but 0 for one."""
+    size = values.abs()
+    return int(torch.where((size == size.round()), size, 1.0).sum(dtype=torch.float64))
 
 
 def count(model: nn.Module, x: Tensor, state: Any = None) -> dict[str, Counts]:

@@ -8,10 +8,12 @@ from spikeframe.neurons.adex import AdEx
 from spikeframe.neurons.alif import ALIF
 from spikeframe.neurons.condlif import CondLIF
 from spikeframe.neurons.conductances import NMDA, CondAlpha, CondExp
+from spikeframe.neurons.delay import Delay
 from spikeframe.neurons.dendritic import DendriticLIF
 from spikeframe.neurons.eif import EIF
 from spikeframe.neurons.escape import EscapeLIF
 from spikeframe.neurons.glif import GLIF
+from spikeframe.neurons.graph import GraphNetwork
 from spikeframe.neurons.hodgkin_huxley import HodgkinHuxley
 from spikeframe.neurons.if_ import IF
 from spikeframe.neurons.izhikevich import Izhikevich
@@ -29,8 +31,10 @@ from spikeframe.neurons.psn import PSN, MaskedPSN, ParallelLIF, SlidingPSN
 from spikeframe.neurons.receptors import Alpha, Current, Delta, DoubleExp, Exp, Receptor
 from spikeframe.neurons.recurrent import Recurrent
 from spikeframe.neurons.resonate_fire import ResonateFire
+from spikeframe.neurons.scale import Scale
 from spikeframe.neurons.sequential import Sequential
-from spikeframe.neurons.sum_pool import SumPool2d
+from spikeframe.neurons.stacked import StackedAffine
+from spikeframe.neurons.sum_pool import PaddedSumPool2d, SumPool2d
 from spikeframe.neurons.ternary import TernaryLIF
 from spikeframe.neurons.ultradlif import UltraDLIF
 from spikeframe.neurons.ultralif import TropicalLIF, UltraLIF
@@ -54,16 +58,19 @@ __all__ = [
     "CondExp",
     "CondLIF",
     "Current",
+    "Delay",
     "Delta",
     "DendriticLIF",
     "DoubleExp",
     "EscapeLIF",
     "Exp",
+    "GraphNetwork",
     "HodgkinHuxley",
     "Izhikevich",
     "MaskedPSN",
     "MultilevelLIF",
     "Neuron",
+    "PaddedSumPool2d",
     "ParallelLIF",
     "Parameter",
     "Parrot",
@@ -71,9 +78,11 @@ __all__ = [
     "Receptor",
     "Recurrent",
     "ResonateFire",
+    "Scale",
     "Sequential",
     "SlidingPSN",
     "SpikingLCA",
+    "StackedAffine",
     "State",
     "SumPool2d",
     "TernaryLIF",

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from spikeframe.errors import ParameterError
 from spikeframe.kernels.trace import Names, Value, detach, spike
-from spikeframe.neurons.neuron import Neuron
+from spikeframe.neurons.neuron import Neuron, OutputGrid
 from spikeframe.neurons.parameters import Parameter, State
 
 
@@ -84,6 +84,10 @@ class MultilevelLIF(Neuron):
         for k in range(2, self.levels + 1):
             n = n + spike(v - getattr(c, f"level_{k}"))
         return n
+
+    def output_grid(self) -> OutputGrid:
+        """Return that outputs are whole numbers of so many levels at the most."""
+        return OutputGrid(float(self.levels), 1.0)
 
     def waits(self, s: Names, c: Names) -> list[Value] | None:
         """Between the innermost levels, where the membrane only decays."""

@@ -26,7 +26,7 @@ from collections import namedtuple
 from collections.abc import ItemsView, Iterable, Mapping
 from functools import lru_cache
 from numbers import Real
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -57,6 +57,20 @@ def _view(names: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {name[len(prefix) :]: value for name, value in names.items() if name.startswith(prefix)}
 
 
+class OutputGrid(NamedTuple):
+    """What outputs can be, where they are whole multiples of something.
+
+    Attributes:
+        largest: largest magnitude in a step.
+        unit: a power of two.
+        together: largest magnitude of the sum over a window, if that is less than `largest` in each step.
+    """
+
+    largest: float
+    unit: float
+    together: float | None = None
+
+
 class Neuron(Parametric):
     """Base of the point neurons; see the module's example for a complete one.
 
@@ -82,6 +96,8 @@ class Neuron(Parametric):
     RECEPTOR: ClassVar[type[Receptor]] = Delta
     #: Whether no gradient goes from one step to the next through the state; for learning rules, see `cut_in_time`.
     detach_state = False
+    #: Steps of a window in the first of which all its input is taken, before the first output; None: causal.
+    window: int | None = None
     #: Options a change of which makes the step be traced again.
     TRACED: ClassVar[frozenset[str]] = frozenset({"surrogate", "reset", "detach_reset", "receptors"})
 
@@ -206,6 +222,10 @@ class Neuron(Parametric):
     def spiking(self) -> bool:
         """Whether the output is a spike (and not a graded value)."""
         return self.program().spikes
+
+    def output_grid(self) -> OutputGrid | None:
+        """Return what outputs are whole multiples of, so that they can be sent as events; None: real numbers."""
+        return OutputGrid(1.0, 1.0) if self.spiking else None
 
     @property
     def randoms(self) -> tuple[str, ...]:

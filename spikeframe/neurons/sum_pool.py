@@ -34,3 +34,25 @@ class SumPool2d(nn.Module):
     def extra_repr(self) -> str:
         """Show the geometry."""
         return f"kernel_size={self.kernel_size}, stride={self.stride}"
+
+
+class PaddedSumPool2d(nn.Module):
+    """Sums over patches of an image that are no squares, or stand over its edge.
+
+    Args:
+        kernel_size: height and width of a patch.
+        stride: steps down and to the right.
+        padding: zeros above and below, left and right.
+    """
+
+    def __init__(self, kernel_size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> None:
+        super().__init__()
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[..., C, H', W']`` sums.
+
+        Args:
+            x: ``[..., C, H, W]``.
+        """
+        return functional.avg_pool2d(x, self.kernel_size, self.stride, self.padding, divisor_override=1)

@@ -14,6 +14,7 @@ from spikeframe.plots.figures import (
     rate_histogram,
     spike_raster,
 )
+from spikeframe.plots.inference import write_counts, write_inference
 from spikeframe.plots.report import write_report
 from spikeframe.plots.sample import sample_figure
 from spikeframe.plots.simulation import write_simulation
@@ -41,6 +42,8 @@ __all__ = [
     "weight_histogram",
     "weight_matrix",
     "write_comparison",
+    "write_counts",
+    "write_inference",
     "write_report",
     "write_simulation",
 ]

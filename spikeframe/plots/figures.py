@@ -198,6 +198,7 @@ def event_cloud(events: Any, ax: Axes | None = None, *, most: int = 5000) -> Axe
     for axis in (space.xaxis, space.yaxis, space.zaxis):
         axis.pane.set_alpha(0.0)
         axis.line.set_color(MUTED)
+        axis.set_major_locator(MaxNLocator(5 if axis is space.xaxis else 4, integer=True))
         axis._axinfo["grid"].update(color=GRID, linewidth=0.5)
     space.patch.set_alpha(0.0)
     space.invert_zaxis()

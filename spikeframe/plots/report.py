@@ -19,8 +19,9 @@ from spikeframe.core.counts import Counts
 from spikeframe.energy import twins
 from spikeframe.energy.reports import energy as with_unit
 from spikeframe.errors import CheckpointError
+from spikeframe.plots import activity, page, wiring
 from spikeframe.plots import figures as draw
-from spikeframe.plots import page
+from spikeframe.plots.sections import cloud, membranes
 
 
 def write_report(folder: str | Path) -> Path:
@@ -49,6 +50,7 @@ def write_report(folder: str | Path) -> Path:
             *spent(layers),
             *_energy(result),
             *_one_sample(sample, result, layers),
+            *_weights(sample),
             *_settings(result, config),
         ]
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
@@ -201,8 +203,7 @@ def _one_sample(
     """Show one sample on its way through the network."""
     dt_ms = float(sample["dt_ms"]) if "dt_ms" in sample else None
     classes = [str(name) for name in result.get("classes") or ()]
-    spikes = {key.removeprefix("spikes_"): value for key, value in sample.items() if key.startswith("spikes_")}
-    rates = {key.removeprefix("rates_"): value for key, value in sample.items() if key.startswith("rates_")}
+    spikes, rates = _named(sample, "spikes_"), _named(sample, "rates_")
     drawings, pieces = [], []
     verdict = [int(sample[key]) for key in ("label", "predicted") if key in sample]
     if len(verdict) == 2:
@@ -212,10 +213,19 @@ def _one_sample(
     if "frames" in sample and sample["frames"].size:
         strip = draw.event_frames(sample["frames"], dt_ms=dt_ms)
         drawings.append(page.figure(strip[0], "Input events: ON blue, OFF orange; no frame left out."))
+        drawings += cloud(sample["frames"], dt_ms)
     if spikes:
         sizes = {name: layers[name].neurons for name in spikes if name in layers}
         axes = draw.spike_raster(spikes, sizes=sizes, dt_ms=dt_ms)
         drawings.append(page.figure(axes, "Every spike of every layer for this sample."))
+        trains = {name: ((1 + pairs[:, 0]) * (dt_ms or 1.0), pairs[:, 1]) for name, pairs in spikes.items()}
+        intervals = "Intervals between spikes of one neuron, in ms." if dt_ms else "Intervals, in steps."
+        drawings.append(page.figure(activity.interval_histogram(trains), intervals))
+        words = "Coefficients of variation of neurons with at least ten spikes."
+        drawings.append(page.figure(activity.cv_histogram(trains), words))
+    for name, values in _named(sample, "membrane_").items():
+        threshold = float(sample[f"threshold_{name}"]) if f"threshold_{name}" in sample else None
+        drawings.append(membranes(name, values, threshold, dt_ms))
     if "output" in sample and sample["output"].size:
         width = sample["output"].shape[-1]
         names = classes if len(classes) == width else [str(n) for n in range(width)]
@@ -232,6 +242,23 @@ def _one_sample(
         )
     if drawings:
         yield page.section("One sample", *pieces, page.figures(drawings))
+
+
+def _named(sample: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of one kind by the rest of their names."""
+    return {key.removeprefix(prefix): value for key, value in sample.items() if key.startswith(prefix)}
+
+
+def _weights(sample: Mapping[str, NDArray[Any]]) -> Iterator[str]:
+    """Draw the trained weights."""
+    found = _named(sample, "weights_")
+    if not found:
+        return
+    shown = {name: matrix[matrix != 0].ravel() for name, matrix in found.items()}
+    drawings = [page.figure(wiring.weight_histogram(shown), "Weights that are not 0.")]
+    for name, matrix in found.items():
+        drawings.append(page.figure(wiring.weight_matrix(matrix, title=name), f"Weights from {name}."))
+    yield page.section("Weights", page.figures(drawings))
 
 
 def _settings(result: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:

@@ -17,14 +17,13 @@ from spikeframe.energy.reports import energy as with_unit
 from spikeframe.energy.timeline import Timeline
 from spikeframe.errors import DTypeError
 from spikeframe.neurons import Neuron
-from spikeframe.plots import activity, page, spending, wiring
 from spikeframe.plots import figures as draw
+from spikeframe.plots import page
 from spikeframe.plots.report import replaced, spent
+from spikeframe.plots.sections import Link, activity_section, energy_section, wiring_section
 
-#: Neurons of a population that the raster shows at most, and traces that a figure shows.
-_ROWS, _TRACES = 100, 5
-#: Projections whose weights are drawn one by one.
-_LINKS = 4
+#: Traces that a figure shows.
+_TRACES = 5
 
 
 def write_simulation(
@@ -52,11 +51,11 @@ def write_simulation(
         raise DTypeError(f"write_simulation: result is {type(result).__name__}; needs what Simulator.run returned.")
     body = [
         *_opening(title, simulator, result),
-        *_activity(described(simulator), result),
+        *activity_section(result.spikes, result.sizes, result.duration),
         *_membranes(described(simulator), result),
-        *_wiring(simulator),
+        *wiring_section(list(described(simulator).populations), _links(simulator)),
         *spent(result.counts),
-        *_energy(simulator, result, timeline, joules),
+        *energy_section(result.counts, float(getattr(simulator.circuit, "dt", 0.0)) or None, timeline, joules),
         *_description(simulator),
     ]
     return replaced(Path(path), page.page(title, body))
@@ -96,40 +95,6 @@ def _opening(title: str, simulator: Simulator, result: CircuitResult) -> Iterato
     yield page.tiles(items)
 
 
-def _activity(network: Network, result: CircuitResult) -> Iterator[str]:
-    """Draw rasters, rates, intervals and irregularity of the recorded spikes."""
-    recorded = {name: spikes for name, spikes in result.spikes.items() if result.sizes[name]}
-    if not recorded:
-        yield page.section("Activity", page.paragraph("No spikes were recorded.", "note"))
-        return
-    dt = next(iter(recorded.values())).dt
-    shown, sizes, thinned = {}, {}, False
-    for name, spikes in recorded.items():
-        every = max(1, -(-result.sizes[name] // _ROWS))
-        keep = spikes.ids % every == 0
-        shown[name] = np.stack([spikes.steps[keep], spikes.ids[keep] // every], axis=1)
-        sizes[name], thinned = -(-result.sizes[name] // every), thinned or every > 1
-    caption = "Every spike of an even choice of neurons." if thinned else "Every spike."
-    width = max(dt, round(result.duration / 100.0 / dt) * dt)
-    first = min((float(s.times.min()) for s in recorded.values() if len(s)), default=0.0)
-    begin = float(np.floor((first - dt) / width) * width) if first > result.duration else 0.0
-    rates = {
-        name: np.bincount(s.ids, minlength=result.sizes[name]) / (result.duration * 1e-3)
-        for name, s in recorded.items()
-    }
-    drawings = [
-        page.figure(draw.spike_raster(shown, sizes=sizes, dt_ms=dt), caption),
-        page.figure(
-            activity.population_rates(recorded, result.sizes, width, span=(begin, begin + result.duration)),
-            f"Mean rate of each population in bins of {width:g} ms.",
-        ),
-        page.figure(draw.rate_histogram(rates, unit="spikes/s"), "How many neurons fire at which rate."),
-        page.figure(activity.interval_histogram(recorded), "Intervals between spikes of one neuron."),
-        page.figure(activity.cv_histogram(recorded), "Coefficients of variation of neurons with at least ten spikes."),
-    ]
-    yield page.section("Activity", page.figures(drawings))
-
-
 def _membranes(network: Network, result: CircuitResult) -> Iterator[str]:
     """Draw recorded variables, membranes with their threshold."""
     drawings = []
@@ -155,67 +120,17 @@ def _membranes(network: Network, result: CircuitResult) -> Iterator[str]:
         yield page.section("State variables", page.figures(drawings))
 
 
-def _wiring(simulator: Simulator) -> Iterator[str]:
-    """Draw who reaches whom, and weights as they are now."""
+def _links(simulator: Simulator) -> list[Link]:
+    """Return the stored projections with their weights as they are now."""
     network = described(simulator)
-    links = [link for link in network.projections if not link.procedural]
-    if not links:
-        return
     names: list[str] = list(network.populations)
-    matrix = np.zeros((len(names), len(names)))
-    weights: dict[str, Any] = {}
-    drawings = list[str]()
-    for link in links:
-        found = simulator.weights(link)
-        matrix[names.index(link.source.name), names.index(link.target.name)] += found.weight.size
-        weights[link.name] = np.concatenate([weights.get(link.name, np.zeros(0)), np.asarray(found.weight, np.float64)])
-        if len(drawings) < _LINKS and found.weight.size:
-            shape = link.source.size, link.target.size
-            axes = wiring.weight_matrix(found, shape=shape, title=link.name)
-            drawings.append(page.figure(axes, f"Weights of {link.name} at the end of the run."))
-    axes = wiring.connectivity_matrix(matrix, names)
-    first = [page.figure(axes, "Stored synapses by population.")]
-    shown = dict(list(weights.items())[:6])
-    first.append(page.figure(wiring.weight_histogram(shown), "Weights at the end, in the receptors' units."))
-    left = len(links) - len(drawings)
-    note = [page.paragraph(f"{left} further projections are not drawn one by one.", "note")] if left > 0 else []
-    yield page.section("Connections", page.figures([*first, *drawings]), *note)
-
-
-def _energy(
-    simulator: Simulator, result: CircuitResult, timeline: Timeline | None, joules: Joules | None
-) -> Iterator[str]:
-    """Show the three columns at three levels of memory, energy over time, and what was measured."""
-    dt = float(getattr(simulator.circuit, "dt", 0.0)) or None
-    pieces = [
-        page.paragraph(
-            "Estimates from counts. The non-spiking network has the same weights and multiplies every input at every "
-            "step. Break-even rate: spikes/s of every input at which both cost the same."
+    return [
+        Link(
+            link.name, names.index(link.source.name), names.index(link.target.name), simulator.weights(link),
+            (link.source.size, link.target.size),
         )
-    ]
-    rows = []
-    for memory in ("sram32k_fp32", "sram1m_fp32", "dram_fp32"):
-        found = energy.columns(result.counts, memory=memory, every_step=True, dt=dt)
-        row = found.total
-        cells = [with_unit(pj) for pj in (row.operations, row.with_memory, row.non_spiking)]
-        ratio = "–" if row.ratio is None else f"{row.ratio:.3g} ×"
-        rate = "–" if row.break_even_rate is None else f"{row.break_even_rate:.3g} /s"
-        rows.append((found.level, *cells, ratio, rate))
-    head = ("memory", "operations only", "with memory", "non-spiking, every step", "ratio", "break-even rate")
-    pieces.append(page.table(head, rows))
-    columns = energy.columns(result.counts, every_step=True, dt=dt)
-    drawings = []
-    if columns.total.with_memory:
-        caption = f"{columns.level}: three columns for each population."
-        drawings.append(page.figure(spending.energy_columns(columns), caption))
-    if timeline is not None:
-        drawings.append(page.figure(spending.energy_over_time(timeline), "What the run costs while it goes on."))
-    if drawings:
-        pieces.append(page.figures(drawings))
-    if joules is not None:
-        pieces.append(page.paragraph(joules.words()))
-    pieces.append(page.details("What the estimates leave out", page.bullets([columns.caveat])))
-    yield page.section("Energy", *pieces)
+        for link in network.projections if not link.procedural
+    ]  # fmt: skip
 
 
 def _description(simulator: Simulator) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.ticker import MaxNLocator
 
 from spikeframe.errors import ShapeError
 from spikeframe.plots.activity import _nothing
@@ -90,6 +91,8 @@ def weight_matrix(
         colours, norm = (_NEGATIVE, Normalize(low, 0.0)) if low < 0 else (_POSITIVE, Normalize(0.0, high or 1.0))
     extent = (-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5)
     image = ax.imshow(matrix, cmap=colours, norm=norm, extent=extent, interpolation="nearest", aspect="auto")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(8, integer=True))
     _bar(ax, image, "weight" if blocks == [1, 1] else f"mean weight of {blocks[0]} x {blocks[1]} pairs")
     return tidy(ax, plain(title or "Weights"), "target neuron", "source neuron", grid=None)
 

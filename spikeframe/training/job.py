@@ -15,6 +15,9 @@ import numpy as np
 
 from spikeframe import __version__, energy
 from spikeframe.core import FeedForward, Network, Simulator
+from spikeframe.core.batch import BatchRun
+from spikeframe.core.embedding import synapses
+from spikeframe.kernels.chain import INPUT
 from spikeframe.neurons import Sequential
 from spikeframe.training import runs
 from spikeframe.training.checkpoint import write_whole
@@ -23,6 +26,9 @@ from spikeframe.training.frames import FrameCache
 from spikeframe.training.loop import CHECKPOINT, CONFIG, METRICS, WEIGHTS
 from spikeframe.training.metrics import accuracy, confusion, evaluate
 from spikeframe.training.reference import train_reference
+
+#: Matrices of weights with more entries are not kept for the report.
+_MOST_WEIGHTS = 1 << 20
 
 RESULT = "result.json"
 SAMPLE = "sample.npz"
@@ -214,6 +220,21 @@ def _write_sample(path: Path, core: FeedForward, run: EventDriven, data: FrameCa
     for name, pairs in spike_pairs(one).items():
         arrays[f"spikes_{name}"] = pairs
         arrays[f"rates_{name}"] = run.rates[name]
+    for name, values in BatchRun(core, "auto", 1).traces(x).items():
+        arrays[f"membrane_{name}"] = values
+    for population in core.populations:
+        if population.threshold is not None:
+            arrays[f"threshold_{population.name}"] = np.float64(population.threshold)
+    names, sizes = (
+        ["input", *(p.name for p in core.populations)],
+        [x[0, 0].numel(), *(p.size for p in core.populations)],
+    )
+    for link in synapses(core):
+        a, b = link.source - INPUT, link.target - INPUT
+        if sizes[a] * sizes[b] <= _MOST_WEIGHTS:
+            matrix = np.zeros((sizes[a], sizes[b]), np.float32)
+            np.add.at(matrix, (link.weights.source, link.weights.target), link.weights.weight)
+            arrays[f"weights_{names[a]} to {names[b]}"] = matrix
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_whole(path, buffer.getvalue())

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import spikeframe as sf
+from spikeframe import energy
 from spikeframe.adapters.compensated import Compensated
 from spikeframe.adapters.conversion import (
     QCFS,
@@ -19,6 +20,7 @@ from spikeframe.adapters.conversion import (
     guided,
     run,
 )
+from spikeframe.core import differing_spikes
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedLayerError
 from spikeframe.neurons import LIF, MultilevelLIF, Neuron
 
@@ -160,17 +162,89 @@ def test_the_staircase_lets_gradients_through_inside_and_moves_its_ceiling():
     assert float(stair.ceiling.grad) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.campaign
+def held(x, steps):
+    """Show an image at every step."""
+    return x.expand(steps, *x.shape)
+
+
+def once(x, steps):
+    """Show an image in the first step of a window."""
+    return torch.cat([x[None], torch.zeros(steps - 1, *x.shape)])
+
+
+CONVERSIONS = {
+    "IF": (lambda m, x: convert(m, x, input_value=1 / 16), held),
+    "signed": (lambda m, x: convert(m, x, input_value=1 / 16, signed=True), held),
+    "few spikes": (lambda m, x: convert_few_spikes(m, x, steps=7, input_value=1 / 16), once),
+}
+
+
+def looped(network, x, result):
+    """Count accumulates and multiplications synapse by synapse, from what the torch form sends."""
+    found, sent = {}, x
+    outputs = iter([torch.from_numpy(result.values(i)) for i in range(len(network.populations))])
+    links = [p.connection.links[0].synapses for p in network.populations]
+    orders = [None, *(p.connection.order for p in network.populations)]
+    for population, synapses, order in zip(network.populations, links, orders, strict=False):
+        unit = graded = 0
+        fan = synapses.fan_out
+        place = np.arange(fan.size) if order is None else np.argsort(order)
+        for row in sent.flatten(0, 1).flatten(1).tolist():
+            for i, value in enumerate(row):
+                if abs(value) == 1:
+                    unit += int(fan[place[i]])
+                elif value != 0:
+                    graded += int(fan[place[i]])
+        found[population.name] = (unit, graded)
+        sent = next(outputs)
+    return found
+
+
+COMPILED = {(mlp, "signed"), (mlp, "few spikes")}
+RUNS = [
+    pytest.param(
+        make, how, backend,
+        marks=[pytest.mark.campaign] if backend == "numba" and (make, how) not in COMPILED else [],
+    )
+    for make in (mlp, conv) for how in CONVERSIONS for backend in ("reference", "numba")
+]  # fmt: skip
+
+
 @pytest.mark.exact
-def test_a_converted_network_runs_event_by_event_to_the_bit():
-    x = torch.from_numpy(np.random.Generator(np.random.Philox(key=5)).integers(0, 17, (6, 12)).astype(np.float32))
-    spiking = convert(warmed(mlp(), x / 16), x, input_value=1 / 16)
-    network = sf.Network.from_module(spiking, (12,))
-    result = sf.Simulator(network).run(x.expand(20, 6, 12))
+@pytest.mark.parametrize(("make", "how", "backend"), RUNS)
+def test_every_conversion_runs_event_by_event_to_the_bit(make, how, backend):
+    shape = (12,) if make is mlp else (1, 8, 8)
+    x = torch.from_numpy(np.random.Generator(np.random.Philox(key=5)).integers(0, 17, (3, *shape)).astype(np.float32))
+    converter, shown = CONVERSIONS[how]
+    spiking = stepped(converter(warmed(make(), x / 16), x))
+    network = sf.Network.from_module(spiking, shape)
+    frames = shown(x, 7)
+    result = sf.Simulator(network, backend=backend).run(frames)
+    assert differing_spikes(network, frames, result) == 0
     with torch.no_grad():
-        expected, _ = network.module(x.expand(20, 6, 12))
+        expected, _ = network.module(frames)
+        ideal, _ = spiking(frames)
     assert np.array_equal(result.outputs, expected.numpy())
-    assert sum(len(spikes.ids) for spikes in result.spikes.values()) > 100
+    # the grid of the weights moves the last digits only
+    assert float((expected[-1] - ideal[-1]).abs().mean()) < 0.1 * float(ideal[-1].std())
+    assert sum(len(spikes) for spikes in result.spikes.values()) > 100
+    counts = energy.count(network.module, frames)
+    for name, (unit, graded) in looped(network, frames, result).items():
+        own = result.counts[name]
+        assert (own.syn_ac, own.syn_mac) == (unit, graded)
+        if make is mlp:
+            seen = counts[name]
+            assert (seen.syn_ac, seen.syn_mac, seen.spk_in, seen.spk_out) == (
+                own.syn_ac, own.syn_mac, own.spk_in, own.spk_out,
+            )  # fmt: skip
+    if how == "signed":
+        assert any((spikes.sizes == -1).any() for spikes in result.spikes.values())
+    if how == "few spikes":
+        again = sf.Simulator(network, backend=backend).run(frames, {k: v for k, v in result.state.items() if v})
+        first = next(iter(again.spikes.values())), next(iter(result.spikes.values()))
+        assert np.array_equal(first[0].ids, first[1].ids)
+        with pytest.raises(ShapeError, match="windows of 7 steps, the inputs have 6"):
+            sf.Simulator(network, backend=backend).run(frames[:6])
 
 
 @pytest.mark.exact
@@ -188,18 +262,22 @@ def test_guidance_scales_thresholds_as_if_input_were_scaled_the_other_way():
     assert float(logarithm.v_th.detach()) == pytest.approx(1.5)
 
 
+def few(ceiling, centred=True):
+    return FewSpike(6, ceiling, centred, backend="torch")
+
+
 @pytest.mark.exact
 def test_few_spikes_are_the_binary_digits_of_the_rounded_activation():
     x = torch.zeros(6, 1, 200)
     x[0] = torch.arange(-50, 150) / 128.0
     for centred in (False, True):
-        out, _ = FewSpike(6, 1.0, centred)(x)
+        out, _ = few(1.0, centred)(x)
         expected = torch.floor(x[0] * 64 + (0.5 if centred else 0)).clamp(0, 63) / 64
         assert torch.equal(out.sum(0), expected)
         assert set(out[2].unique().tolist()) == {0.0, 0.125}
     uneven = torch.rand(6, 1, 200, generator=torch.Generator().manual_seed(0))
     whole = torch.cat([uneven.sum(0, keepdim=True), torch.zeros(5, 1, 200)])
-    assert torch.equal(FewSpike(6, 8.0)(uneven)[0], FewSpike(6, 8.0)(whole)[0])
+    assert torch.equal(few(8.0)(uneven)[0], few(8.0)(whole)[0])
 
 
 @pytest.mark.parity
@@ -210,7 +288,7 @@ def test_a_network_of_few_spikes_gives_the_output_to_its_digits():
         expected = model(x)
         for digits, error in ((4, 0.2), (8, 0.02), (14, 0.0005)):
             window = torch.cat([x[None], torch.zeros(digits - 1, *x.shape)])
-            out = convert_few_spikes(model, x, steps=digits)(window)[0].sum(0)
+            out = stepped(convert_few_spikes(model, x, steps=digits))(window)[0][-1]
             assert float((out - expected).abs().max()) < error * float(expected.abs().max())
 
 

@@ -27,12 +27,12 @@ from spikeframe.errors import (
     UnknownNameError,
     UnsupportedLayerError,
 )
-from spikeframe.neurons import IF, LI, LIF, Current, Delta, Exp, Neuron, Recurrent, Sequential, SumPool2d
+from spikeframe.neurons import IF, LI, LIF, Current, Delta, Exp, GraphNetwork, Neuron, Recurrent, Sequential, SumPool2d
 
 nir = pytest.importorskip("nir", reason="nir is not installed")
 
 from spikeframe.adapters.nir import Convention, from_nir, read_nir, to_nir, write_nir  # noqa: E402
-from spikeframe.adapters.nir_layers import FilteredCurrent, GraphNetwork  # noqa: E402
+from spikeframe.adapters.nir_layers import FilteredCurrent  # noqa: E402
 
 DT = 0.5  # ms
 

@@ -153,7 +153,7 @@ def test_the_pairs_of_a_layer_are_its_matrix(layers):
     torch.manual_seed(0)
     feed = sf.Network.from_module(Sequential(*layers, LIF(dt=DT)), SHAPE)
     layer = feed.populations[0]
-    source, target, weight = pairs(layer.connection.synapses)
+    source, target, weight = pairs(layer.connection.links[0].synapses)
     found = np.zeros((prod(SHAPE), layer.size))
     np.add.at(found, (source, layer.connection.to_torch_order(target.astype(np.int32))), weight)
     units = torch.eye(prod(SHAPE)).reshape(-1, *SHAPE)

@@ -52,7 +52,7 @@ def test_many_unit_events_in_a_step_are_delivered_exactly(inputs, largest, dtype
     network = Network.from_module(
         Sequential(nn.Linear(inputs, neurons, bias=False), LIF(dt=1.0, v_th=0.3)), (inputs,), input_max=largest
     )
-    assert network.plan[0].synapses.table.dtype == dtype
+    assert network.plan[0].links[0].synapses.table.dtype == dtype
     x = (torch.rand(9, 2, inputs, generator=torch.Generator().manual_seed(1)) < 0.5).int()
     fast, plain = Simulator(network).run(x), Simulator(network, backend="reference").run(x)
     assert differing_spikes(network, x, fast) == 0
@@ -69,9 +69,9 @@ def test_weights_of_few_bits_give_the_bits_of_torch(bits, neurons):
     network = Network.from_module(model, (700,), 3, bits)
     assert network.plan[0].bias is not None
     for layer in network.plan:
-        units = np.abs(layer.synapses.table.astype(np.int64))
+        units = np.abs(layer.links[0].synapses.table.astype(np.int64))
         assert 2 ** (bits - 2) <= units.max() < 2 ** (bits - 1) or bits == 16
-        assert layer.synapses.table.itemsize == 1 if bits <= 8 else layer.synapses.table.itemsize == 2
+        assert layer.links[0].synapses.table.itemsize == 1 if bits <= 8 else layer.links[0].synapses.table.itemsize == 2
     # Some 600 events a step, most of them of one count: more than add up at once from 8 bits on.
     random = torch.Generator().manual_seed(1)
     x = torch.randint(1, 4, (9, 2, 700), generator=random) * (torch.rand(9, 2, 700, generator=random) < 0.05)
@@ -90,7 +90,7 @@ def test_long_runs_of_the_largest_weights_do_not_overflow():
     linear = nn.Linear(2000, 65, bias=False)
     nn.init.constant_(linear.weight, -127 / 128)
     network = Network.from_module(Sequential(linear, LI(dt=1.0)), (2000,), 1, 8)
-    rows = network.plan[0].synapses
+    rows = network.plan[0].links[0].synapses
     assert rows.table.dtype == np.int8
     assert rows.table.min() == -127
     assert rows.together == 32767 // 127 < 2000

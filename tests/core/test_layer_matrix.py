@@ -73,4 +73,4 @@ def test_a_large_depthwise_layer_is_read_off_in_linear_time():
     network = Network.from_module(Sequential(conv, LIF(dt=1.0)), (16, 64, 64))
     # Probing every source took 74 s.
     assert time.process_time() - started < 20
-    assert network.plan[0].synapses.weight.size == 16 * 190 * 190
+    assert network.plan[0].links[0].synapses.weight.size == 16 * 190 * 190

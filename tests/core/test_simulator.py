@@ -105,10 +105,11 @@ def test_a_spike_too_few_or_too_many_would_be_noticed():
     result = Simulator(network).run(x)
     train = result.spikes["2"]
     cut = sf.core.Spikes(train.samples[:-1], train.steps[:-1], train.ids[:-1], train.dt)
-    other = SimpleNamespace(spikes={"2": cut}, outputs=result.outputs, events=result.events)
+    other = SimpleNamespace(spikes={"2": cut}, values=result.values, events=result.events)
     assert differing_spikes(network, x, other) == 1
-    moved = SimpleNamespace(spikes=result.spikes, outputs=result.outputs + np.float32(1e-6), events=result.events)
-    assert differing_spikes(network, x, moved) == moved.outputs.size
+    outputs = result.outputs + np.float32(1e-6)
+    moved = SimpleNamespace(spikes=result.spikes, values=lambda index: outputs, events=result.events)
+    assert differing_spikes(network, x, moved) == outputs.size
 
 
 @pytest.mark.exact
@@ -147,7 +148,7 @@ def test_counts_equal_a_brute_force_loop(name):
         accumulates = multiplies = 0
         for step in arriving:
             for source in np.flatnonzero(step):
-                reached = np.count_nonzero(layer.synapses.of(int(source))[1])
+                reached = np.count_nonzero(layer.links[0].synapses.of(int(source))[1])
                 if abs(step[source]) == 1:
                     accumulates += reached
                 else:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,10 +128,10 @@ def test_several_runs_stand_side_by_side(counts):
     assert json.loads(json.dumps(runs.as_dict()))["runs"]["one"]["ratio"] == rows["one"]["ratio"]
 
 
-def counter(folder, name, energy_uj, most=10**9):
+def counter(folder, name, energy_uj, called="package-0", most=10**9):
     package = folder / name
     package.mkdir(parents=True, exist_ok=True)
-    (package / "name").write_text("package-0\n")
+    (package / "name").write_text(f"{called}\n")
     (package / "energy_uj").write_text(f"{energy_uj}\n")
     (package / "max_energy_range_uj").write_text(f"{most}\n")
     return package / "energy_uj"
@@ -143,6 +146,68 @@ def test_the_processor_s_counter_is_read_and_wraps_around(tmp_path):
     assert "RAPL" not in joules.missing
     assert "package-0" in joules.words()
     assert json.dumps(joules.as_dict())
+
+
+def test_packages_and_memories_are_added_and_their_parts_and_the_platform_are_not(tmp_path):
+    files = {
+        folder: counter(tmp_path, folder, 100, name)
+        for folder, name in (
+            ("intel-rapl:0", "package-0"), ("intel-rapl:0:0", "core"), ("intel-rapl:0:1", "dram"),
+            ("intel-rapl:1", "package-1"), ("intel-rapl:1:0", "dram"), ("intel-rapl:2", "psys"),
+            ("intel-rapl-mmio:0", "package-0"),
+        )
+    }  # fmt: skip
+    with energy.measured(tmp_path) as joules:
+        for file in files.values():
+            file.write_text("2000100\n")
+    found = {name: value for name, value in joules.devices.items() if "RAPL" in name}
+    assert found == dict.fromkeys(
+        ("package-0 (RAPL)", "package-1 (RAPL)", "package-0 dram (RAPL)", "package-1 dram (RAPL)"), 2.0
+    )
+
+
+def test_a_counter_that_wraps_around_several_times_is_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["spikeframe.energy.measured"], "_EVERY", 0.01)
+    file = counter(tmp_path, "intel-rapl:0", 900_000_000)
+    with energy.measured(tmp_path) as joules:
+        for _ in range(3):
+            for at in (400_000_000, 900_000_000):
+                write_whole(file, at)
+                time.sleep(0.1)
+    assert joules.devices["package-0 (RAPL)"] == pytest.approx(3 * (1e9 + 1) * 1e-6)
+
+
+def write_whole(file, value):
+    part = file.with_name("part")
+    part.write_text(f"{value}\n")
+    part.replace(file)
+
+
+@pytest.mark.fault
+def test_a_counter_that_fails_meanwhile_is_named_and_ends_nothing(tmp_path):
+    file = counter(tmp_path, "intel-rapl:0", 5)
+    counter(tmp_path, "intel-rapl:1", 5, "package-1")
+    with energy.measured(tmp_path) as joules:
+        file.unlink()
+    assert "package-0 (RAPL)" not in joules.devices
+    assert "could not be read" in joules.missing["package-0 (RAPL)"]
+    assert joules.devices["package-1 (RAPL)"] == 0.0
+    assert "package-0 (RAPL): could not be read any more" in joules.words()
+
+
+@pytest.mark.fault
+def test_counters_that_may_not_be_read_are_named(tmp_path, monkeypatch):
+    file, read = counter(tmp_path, "intel-rapl:0", 5), Path.read_text
+
+    def refused(self, *args, **options):
+        if self == file:
+            raise PermissionError(13, "Permission denied", str(self))
+        return read(self, *args, **options)
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with energy.measured(tmp_path) as joules:
+        pass
+    assert "administrator" in joules.missing["RAPL"]
 
 
 def test_a_machine_without_counters_says_so(tmp_path):

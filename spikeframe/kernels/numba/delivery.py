@@ -131,6 +131,17 @@ def collect(lo, hi, flags, words, neuron, n):  # type: ignore[no-untyped-def]
     return n
 
 
+@njit(**BORROWING)
+def counted(values, each, neuron, count, n):  # type: ignore[no-untyped-def]
+    """Append the neurons whose value is not 0, and how many times 1 / `each` it is; returns their number so far."""
+    for j in range(values.size):
+        if values[j] != 0:
+            neuron[n] = j
+            count[n] = np.int32(values[j] * each)
+            n += 1
+    return n
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def owed(start, ids, horizon, delay, rows, segments, segment_delay, segment_size):  # type: ignore[no-untyped-def]
     """Count the synaptic events that kept spikes have not caused yet; `delay` is -1 for rows in segments."""

@@ -17,13 +17,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spikeframe.core.counts import Counts
 from spikeframe.errors import ParameterError, ShapeError
-from spikeframe.modules.activation.gated_linear import columns
+from spikeframe.modules.activation.columns import Columns, wanted
 from spikeframe.modules.activation.gates import ActivityGate
 from spikeframe.modules.checks import sequence
 
@@ -113,6 +112,7 @@ class EventDrivenGatedBlock:
 
     def __init__(self, block: GatedBlock) -> None:
         self.block, self.counts, self.active = block, Counts(), 0.0
+        self._key, self._down = Columns(block.key.weight), Columns(block.down.weight)
 
     def __call__(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Run over time.
@@ -129,27 +129,17 @@ class EventDrivenGatedBlock:
         with torch.no_grad():
             first, second = block.halves(x)
             gate = block.gated(first)
-        flat = gate.reshape(-1, gate.shape[-1]).numpy()
-        wanted = second.detach().reshape(-1, second.shape[-1]).double().numpy()
-        rows = block.up.weight.detach().double().numpy()
-        product, done = np.zeros(flat.shape), 0
-        for step, values in enumerate(flat):
-            units = np.flatnonzero(values)
-            arrived = np.flatnonzero(wanted[step])
-            product[step, units] = values[units] * (rows[np.ix_(units, arrived)] @ wanted[step, arrived])
-            done += units.size * arrived.size
-        _, of_key = columns(first, block.key.weight.detach(), None)
-        y, of_down = columns(
-            torch.from_numpy(product).to(x.dtype).reshape(gate.shape), block.down.weight.detach(), None
-        )
-        steps, units_all = flat.shape
-        cost = {name: steps * n for name, n in block.gate.cost(units_all).items()}
-        total = of_key + of_down
-        mac = cost.get("neu_mac", 0) + int((flat != 0).sum())
+        product, done = wanted(gate, block.up.weight, second)
+        y, of_down = self._down(product)
+        steps, units = x.shape[0] * x.shape[1], gate.shape[-1]
+        cost = {name: steps * n for name, n in block.gate.cost(units).items()}
+        total = self._key.counts(first) + of_down
+        passed = int(torch.count_nonzero(gate))
+        mac = cost.get("neu_mac", 0) + passed
         self.counts = replace(
             total, samples=x.shape[1], steps=steps, syn_mac=total.syn_mac + done, mem_rd_w=total.mem_rd_w + done,
             syn_mac_dense=steps * (block.key.weight.numel() + block.up.weight.numel() + block.down.weight.numel()),
             syn_ac_dense=0, **(cost | {"neu_mac": mac}),
         )  # fmt: skip
-        self.active = float((flat != 0).mean())
+        self.active = passed / max(gate.numel(), 1)
         return y, None

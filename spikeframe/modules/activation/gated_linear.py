@@ -1,6 +1,6 @@
 r"""A linear layer behind a gate: ``y_t = W gate(x_t) + b``.
 
-Event-driven, a step reads only the columns of W that pass: ``y_t = sum over passing j of w_j x_tj + b``, in float64.
+Event-driven, a step reads only the columns of W that pass: ``y_t = sum over passing j of w_j x_tj + b``.
 Where weights and inputs lie on power-of-two grids whose sums are exact it equals the clocked form to the bit. Cost of a
 step: the gate's, a multiply-accumulate per output and passing graded input (an accumulate where it is 1), an addition
 per output with a bias.
@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spikeframe.core.counts import Counts
 from spikeframe.errors import DTypeError
+from spikeframe.modules.activation.columns import Columns
 from spikeframe.modules.activation.gates import ActivityGate
 from spikeframe.modules.checks import sequence
 
@@ -68,6 +68,7 @@ class EventDrivenGatedLinear:
 
     def __init__(self, layer: GatedLinear) -> None:
         self.layer, self.counts = layer, Counts()
+        self._columns = Columns(layer.dense.weight, layer.dense.bias)
 
     def __call__(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Run over time.
@@ -83,41 +84,8 @@ class EventDrivenGatedLinear:
         sequence("EventDrivenGatedLinear", x, 3, dense.in_features)
         with torch.no_grad():
             passed = gate(x)
-        y, counts = columns(passed, dense.weight.detach(), None if dense.bias is None else dense.bias.detach())
+        y, counts = self._columns(passed)
         steps = x.shape[0] * x.shape[1]
         cost = {name: steps * n for name, n in gate.cost(dense.in_features).items()}
         self.counts = replace(counts, **cost)
         return y, None
-
-
-def columns(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Counts]:
-    """Return a linear layer's output from the columns of inputs that are not 0, and the operations that took.
-
-    Args:
-        x: ``[T, B, sources]``.
-        weight: ``[targets, sources]``.
-        bias: ``[targets]`` or None.
-    """
-    steps, sources, targets = x.shape[0] * x.shape[1], x.shape[2], weight.shape[0]
-    flat = x.detach().reshape(-1, sources).double().numpy()
-    by_source = np.ascontiguousarray(weight.double().numpy().T)
-    out = np.zeros((steps, targets))
-    for row, values in enumerate(flat):
-        active = np.flatnonzero(values)
-        if active.size:
-            out[row] = values[active] @ by_source[active]
-    if bias is not None:
-        out += bias.double().numpy()
-    unit = int((np.abs(flat) == 1).sum())
-    graded = int((flat != 0).sum()) - unit
-    whole = bool((flat == np.round(flat)).all())
-    words = (unit + graded) * targets
-    dense = steps * sources * targets
-    counts = Counts(
-        samples=x.shape[1], steps=steps, inputs=sources, neurons=targets, fan_out=targets, weights=weight.numel(),
-        spk_in=unit + graded, syn_ac=unit * targets, syn_mac=graded * targets, mem_rd_w=words, mem_rd_s=words,
-        mem_wr_s=words, route=unit + graded, bias_ac=0 if bias is None else steps * targets,
-        syn_ac_dense=dense if whole else 0, syn_mac_dense=0 if whole else dense, mem_rd_w_dense=dense,
-        mem_rd_s_dense=dense, mem_wr_s_dense=dense,
-    )  # fmt: skip
-    return torch.from_numpy(out).to(x.dtype).reshape(*x.shape[:2], targets), counts

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from spikeframe.core.counts import Counts
 from spikeframe.errors import DTypeError, ParameterError
-from spikeframe.modules.activation.gated_linear import columns
+from spikeframe.modules.activation.columns import Columns
 from spikeframe.modules.activation.gates import ActivityGate
 from spikeframe.modules.checks import sequence
 
@@ -81,6 +81,8 @@ class EventDrivenSplitLinear:
 
     def __init__(self, layer: SplitLinear) -> None:
         self.layer, self.counts = layer, Counts()
+        self._dense = Columns(layer.dense.weight, layer.dense.bias)
+        self._right, self._left = Columns(layer.right), Columns(layer.left)
 
     def __call__(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Run over time.
@@ -96,11 +98,10 @@ class EventDrivenSplitLinear:
         sequence("EventDrivenSplitLinear", x, 3, layer.dense.in_features)
         with torch.no_grad():
             large = layer.gate(x)
-        bias = None if layer.dense.bias is None else layer.dense.bias.detach()
-        y, counts = columns(large, layer.dense.weight.detach(), bias)
+        y, counts = self._dense(large)
         if layer.rank:
-            inner, first = columns(x - large, layer.right.detach(), None)
-            rest, second = columns(inner, layer.left.detach(), None)
+            inner, first = self._right(x - large)
+            rest, second = self._left(inner)
             y = y + rest
             low = first + second
             counts = replace(
