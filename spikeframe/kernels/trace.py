@@ -86,7 +86,7 @@ class Program:
         """The names of the leaves by kind."""
         return {kind: tuple(a.name for a in self.leaves if a.kind == kind) for kind in {a.kind for a in self.leaves}}
 
-    @property
+    @cached_property
     def spikes(self) -> bool:
         """Whether the step can emit spikes (its ``out`` is the result of `spike`)."""
         index = dict(self.outputs)["out"] - len(self.leaves)

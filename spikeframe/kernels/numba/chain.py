@@ -118,11 +118,20 @@ for b in range(touched_{k}.size):
 """
 
 
+class _Member(NamedTuple):
+    """What a run asks about a layer: its place, what it gives, names of its states, and its size."""
+
+    place: int
+    kind: str
+    states: tuple[str, ...]
+    neurons: int
+
+
 class _Driver(NamedTuple):
     """The driver of a part and what its runs share.
 
     Attributes:
-        part: places of its layers.
+        members: its layers, as far as a run asks.
         layers: the layers.
         drive: the compiled loop over samples and steps.
         before: sources of events outside the part, in the order of its arguments.
@@ -131,7 +140,7 @@ class _Driver(NamedTuple):
         spare: workspaces that no run uses at the moment.
     """
 
-    part: list[int]
+    members: list[_Member]
     layers: list[Layer]
     drive: Any
     before: list[int]
@@ -146,16 +155,18 @@ class _Driver(NamedTuple):
         """Run samples lo..hi; `arriving` has start, source and count of the events of each source."""
         room = (hi - lo) * steps
         made: list[tuple[Array, Array, Array]] = []
-        arguments: list[Any] = [steps, np.zeros((len(self.part), 3), np.int64)]
-        for i, layer in zip(self.part, self.layers, strict=True):
-            output = outputs[i]
+        done = np.zeros((len(self.members), 3), np.int64)
+        arguments: list[Any] = [steps, done]
+        for place, kind, names, neurons in self.members:
             # Pages of a record cost nothing until a spike is written to them.
-            out = np.empty(room * layer.neurons, np.int32) if output is None else output
-            count = np.empty(out.size, np.int32) if _kind(layer) == "counted" else _ONES
-            made.append((np.zeros(room + 1, np.int64), out, count))
-            arguments += [*made[-1], *map(states[i].__getitem__, layer.program.names("state"))]
-        arguments += [part for s in self.before for part in arriving[s]]
-        arguments += [part for s in self.past for part in (past[s].start, past[s].source, past[s].count)]
+            out = np.empty(room * neurons, np.int32) if kind != "graded" else outputs[place]
+            count = np.empty(room * neurons, np.int32) if kind == "counted" else _ONES
+            made.append((np.zeros(room + 1, np.int64), out, count))  # type: ignore[arg-type]
+            arguments += [*made[-1], *map(states[place].__getitem__, names)]
+        for s in self.before:
+            arguments += arriving[s]
+        for s in self.past:
+            arguments += past[s].start, past[s].source, past[s].count
         try:
             workspace = self.spare.pop()
         except IndexError:
@@ -166,11 +177,12 @@ class _Driver(NamedTuple):
         self.drive(lo, hi, *arguments)
         self.spare.append(workspace)
         found = []
-        for i, (start, out, count), (spikes, updates, wrong) in zip(
-            self.part, made, arguments[1].tolist(), strict=True
+        for member, (start, out, count), (spikes, updates, wrong) in zip(
+            self.members, made, done.tolist(), strict=True
         ):
-            neuron = out[:spikes].copy() if outputs[i] is None else _ONES
-            found.append(_Piece(start, neuron, count[:spikes].copy(), updates, wrong == 0))
+            neuron = _ONES if member.kind == "graded" else out[:spikes].copy()
+            times = count[:spikes].copy() if member.kind == "counted" else _ONES
+            found.append(_Piece(start, neuron, times, updates, wrong == 0))
         return found
 
 
@@ -360,7 +372,8 @@ def _driver(part: list[int], layers: list[Layer], longest: Mapping[int, int]) ->
     past = sorted({link.source for link in links if link.delay})
     drive = source.load(_text(part, own, homes, before, past), "chain").drive
     fixed = [longest[s] for s in past] + [value for layer in own for value in _fixed(layer).values()]
-    return _Driver(part, own, drive, before, past, fixed, [])
+    members = [_Member(i, _kind(n), n.program.names("state"), n.neurons) for i, n in zip(part, own, strict=True)]
+    return _Driver(members, own, drive, before, past, fixed, [])
 
 
 class NumbaChain:
@@ -393,9 +406,9 @@ class NumbaChain:
             found: dict[int, _Piece] = {}
             for driver in drivers:
                 made = driver.run(lo, hi, steps, arriving, past, states, outputs)
-                for i, piece in zip(driver.part, made, strict=True):
-                    arriving[i] = piece.start, piece.neuron, piece.times
-                    found[i] = piece
+                for member, piece in zip(driver.members, made, strict=True):
+                    arriving[member.place] = piece.start, piece.neuron, piece.times
+                    found[member.place] = piece
             pieces[lo] = [found[i] for i in range(len(layers))]
 
         work(0, min(1, samples))
