@@ -21,8 +21,8 @@ n          n              1        release sites (1 to 64)
 
 At rest u = 0 and all sites are full. The weight is that of one site. In the mean over trials a synapse follows
 `TsodyksMarkram` of two states with the weight ``n w``: exactly, for an empty site has no memory but that it is empty.
-With n = 1 a spike is sent whole or not at all. NEST's ``quantal_stp_synapse``. Two uniform numbers of 24 bits per site
-and arrival, functions of seed, projection, synapse and step.
+With n = 1 a spike is sent whole or not at all. NEST's ``quantal_stp_synapse``, begun there with ``u = U``. Two uniform
+numbers of 24 bits per site and arrival, functions of seed, projection, synapse and step.
 
 References: Fuhrmann, Segev, Markram and Tsodyks 2002, doi:10.1152/jn.00258.2001; Loebel, Silberberg, Helbig, Markram,
 Tsodyks and Richardson 2009, doi:10.3389/neuro.10.027.2009.
