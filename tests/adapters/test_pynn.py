@@ -338,7 +338,7 @@ def projection(synapse, target=None):
         (lambda: sim.setup(spike_precision="off_grid"), errors.ParameterError, "time grid"),
         (lambda: sim.setup(rng_seed=-1), errors.ParameterError, "seed=-1"),
         (lambda: sim.setup(backend="gpu"), errors.UnknownNameError, "gpu"),
-        (lambda: sim.GIF_cond_exp, AttributeError, r"does not run\. It runs EIF_cond_alpha_isfa_ista"),
+        (lambda: sim.SpikeSourceInhGamma, AttributeError, r"does not run\. It runs AdExp|EIF_cond_alpha_isfa_ista"),
         (lambda: sim.IF_curr_expo, AttributeError, "Did you mean 'IF_curr_exp'"),
         (lambda: sim.IF_curr_exp(tau_mem=10.0), pyNN.errors.NonExistentParameterError, "tau_mem"),
         (lambda: sim.Population(2, sim.IF_curr_exp(tau_m=np.nan)), errors.NonFiniteError, "tau_m of cell 0"),

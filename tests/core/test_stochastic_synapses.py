@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -35,7 +36,7 @@ def sent(rule, times, targets, sources=1, cuts=(), **options):
     end = float(times[-1]) + 5.0
     edges = [0.0, *cuts, end]
     return np.concatenate(
-        [run.run(b - a, progress=False).traces["b"]["v"].values for a, b in zip(edges, edges[1:], strict=False)]
+        [run.run(b - a, progress=False).traces["b"]["v"].values for a, b in itertools.pairwise(edges)]
     )
 
 
@@ -85,7 +86,7 @@ def test_mean_variance_and_memory_are_nests(name):
     spread = np.sqrt(x.var(1) + np.array(nest["variance"])) / math.sqrt(trials)
     assert (np.abs(x.mean(1) - nest["mean"]) < 5 * spread).all()
     assert np.abs(x.var(1) - nest["variance"]).max() < 5 * math.sqrt(2 / trials) * max(1.0, max(nest["variance"]))
-    joint = np.array([np.cov(a, b)[0, 1] for a, b in zip(x, x[1:], strict=False)])
+    joint = np.array([np.cov(a, b)[0, 1] for a, b in itertools.pairwise(x)])
     limit = 5 * np.sqrt(2 * x[1:].var(1) * x[:-1].var(1) / trials) + 1e-12
     assert (np.abs(joint - nest["covariance"]) < limit).all()
     if not bernoulli:  # and the mean is that of the deterministic synapse

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeframe.adapters.pynn.cells import Cell, SpikeSourceArray, SpikeSourcePoisson, one
+from spikeframe.adapters.pynn.cells import MILLI, Cell, SpikeSourceArray, SpikeSourcePoisson, one
 from spikeframe.adapters.pynn.electrodes import NoisyCurrentSource
 from spikeframe.adapters.pynn.simulator import State
+from spikeframe.adapters.pynn.synapses import ElectricalSynapse
 from spikeframe.core import synapses
 from spikeframe.core.circuit import Circuit
 from spikeframe.core.counts import Counts
@@ -156,7 +157,7 @@ def _model(p: Any, state: State) -> Neuron | PoissonSource | SpikeSource:
     """Return the neuron or source that a population consists of."""
     kind, dt = p.celltype, state.dt
     if isinstance(kind, Cell):
-        return kind.neuron(p.parameters, dt)
+        return kind.as_neuron(p.parameters, dt)
     if isinstance(kind, SpikeSourcePoisson):
         start = np.rint(p.parameters["start"] / dt) * dt
         stop = np.rint(np.minimum(p.parameters["start"] + p.parameters["duration"], 1e12) / dt) * dt
@@ -199,7 +200,7 @@ def _roots(cells: Any) -> tuple[list[Any], Longs, Longs]:
 
 
 def _parts(network: Network, names: dict[Any, str], projection: Any) -> Iterator[Part]:
-    """Describe one of PyNN's projections: a part for every pair of populations and every rule."""
+    """Describe one of PyNN's projections: a part for every pair of populations and every rule; none for junctions."""
     sources, from_which, from_where = _roots(projection.pre)
     targets, to_which, to_where = _roots(projection.post)
     pre, post = projection.presynaptic, projection.postsynaptic
@@ -207,6 +208,11 @@ def _parts(network: Network, names: dict[Any, str], projection: Any) -> Iterator
         unit, tau = target.celltype.weight_unit, target.celltype.tau_syn(projection.receptor_type)
         for s, source in enumerate(sources):
             chosen = np.flatnonzero((from_which[pre] == s) & (to_which[post] == t))
+            if isinstance(projection.synapse_type, ElectricalSynapse):
+                ends = Pairs(from_where[pre[chosen]], to_where[post[chosen]])
+                conductance = projection.values["weight"][chosen] * MILLI
+                network.couple(names[source], names[target], ends, conductance=conductance)
+                continue
             for which, own, tau_syn in _alike(projection, chosen, target, to_where[post[chosen]], tau):
                 ends = from_where[pre[which]], to_where[post[which]]
                 order = np.lexsort((ends[1], ends[0]))
@@ -229,7 +235,7 @@ def _alike(
     if not extra:
         yield chosen, {}, None
         return
-    own_tau = None if tau is None else target.parameters[tau][cells]
+    own_tau = target.parameters[tau][cells] if tau is not None and projection.synapse_type.knows_receptor else None
     columns = [projection.values[name][chosen] for name in extra] + ([] if own_tau is None else [own_tau])
     kinds, kind = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
     if len(kinds) > _RULES:

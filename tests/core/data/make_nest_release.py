@@ -5,6 +5,7 @@ Run in an environment that holds nest-simulator: python make_nest_release.py
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def main() -> None:
     found = {"made_with": f"NEST {nest.__version__}", "times": TIMES, "trials": TRIALS, "models": {}}
     for name, parameters in SYNAPSES.items():
         x = sent(name.split(",")[0], parameters)
-        joint = [float(np.cov(a, b)[0, 1]) for a, b in zip(x, x[1:], strict=False)]
+        joint = [float(np.cov(a, b)[0, 1]) for a, b in itertools.pairwise(x)]
         found["models"][name] = {"parameters": parameters, "mean": x.mean(1).tolist(), "variance": x.var(1).tolist(),
                                  "covariance": joint}  # fmt: skip
         print(name, x.mean(1).round(3), x.max())
