@@ -309,9 +309,9 @@ def test_a_gap_junction_pulls_membranes_together_both_ways():
 @pytest.mark.filterwarnings("ignore:Can't check weight")  # PyNN knows no sign for a receptor with a name of its own
 def test_a_composed_neuron_is_the_one_that_is_there_in_one_piece():
     setup()
-    whole = sim.IF_curr_exp(tau_m=10.0, v_rest=-60.0, tau_syn_E=1.0, tau_syn_I=2.0, i_offset=1.2)
+    whole = sim.IF_curr_exp(tau_m=10.0, v_rest=-60.0, tau_syn_E=1.0, tau_syn_I=2.0, i_offset=2.5)
     parts = {"excitatory": sim.CurrExpPostSynapticResponse(tau_syn=1.0), "fast": sim.CurrExpPostSynapticResponse()}
-    composed = sim.PointNeuron(sim.LIF(tau_m=10.0, v_rest=-60.0, i_offset=1.2), **parts)
+    composed = sim.PointNeuron(sim.LIF(tau_m=10.0, v_rest=-60.0, i_offset=2.5), **parts)
     a, b = sim.Population(2, whole), sim.Population(2, composed)
     b.set(**{"fast.tau_syn": 2.0})
     assert b.get(["tau_m", "excitatory.tau_syn", "fast.tau_syn"]) == [10.0, 1.0, 2.0]

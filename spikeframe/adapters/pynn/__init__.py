@@ -48,7 +48,9 @@ from spikeframe.adapters.pynn.cells import (
     IF_facets_hardware1,
     Izhikevich,
     SpikeSourceArray,
+    SpikeSourceGamma,
     SpikeSourcePoisson,
+    SpikeSourcePoissonRefractory,
 )
 from spikeframe.adapters.pynn.composed import (
     LIF,
@@ -167,7 +169,9 @@ __all__ = [
     "Space",
     "SpikePairRule",
     "SpikeSourceArray",
+    "SpikeSourceGamma",
     "SpikeSourcePoisson",
+    "SpikeSourcePoissonRefractory",
     "StaticSynapse",
     "StepCurrentSource",
     "StochasticTsodyksMarkramSynapse",

@@ -300,6 +300,38 @@ class SpikeSourcePoisson(cells.SpikeSourcePoisson):
     translations = same_names(cells.SpikeSourcePoisson)
 
 
+class Renewal:
+    """A source whose intervals are independent: what `law` says is drawn, as far as the simulation goes."""
+
+    def law(self, p: Parameters) -> dict[str, Any]:
+        """Return rate (spikes/s), shape and dead time (ms) of `spikeframe.core.renewal.renewal_source`.
+
+        Args:
+            p: parameters in PyNN's units.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no law.")
+
+
+class SpikeSourcePoissonRefractory(Renewal, cells.SpikeSourcePoissonRefractory):
+    """Spikes at random with a dead time after each; the rate includes it."""
+
+    translations = same_names(cells.SpikeSourcePoissonRefractory)
+
+    def law(self, p: Parameters) -> dict[str, Any]:
+        """Return rate and dead time."""
+        return {"rate": p["rate"], "dead_time": p["tau_refrac"]}
+
+
+class SpikeSourceGamma(Renewal, cells.SpikeSourceGamma):
+    """Spikes whose intervals are gamma distributed."""
+
+    translations = same_names(cells.SpikeSourceGamma)
+
+    def law(self, p: Parameters) -> dict[str, Any]:
+        """Return rate and shape."""
+        return {"rate": p["beta"] / p["alpha"], "shape": p["alpha"]}
+
+
 class SpikeSourceArray(cells.SpikeSourceArray):
     """Spikes at given times, rounded to the time grid."""
 
