@@ -3,8 +3,9 @@
     python benchmarks/pynn_statistics.py --nest /path/to/nest/bin/python --json benchmarks/results/pynn_statistics.json
 
 PyNN draws the network, the weights and the initial membranes, so both backends simulate the same one. CUBA has no other
-randomness: how long all spikes agree is a figure. COBA is driven by each backend's own Poisson sources for 50 ms.
-Rates, irregularity and synchrony are compared over seeds: the difference of the means beside its standard error.
+randomness, nor has COBA, whose drive of 50 ms is drawn here and given to both: how long all spikes agree is a figure.
+In a third network COBA is driven by each backend's own Poisson sources all the time. Rates, irregularity, synchrony and
+correlation are compared over seeds: the difference of the means beside its standard error.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 BACKENDS = {"spikeframe": "spikeframe.adapters.pynn", "nest": "pyNN.nest"}
+MODELS = ("CUBA", "COBA", "COBA, own noise")
 
 
 def network(sim, model: str, seed: int, n: int, duration: float) -> dict[str, np.ndarray]:
@@ -32,7 +34,7 @@ def network(sim, model: str, seed: int, n: int, duration: float) -> dict[str, np
     rng = NumpyRNG(seed=seed, parallel_safe=True)
     common = {"tau_m": 20.0, "tau_syn_E": 5.0, "tau_syn_I": 10.0, "v_reset": -60.0, "v_thresh": -50.0, "cm": 0.2}
     common["tau_refrac"] = 5.0
-    if model == "COBA":
+    if model != "CUBA":
         cell, weights = sim.IF_cond_exp(v_rest=-60.0, e_rev_E=0.0, e_rev_I=-80.0, **common), (0.004, 0.051)
     else:
         cell, weights = sim.IF_curr_exp(v_rest=-49.0, **common), (0.0162, -0.09)
@@ -45,8 +47,12 @@ def network(sim, model: str, seed: int, n: int, duration: float) -> dict[str, np
         for target in (exc, inh):
             synapse = sim.StaticSynapse(weight=weight, delay=0.2)
             sim.Projection(source, target, connector, synapse, receptor_type=kind)
-    if model == "COBA":
-        drive = sim.Population(20, sim.SpikeSourcePoisson(rate=100.0, duration=50.0))
+    if model != "CUBA":
+        source = sim.SpikeSourcePoisson(rate=100.0)
+        if model == "COBA":  # at most a spike a millisecond and source, from 1 ms on
+            drawn = np.random.default_rng(seed).random((20, 50)) < 0.1
+            source = sim.SpikeSourceArray(spike_times=[(np.flatnonzero(row) + 1.0).tolist() for row in drawn])
+        drive = sim.Population(20, source)
         for target in (exc, inh):
             sim.Projection(
                 drive, target, sim.FixedProbabilityConnector(0.01 * 4000 / n, rng=rng),
@@ -70,8 +76,8 @@ def run(options: argparse.Namespace) -> None:
     np.savez(options.out, **network(sim, options.model, options.seed, options.neurons, options.ms))
 
 
-def agreement(a: dict, b: dict, duration: float) -> float:
-    """Return until when two runs have the same spikes, ms."""
+def agreement(a: dict, b: dict, duration: float) -> tuple[float, int, int]:
+    """Return until when two runs have the same spikes (ms), how many differ, and how many there are."""
     listed = []
     for run_of in (a, b):
         rows = [
@@ -79,11 +85,12 @@ def agreement(a: dict, b: dict, duration: float) -> float:
         ]
         listed.append({*zip(*(np.concatenate(part).tolist() for part in zip(*rows, strict=True)), strict=True)})
     differing = listed[0] ^ listed[1]
-    return min((step for step, _ in differing), default=round(duration * 10)) / 10
+    until = min((step for step, _ in differing), default=round(duration * 10)) / 10
+    return until, len(differing), sum(map(len, listed))
 
 
 def measures(found: dict, n: int, duration: float) -> dict[str, float]:
-    """Rates (spikes/s), irregularity and synchrony after the first 100 ms."""
+    """Rates (spikes/s), irregularity, synchrony and mean correlation of pairs (20 ms bins) after the first 100 ms."""
     from spikeframe.analysis import mean_cv
 
     answer = {}
@@ -94,13 +101,18 @@ def measures(found: dict, n: int, duration: float) -> dict[str, float]:
         answer[f"{name} CV"] = mean_cv(times, ids, 5)
         bins = np.histogram(times, np.arange(100.0, duration + 0.5, 5.0))[0]
         answer[f"{name} Fano 5 ms"] = float(bins.var() / max(bins.mean(), 1e-12))
+        edges = np.arange(100.0, duration + 0.5, 20.0)
+        counts = np.stack([np.histogram(times[ids == i], edges)[0] for i in range(200)]).astype(float)
+        counts = counts[counts.std(axis=1) > 0]
+        pairs = np.corrcoef(counts)[np.triu_indices(len(counts), 1)] if len(counts) > 1 else np.array([np.nan])
+        answer[f"{name} correlation"] = float(pairs.mean())
     return answer
 
 
 def compare(options: argparse.Namespace) -> dict:
     result = {"neurons": options.neurons, "ms": options.ms, "models": {}}
     with tempfile.TemporaryDirectory() as folder:
-        for model in ("CUBA", "COBA"):
+        for model in options.models or MODELS:
             runs: dict[str, list[dict]] = {name: [] for name in BACKENDS}
             for seed in range(1, options.seeds + 1):
                 for name, python in (("spikeframe", sys.executable), ("nest", options.nest)):
@@ -118,7 +130,8 @@ def compare(options: argparse.Namespace) -> dict:
                     with np.load(out) as file:
                         runs[name].append({key: file[key] for key in file.files})
             pairs = zip(runs["spikeframe"], runs["nest"], strict=True)
-            row = {"same spikes until (ms)": [agreement(a, b, options.ms) for a, b in pairs]}
+            until, differ, spikes = map(list, zip(*(agreement(a, b, options.ms) for a, b in pairs), strict=True))
+            row = {"same spikes until (ms)": until, "spikes that only one has": differ, "spikes of both": spikes}
             tables = {name: [measures(r, options.neurons, options.ms) for r in rs] for name, rs in runs.items()}
             for key in tables["nest"][0]:
                 ours, theirs = (np.array([t[key] for t in tables[name]]) for name in ("spikeframe", "nest"))
@@ -128,8 +141,8 @@ def compare(options: argparse.Namespace) -> dict:
                     "difference in standard errors": float((ours.mean() - theirs.mean()) / max(error, 1e-12)),
                 }  # fmt: skip
                 apart = row[key]["difference in standard errors"]
-                print(f"{model} {key:12s} {ours.mean():8.3f}, nest {theirs.mean():8.3f}: {apart:+.2f} standard errors")
-            print(f"{model} same spikes until {row['same spikes until (ms)']} ms", flush=True)
+                print(f"{model} {key:14s} {ours.mean():8.3f}, nest {theirs.mean():8.3f}: {apart:+.2f} standard errors")
+            print(f"{model} same spikes until {until} ms, {differ} of {spikes} differ", flush=True)
             result["models"][model] = row
     return result
 
@@ -140,7 +153,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--neurons", type=int, default=4000)
-    parser.add_argument("--ms", type=float, default=1000.0)
+    parser.add_argument("--ms", type=float, default=600.0)
+    parser.add_argument("--models", nargs="*", choices=MODELS, help="only these")
     for name in ("--backend", "--model", "--out"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)

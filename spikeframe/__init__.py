@@ -22,7 +22,9 @@ if TYPE_CHECKING:
         training,
     )
     from spikeframe.core import Network, Simulator
+    from spikeframe.core.bernoulli import Bernoulli
     from spikeframe.core.distributions import LogNormal, Normal, Uniform
+    from spikeframe.core.quantal import Quantal
     from spikeframe.core.rules import (
         AllToAll,
         DistanceDependent,
@@ -63,6 +65,7 @@ _SUBPACKAGES = (
 _NAMES = {
     "AC": "spikeframe.core.stimulation",
     "AllToAll": "spikeframe.core.rules",
+    "Bernoulli": "spikeframe.core.bernoulli",
     "DC": "spikeframe.core.stimulation",
     "DistanceDependent": "spikeframe.core.rules",
     "FixedInDegree": "spikeframe.core.rules",
@@ -78,6 +81,7 @@ _NAMES = {
     "Pairs": "spikeframe.core.rules",
     "PoissonInput": "spikeframe.core.stimulation",
     "PoissonSource": "spikeframe.core.stimulation",
+    "Quantal": "spikeframe.core.quantal",
     "Simulator": "spikeframe.core",
     "SmallWorld": "spikeframe.core.rules",
     "SpikeSource": "spikeframe.core.stimulation",
@@ -90,6 +94,7 @@ __all__ = [
     "AC",
     "DC",
     "AllToAll",
+    "Bernoulli",
     "DistanceDependent",
     "FixedInDegree",
     "FixedOutDegree",
@@ -104,6 +109,7 @@ __all__ = [
     "Pairs",
     "PoissonInput",
     "PoissonSource",
+    "Quantal",
     "Simulator",
     "SmallWorld",
     "SpikeSource",

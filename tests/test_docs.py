@@ -10,7 +10,13 @@ import torch
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/tutorials").glob("*.md"))]
-PEERS = ROOT / "docs/migration_training.md"
+#: The library that a table of two columns starts from: its page, and its heading there.
+PEERS = {
+    "snntorch": ("migration_training.md", "snnTorch"),
+    "spikingjelly": ("migration_training.md", "SpikingJelly"),
+    "norse": ("migration_training.md", "norse"),
+    "pyNN": ("pynn.md", "Coming from PyNN"),
+}
 
 
 def blocks(text: str, language: str) -> str:
@@ -24,11 +30,13 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("peer", ["snnTorch", "SpikingJelly", "norse"])
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
+@pytest.mark.parametrize("peer", PEERS)
 def test_both_sides_of_a_migration_table_spike_alike(peer):
-    pytest.importorskip(peer.lower(), reason=f"{peer} is not installed")
-    text = PEERS.read_text(encoding="utf-8")
-    part = text.split(f"## {peer}\n")[1].split("\n## ")[0]
+    pytest.importorskip(peer, reason=f"{peer} is not installed")
+    page, heading = PEERS[peer]
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    part = text.split(f"## {heading}\n")[1].split("\n## ")[0]
     names: dict[str, object] = {}
     exec(blocks(text, "python") + blocks(part, "py"), names)
     rows = re.findall(r"^\| `(.+?)` \| `(.+?)` \|$", part, flags=re.MULTILINE)

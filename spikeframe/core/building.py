@@ -17,7 +17,7 @@ from spikeframe.kernels.numba import connect
 from spikeframe.kernels.numba import rules as codes
 
 #: Random streams of a projection by purpose, behind that of its rows.
-WEIGHT, DELAY = 4, 5
+WEIGHT, DELAY, TRANSMISSION = 4, 5, 6
 
 
 def build(

@@ -252,7 +252,7 @@ def _units(
         largest[key] = max(largest[key], top)
         arrivals[key] += link.source.size * 2
         if link.synapse is not None:
-            largest[key] = max(largest[key], *(abs(w) for w in link.synapse.bounds() or ()), 0.0)
+            largest[key] = max(largest[key], top * link.synapse.most(), *(abs(w) for w in link.synapse.bounds() or ()))
         elif not isinstance(link.weight, Constant):
             narrow[key], coarse[key] = True, min(coarse[key], rms)
     for stimulus in network.stimuli:
@@ -346,7 +346,8 @@ class _Bundles:
             slot = _slot(link.target, link.receptor, self.place, self.groups)
             numbered = self._bundle(self._key(link), [link])
             cut = self.cuts[slot[0]], self.bases[slot[0]]
-            bundles.append(synapses.plastic(link, numbered, self.groups, slot, *cut, self.dt))
+            own = stream("projection", link.index)
+            bundles.append(synapses.plastic(link, numbered, self.groups, slot, *cut, self.dt, own))
         return bundles, self.fan_out, self.rounding
 
     def regenerated(self) -> list[Regenerated]:

@@ -61,7 +61,8 @@ def _reach(link: Projection) -> float:
     """Return the largest magnitude of what arrives at a neuron when all sources fire at once, twice over."""
     if not isinstance(link.weight, np.ndarray) or link.synapse is not None:
         bounds = [abs(w) for w in (link.synapse.bounds() or ())] if link.synapse is not None else []
-        return 2.0 * link.source.size * max([magnitude(link.weight)[0], *bounds])
+        most = 1.0 if link.synapse is None else link.synapse.most()
+        return 2.0 * link.source.size * max([most * magnitude(link.weight)[0], *bounds])
     target = np.asarray(getattr(link.rule, "target", ()), np.int64)
     if target.size != link.weight.size or target.max(initial=-1) >= link.target.size:
         return inf  # refused where the synapses are built

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeframe.core.building import build, floats
+from spikeframe.core.building import TRANSMISSION, build, floats
 from spikeframe.core.distributions import Constant
 from spikeframe.core.network import Network, Population, Projection
 from spikeframe.errors import (
@@ -71,8 +71,9 @@ def numbered(link: Projection, seed: int, stream: int, dt: float, threads: int) 
 
 
 def plastic(
-    link: Projection, bundle: Bundle, groups: list[Group], slot: tuple[int, int], cuts: Longs, bases: Longs, dt: float
-) -> Bundle:
+    link: Projection, bundle: Bundle, groups: list[Group], slot: tuple[int, int], cuts: Longs, bases: Longs, dt: float,
+    stream: int,
+) -> Bundle:  # fmt: skip
     """Return a bundle with its rule and, where the rule looks at the targets' spikes, the index of incoming synapses.
 
     Args:
@@ -83,6 +84,7 @@ def plastic(
         cuts: of the target group, where its parts begin.
         bases: of the target group, its first slot in each part.
         dt: ms.
+        stream: first of its random streams.
 
     Raises:
         ParameterError: the rule needs spikes of targets that have none.
@@ -101,7 +103,8 @@ def plastic(
         start, place, source = _incoming(bundle, groups[g].size, cuts, bases, receptor)
     _check_states(link, rule, groups[g])
     held = source if by_source else source[:0]
-    return replace(bundle, plastic=Plastic(rule, g, receptor, by_source, start, place, held))
+    own = Plastic(rule, g, receptor, by_source, start, place, held, stream + TRANSMISSION)
+    return replace(bundle, plastic=own)
 
 
 def _check_states(link: Projection, rule: Traced, group: Group) -> None:

@@ -6,7 +6,9 @@ target may also follow a state variable of the target (`Plasticity.follow`). The
 their effects:
 
 1. A spike arrives (a delay is axonal: it ends at the synapse). `Plasticity.at_pre` changes the weight and says what is
-   sent to the target, from the traces as they were before this step's spikes.
+   sent to the target, from the traces as they were before this step's spikes, and from random numbers of its own
+   (`Plasticity.random`): Philox words whose counter is the step and the synapse's place in its projection, so they are
+   the same for any number of threads and any cutting of the run.
 2. Neurons are updated. For each that fired, `Plasticity.at_post` changes the weights of its incoming synapses, again
    from the traces before this step's spikes.
 3. `Plasticity.arrive` and `Plasticity.fire` change the traces of who spiked.
@@ -83,6 +85,14 @@ class Plasticity:
         """Return the target's state variables that `at_pre` (before their update) and `at_post` (after it) read."""
         return ()
 
+    def random(self) -> tuple[str, ...]:
+        """Return the names of what `at_pre` reads as random numbers, uniform in [0, 1), anew at every arrival."""
+        return ()
+
+    def most(self) -> float:
+        """Return how many times the largest weight one arrival may send; accumulators are made for that."""
+        return 1.0
+
     def coefficients(self) -> dict[str, float]:
         """Return the numbers that the traced methods use."""
         return {}
@@ -94,10 +104,10 @@ class Plasticity:
     def at_pre(self, s: Names, c: Names) -> Mapping[str, Value | float]:
         """Return what an arrival changes: ``w``, own traces; and ``sent``, what the target gets (else the new ``w``).
 
-        No ``sent`` may be larger than the largest weight: accumulators are made for that.
+        No ``sent`` may be larger than the largest weight times `most`.
 
         Args:
-            s: the weight, and all traces before this step's spikes.
+            s: the weight, all traces before this step's spikes, and the random numbers.
             c: coefficients.
         """
         return {}
@@ -209,6 +219,7 @@ class Traced:
         programs: ``at_pre``, ``at_post``, ``arrive``, ``fire``, ``at_signal``, ``signal``; without those that change
             nothing.
         gain: of the filters in `follow`, ``1 - e^{-rate}``.
+        random: names of the random numbers of an arrival.
     """
 
     pre: tuple[str, ...]
@@ -222,6 +233,7 @@ class Traced:
     coefficients: tuple[tuple[str, float], ...]
     programs: tuple[tuple[str, Program], ...]
     gain: tuple[float, ...]
+    random: tuple[str, ...] = ()
 
     @property
     def traces(self) -> tuple[str, ...]:
@@ -262,9 +274,9 @@ def traced(rule: Plasticity, dt: float) -> Traced:
     """
     kind = type(rule).__name__
     pre, post, own, whole = rule.pre(), rule.post(), rule.own(), rule.whole()
-    follow, state = rule.follow(), tuple(rule.state())
+    follow, state, random = rule.follow(), tuple(rule.state()), tuple(rule.random())
     taus = {**pre, **post, **own, **whole}
-    names = [*pre, *post, *own, *whole, *state, "w", "sent", "signal"]
+    names = [*pre, *post, *own, *whole, *state, *random, "w", "sent", "signal"]
     if twice := [n for n in names if names.count(n) > 1]:
         raise TraceError(f"{kind}: the name {twice[0]!r} stands for two things; 'w', 'sent' and 'signal' are taken.")
     for name in follow:
@@ -283,7 +295,7 @@ def traced(rule: Plasticity, dt: float) -> Traced:
     numbers |= clip
     changes = (*own, "w") if clip else tuple(own)
     programs = {
-        "at_pre": _program(rule.at_pre, every, numbers, (*changes, "sent"), clip),
+        "at_pre": _program(rule.at_pre, (*every, *random), numbers, (*changes, "sent"), clip),
         "at_post": _program(rule.at_post, every, numbers, changes, clip),
         "arrive": _program(rule.arrive, tuple(pre), numbers, tuple(pre), {}),
         "fire": _program(rule.fire, tuple(post), numbers, tuple(post), {}),
@@ -296,7 +308,7 @@ def traced(rule: Plasticity, dt: float) -> Traced:
     gain = tuple(-math.expm1(-dt / post[name]) for name in follow)
     return Traced(
         tuple(pre), tuple(post), tuple(own), tuple(whole), tuple(follow.items()), state, rate, period,
-        tuple(numbers.items()), kept, gain,
+        tuple(numbers.items()), kept, gain, random,
     )  # fmt: skip
 
 
@@ -338,6 +350,7 @@ class Plastic:
             not look at spikes of the target.
         incoming: places of its synapses in the bundle.
         incoming_source: their sources, if these have the traces.
+        stream: of its random numbers.
     """
 
     rule: Traced
@@ -347,6 +360,7 @@ class Plastic:
     incoming_start: Longs
     incoming: Array
     incoming_source: Array
+    stream: int = 0
 
     @property
     def bytes(self) -> int:

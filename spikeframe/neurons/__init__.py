@@ -7,11 +7,13 @@ from spikeframe.neurons.adaptive_threshold_if import AdaptiveThresholdIF
 from spikeframe.neurons.adex import AdEx
 from spikeframe.neurons.alif import ALIF
 from spikeframe.neurons.condlif import CondLIF
-from spikeframe.neurons.conductances import NMDA, CondAlpha, CondExp
+from spikeframe.neurons.condlif_adapting import AdaptingCondLIF
+from spikeframe.neurons.conductances import NMDA, CondAlpha, CondBeta, CondExp
 from spikeframe.neurons.delay import Delay
 from spikeframe.neurons.dendritic import DendriticLIF
 from spikeframe.neurons.eif import EIF
 from spikeframe.neurons.escape import EscapeLIF
+from spikeframe.neurons.gif import GIF
 from spikeframe.neurons.glif import GLIF
 from spikeframe.neurons.graph import GraphNetwork
 from spikeframe.neurons.hodgkin_huxley import HodgkinHuxley
@@ -42,6 +44,7 @@ from spikeframe.neurons.ultralif import TropicalLIF, UltraLIF
 __all__ = [
     "ALIF",
     "EIF",
+    "GIF",
     "GLIF",
     "IF",
     "LCA",
@@ -52,9 +55,11 @@ __all__ = [
     "PLIF",
     "PSN",
     "AdEx",
+    "AdaptingCondLIF",
     "AdaptiveThresholdIF",
     "Alpha",
     "CondAlpha",
+    "CondBeta",
     "CondExp",
     "CondLIF",
     "Current",

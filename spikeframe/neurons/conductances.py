@@ -5,8 +5,8 @@ receptor     conductance after a spike of weight w (nS)                         
 ===========  =====================================================================  ==========================
 `CondExp`    jumps by w, decays: ``g' = -g / tau``                                  ``iaf_cond_exp``
 `CondAlpha`  ``w (t/tau) e^{1 - t/tau}``, peak w after tau                          ``iaf_cond_alpha``
-`NMDA`       difference of two exponentials, peak w, times the magnesium block      ``iaf_cond_beta`` without
-             ``1 / (1 + mg/3.57 mM e^{-0.062 v/mV})``                               the block
+`CondBeta`   difference of two exponentials, peak w                                 ``iaf_cond_beta``
+`NMDA`       that, times the magnesium block ``1 / (1 + mg/3.57 mM e^{-0.062 v/mV})``
 ===========  =====================================================================  ==========================
 
 No closed form is known for the membrane, so conductances act on neurons that integrate numerically: `CondLIF`, `EIF`,
@@ -67,7 +67,17 @@ class CondAlpha(Conductance, Alpha):
     }
 
 
-class NMDA(Conductance, DoubleExp):
+class CondBeta(Conductance, DoubleExp):
+    """Conductance that rises and decays exponentially; a spike of weight w peaks at w (nS)."""
+
+    PARAMETERS: ClassVar[dict[str, Parameter]] = {
+        **DoubleExp.PARAMETERS,
+        "e_rev": Parameter(0.0, "mV", doc="reversal potential"),
+    }
+    STATES: ClassVar[dict[str, State]] = CondAlpha.STATES
+
+
+class NMDA(CondBeta):
     """Slow conductance that a depolarised membrane frees of its magnesium block; unblocked, it peaks at w (nS)."""
 
     PARAMETERS: ClassVar[dict[str, Parameter]] = {
@@ -76,7 +86,6 @@ class NMDA(Conductance, DoubleExp):
         "e_rev": Parameter(0.0, "mV", doc="reversal potential"),
         "mg": Parameter(1.0, "mM", least=0.0, doc="magnesium concentration"),
     }
-    STATES: ClassVar[dict[str, State]] = CondAlpha.STATES
 
     def propagators(self, span: float) -> dict[str, torch.Tensor]:
         """Return the course's propagators, ``e_rev`` and ``block``, the magnesium at 0 mV over its half-block."""

@@ -29,6 +29,9 @@ CELLS = [
     sim.IF_cond_exp(i_offset=1.5), sim.IF_cond_alpha(i_offset=1.5),
     sim.IF_facets_hardware1(v_thresh=-67.0, v_rest=-60.0), sim.EIF_cond_exp_isfa_ista(i_offset=1.0),
     sim.EIF_cond_alpha_isfa_ista(i_offset=1.0), sim.HH_cond_exp(i_offset=0.5), sim.Izhikevich(i_offset=0.01),
+    sim.IF_cond_exp_gsfa_grr(i_offset=1.5), sim.GIF_cond_exp(i_offset=1.5, tau_eta=(2.0,), a_eta=(0.5,)),
+    sim.PointNeuron(sim.AdExp(i_offset=1.0), fast=sim.ExpPSR(tau_syn=2.0), slow=sim.BetaPSR(tau_decay=9.0)),
+    sim.PointNeuron(sim.LIF(i_offset=1.5), one=sim.AlphaPSR(e_syn=-70.0)),
 ]  # fmt: skip
 
 
@@ -98,13 +101,14 @@ def stdp(**options):
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize("kind", ["static", "stdp", "tsodyks"])
+@pytest.mark.parametrize("kind", ["static", "stdp", "tsodyks", "quantal"])
 def test_a_run_may_be_cut_and_changed_in_between(kind):
     """What changes nothing changes nothing: membranes, plastic weights and spikes under way are carried over."""
     found = []
     for cut in (False, True):
         setup()
         rules = {"static": None, "stdp": stdp(), "tsodyks": sim.TsodyksMarkramSynapse(weight=0.5, delay=3.0, U=0.4)}
+        rules["quantal"] = sim.MultiQuantalSynapse(weight=0.5, delay=3.0, U=0.4, n=2)
         cells, _, forward = busy_network(rules[kind])
         if cut:
             sim.run(13.0)
@@ -263,6 +267,84 @@ def test_tsodyks_markram_follows_its_recursion():
     np.testing.assert_allclose(g[[110, 310, 510], 0] / 0.01, sent, rtol=0.02)  # active resources last a moment
 
 
+def test_synapses_transmit_by_chance_each_with_its_own_probability():
+    setup()
+    times = np.arange(2.5, 200.0, 1.0)
+    source = sim.Population(1, sim.SpikeSourceArray(spike_times=times))
+    cells = sim.Population(4, sim.IF_cond_exp(tau_syn_E=0.1))
+    chance = sim.SimpleStochasticSynapse(weight=0.5, delay=1.0, p=np.array([[0.0, 0.5, 0.5, 1.0]]))
+    link = sim.Projection(source, cells, sim.AllToAllConnector(), chance)
+    several = sim.MultiQuantalSynapse(weight=0.01, delay=1.0, U=0.5, tau_rec=1e-3, n=4)
+    quantal = sim.Projection(source, cells, sim.AllToAllConnector(), several, receptor_type="inhibitory")
+    quantal.initialize(a=several.parameter_space["n"], u=0.5)  # what they are at rest
+    cells.record(["gsyn_exc", "gsyn_inh"])
+    sim.run(210.0)
+    at = np.rint((times + 1.0) / 0.1).astype(int)
+    sent = signal(cells, "gsyn_exc")[at] > 0.4
+    assert sent[:, 0].sum() == 0
+    assert sent[:, 3].sum() == times.size
+    assert (np.abs(sent[:, 1:3].mean(axis=0) - 0.5) < 5 * 0.5 / np.sqrt(times.size)).all()
+    assert (sent[:, 1] != sent[:, 2]).any()
+    assert link.get("p", format="array").tolist() == [[0.0, 0.5, 0.5, 1.0]]
+    released = signal(cells, "gsyn_inh")[at].ravel()
+    before = signal(cells, "gsyn_inh")[at - 1].ravel() * np.exp(-0.1 / 5.0)
+    sites = (released - before) / 0.01
+    np.testing.assert_allclose(sites, np.round(sites), atol=1e-6)
+    assert np.bincount(np.round(sites).astype(int), minlength=5).tolist() == pytest.approx(
+        np.array([1, 4, 6, 4, 1]) / 16 * sites.size, abs=5 * np.sqrt(sites.size / 4)
+    )
+
+
+def test_a_gap_junction_pulls_membranes_together_both_ways():
+    setup()
+    cells = sim.Population(2, sim.IF_curr_exp(v_thresh=1e6, i_offset=[1.0, 0.0]))
+    sim.Projection(cells[0:1], cells[1:2], sim.AllToAllConnector(), sim.ElectricalSynapse(weight=0.05))
+    cells.record("v")
+    sim.run(300.0)
+    # Leak and junction have 50 nS each: 1 nA flows through 1 / (50 + 1 / (1 / 50 + 1 / 50)) GOhm.
+    np.testing.assert_allclose(signal(cells)[-1] + 65.0, [1000.0 / 75.0, 1000.0 / 150.0], rtol=1e-3)
+
+
+@pytest.mark.exact
+@pytest.mark.filterwarnings("ignore:Can't check weight")  # PyNN knows no sign for a receptor with a name of its own
+def test_a_composed_neuron_is_the_one_that_is_there_in_one_piece():
+    setup()
+    whole = sim.IF_curr_exp(tau_m=10.0, v_rest=-60.0, tau_syn_E=1.0, tau_syn_I=2.0, i_offset=2.5)
+    parts = {"excitatory": sim.CurrExpPostSynapticResponse(tau_syn=1.0), "fast": sim.CurrExpPostSynapticResponse()}
+    composed = sim.PointNeuron(sim.LIF(tau_m=10.0, v_rest=-60.0, i_offset=2.5), **parts)
+    a, b = sim.Population(2, whole), sim.Population(2, composed)
+    b.set(**{"fast.tau_syn": 2.0})
+    assert b.get(["tau_m", "excitatory.tau_syn", "fast.tau_syn"]) == [10.0, 1.0, 2.0]
+    source = sim.Population(2, sim.SpikeSourceArray(spike_times=[[5.0, 20.0], [9.0]]))
+    for cells, kind in ((a, "inhibitory"), (b, "fast")):
+        synapses = [sim.StaticSynapse(weight=w, delay=1.0) for w in (2.0, -3.0)]
+        sim.Projection(source, cells, sim.AllToAllConnector(), synapses[0], receptor_type="excitatory")
+        sim.Projection(source, cells, sim.OneToOneConnector(), synapses[1], receptor_type=kind)
+    a.record(["spikes", "v", "isyn_inh"])
+    b.record(["spikes", "v", "fast.isyn"])
+    sim.run(40.0)
+    assert spikes(a) == spikes(b)
+    assert sum(map(len, spikes(a))) > 2
+    np.testing.assert_array_equal(signal(a), signal(b))
+    np.testing.assert_array_equal(signal(a, "isyn_inh"), signal(b, "fast.isyn"))
+    assert np.ptp(signal(b, "fast.isyn")) > 0
+
+
+def test_a_gif_neuron_has_as_many_exponentials_as_it_is_given():
+    setup()
+    many = {"tau_eta": [(1.0, 10.0), (5.0, 5.0)], "a_eta": [(0.5, 0.1), (0.0, 0.0)], "delta_v": 1e-6}
+    cells = sim.Population(2, sim.GIF_cond_exp(**many, a_gamma=(0.0, 2.0, 0.0), i_offset=1.5))
+    assert cells.get("tau_eta")[0].value.tolist() == [1.0, 10.0]
+    cells.record(["spikes", "i_eta", "v_t"])
+    sim.run(60.0)
+    first = [round(train[0] / 0.1) for train in spikes(cells)]
+    assert first[0] == first[1]  # until then nothing differs
+    assert signal(cells, "i_eta")[first[0]].tolist() == pytest.approx([0.6, 0.0])
+    assert signal(cells, "v_t")[first[0]].tolist() == [-46.0, -46.0]
+    after = signal(cells, "i_eta")[first[0] + 10, 0]
+    assert after == pytest.approx(0.5 * np.exp(-1.0) + 0.1 * np.exp(-0.1))
+
+
 def test_a_poisson_source_fires_within_its_time_at_its_rate():
     setup()
     rate = np.r_[np.full(200, 50.0), np.full(200, 0.0)]
@@ -318,6 +400,9 @@ def test_scripts_find_the_backend_by_name(tmp_path, capsys):
 
 
 EARLY = sim.SpikeSourceArray(spike_times=[-1.0])
+BACK = sim.SpikeSourceArray(spike_times=[2.0, 1.0])
+COMPOSED = sim.PointNeuron(sim.LIF(), fast=sim.ExpPSR())
+LONG = sim.GIF_cond_exp(tau_eta=(1.0, 2.0, 3.0, 4.0), a_eta=(1.0, 1.0, 1.0, 1.0))
 
 
 def conductances():
@@ -338,7 +423,7 @@ def projection(synapse, target=None):
         (lambda: sim.setup(spike_precision="off_grid"), errors.ParameterError, "time grid"),
         (lambda: sim.setup(rng_seed=-1), errors.ParameterError, "seed=-1"),
         (lambda: sim.setup(backend="gpu"), errors.UnknownNameError, "gpu"),
-        (lambda: sim.GIF_cond_exp, AttributeError, r"does not run\. It runs EIF_cond_alpha_isfa_ista"),
+        (lambda: sim.SpikeSourceInhGamma, AttributeError, r"does not run\. It runs AdExp|EIF_cond_alpha_isfa_ista"),
         (lambda: sim.IF_curr_expo, AttributeError, "Did you mean 'IF_curr_exp'"),
         (lambda: sim.IF_curr_exp(tau_mem=10.0), pyNN.errors.NonExistentParameterError, "tau_mem"),
         (lambda: sim.Population(2, sim.IF_curr_exp(tau_m=np.nan)), errors.NonFiniteError, "tau_m of cell 0"),
@@ -353,6 +438,15 @@ def projection(synapse, target=None):
         (lambda: sim.Population(1, EARLY) and sim.run(1.0), errors.EventError, "at least 0"),
         (lambda: sim.DCSource().inject_into(sim.Population(1, sim.SpikeSourcePoisson())), TypeError, "spike source"),
         (lambda: sim.run_until(-5.0), ValueError, "past"),
+        (lambda: sim.PointNeuron(sim.IF_curr_exp()), errors.DTypeError, "LIF"),
+        (lambda: sim.PointNeuron(sim.LIF(), fast=5.0), errors.DTypeError, "fast=5.0"),
+        (lambda: sim.Population(1, COMPOSED).set(tau=1.0), pyNN.errors.NonExistentParameterError, "tau"),
+        (lambda: sim.Population(1, LONG) and sim.run(1.0), errors.ParameterError, "at most 3"),
+        (lambda: sim.Population(1, BACK), pyNN.errors.InvalidParameterValueError, "cell 0 does not ascend"),
+        (lambda: projection(sim.MultiQuantalSynapse(n=3)).initialize(a=2.0), errors.ParameterError, "a=n"),
+        (lambda: projection(sim.StaticSynapse()).initialize(u=0.0), errors.UnknownNameError, "'u'"),
+        (lambda: projection(sim.ElectricalSynapse(weight=0.1)) and sim.run(1.0), errors.ParameterError, "membrane"),
+        (lambda: projection(sim.SimpleStochasticSynapse(p=2.0)) and sim.run(1.0), errors.ParameterError, "p=2.0"),
         (lambda: sim.DCSource().get_data(), errors.ParameterError, "record"),
     ],
 )  # fmt: skip

@@ -67,6 +67,15 @@ def cell(model: str, p: dict, i_e: list[float]) -> sf.neurons.Neuron:
         upstroke = {"v_t": p["V_th"], "delta_t": p["Delta_T"], "v_peak": p["V_peak"]}
         adapting = {"a": p["a"], "b": p["b"], "tau_w": p["tau_w"]}
         return n.AdEx(**common, **upstroke, **adapting, i_e=i_e, receptors=receptors, substeps=4)
+    if model == "gif_cond_exp":
+        parts = [("eta", p["tau_stc"], p["q_stc"]), ("gamma", p["tau_sfa"], p["q_sfa"])]
+        taus = {f"tau_{part}_{k + 1}": tau for part, taus, _ in parts for k, tau in enumerate(taus)}
+        rises = {f"q_{part}_{k + 1}": q for part, _, rises in parts for k, q in enumerate(rises)}
+        threshold = {"delta_v": p["Delta_V"], "v_t_star": p["V_T_star"], "lambda_0": p["lambda_0"]}
+        return n.GIF(**common, **threshold, **taus, **rises, i_e=i_e, receptors=receptors)
+    if model == "iaf_cond_exp_sfa_rr":
+        own = {name: p[name.replace("e_", "E_")] for name in ("tau_sfa", "e_sfa", "q_sfa", "tau_rr", "e_rr", "q_rr")}
+        return n.AdaptingCondLIF(**common, **own, v_th=p["V_th"], i_e=i_e, receptors=receptors)
     return n.CondLIF(**common, v_th=p["V_th"], i_e=i_e, receptors=receptors)
 
 

@@ -8,7 +8,7 @@ is. What is there and what is not: ``docs/pynn.md``. Needs the extra ``pynn``.
 from __future__ import annotations
 
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pyNN
 from pyNN import errors, random, space, standardmodels
@@ -37,16 +37,32 @@ from pyNN.standardmodels import StandardCellType
 from spikeframe.adapters.pynn.cells import (
     EIF_cond_alpha_isfa_ista,
     EIF_cond_exp_isfa_ista,
+    GIF_cond_exp,
     HH_cond_exp,
     IF_cond_alpha,
     IF_cond_exp,
+    IF_cond_exp_gsfa_grr,
     IF_curr_alpha,
     IF_curr_delta,
     IF_curr_exp,
     IF_facets_hardware1,
     Izhikevich,
     SpikeSourceArray,
+    SpikeSourceGamma,
     SpikeSourcePoisson,
+    SpikeSourcePoissonRefractory,
+)
+from spikeframe.adapters.pynn.composed import (
+    LIF,
+    AdExp,
+    AlphaPSR,
+    BetaPSR,
+    CondAlphaPostSynapticResponse,
+    CondBetaPostSynapticResponse,
+    CondExpPostSynapticResponse,
+    CurrExpPostSynapticResponse,
+    ExpPSR,
+    PointNeuron,
 )
 from spikeframe.adapters.pynn.control import (
     NativeRNG,
@@ -77,11 +93,16 @@ from spikeframe.adapters.pynn.projections import Projection
 from spikeframe.adapters.pynn.synapses import (
     AdditivePotentiationMultiplicativeDepression,
     AdditiveWeightDependence,
+    ElectricalSynapse,
     GutigWeightDependence,
     MultiplicativeWeightDependence,
+    MultiQuantalSynapse,
+    SimpleStochasticSynapse,
     SpikePairRule,
     StaticSynapse,
     STDPMechanism,
+    StochasticTsodyksMarkramSynapse,
+    Synapse,
     TsodyksMarkramSynapse,
     Vogels2011Rule,
 )
@@ -89,53 +110,71 @@ from spikeframe.errors import unknown_name
 
 __all__ = [
     "GSLRNG",
+    "LIF",
     "ACSource",
+    "AdExp",
     "AdditivePotentiationMultiplicativeDepression",
     "AdditiveWeightDependence",
     "AllToAllConnector",
+    "AlphaPSR",
     "ArrayConnector",
     "Assembly",
+    "BetaPSR",
     "CSAConnector",
     "CloneConnector",
+    "CondAlphaPostSynapticResponse",
+    "CondBetaPostSynapticResponse",
+    "CondExpPostSynapticResponse",
+    "CurrExpPostSynapticResponse",
     "DCSource",
     "DisplacementDependentProbabilityConnector",
     "DistanceDependentProbabilityConnector",
     "EIF_cond_alpha_isfa_ista",
     "EIF_cond_exp_isfa_ista",
+    "ElectricalSynapse",
+    "ExpPSR",
     "FixedNumberPostConnector",
     "FixedNumberPreConnector",
     "FixedProbabilityConnector",
     "FixedTotalNumberConnector",
     "FromFileConnector",
     "FromListConnector",
+    "GIF_cond_exp",
     "GutigWeightDependence",
     "HH_cond_exp",
     "IF_cond_alpha",
     "IF_cond_exp",
+    "IF_cond_exp_gsfa_grr",
     "IF_curr_alpha",
     "IF_curr_delta",
     "IF_curr_exp",
     "IF_facets_hardware1",
     "IndexBasedProbabilityConnector",
     "Izhikevich",
+    "MultiQuantalSynapse",
     "MultiplicativeWeightDependence",
     "NativeRNG",
     "Network",
     "NoisyCurrentSource",
     "NumpyRNG",
     "OneToOneConnector",
+    "PointNeuron",
     "Population",
     "PopulationView",
     "Projection",
     "RandomDistribution",
     "STDPMechanism",
+    "SimpleStochasticSynapse",
     "SmallWorldConnector",
     "Space",
     "SpikePairRule",
     "SpikeSourceArray",
+    "SpikeSourceGamma",
     "SpikeSourcePoisson",
+    "SpikeSourcePoissonRefractory",
     "StaticSynapse",
     "StepCurrentSource",
+    "StochasticTsodyksMarkramSynapse",
     "TsodyksMarkramSynapse",
     "Vogels2011Rule",
     "connect",
@@ -179,7 +218,7 @@ def list_standard_models() -> list[str]:
 def __getattr__(name: str) -> NoReturn:
     """Say what there is, where PyNN has something that this backend has not."""
     if hasattr(standardmodels.cells, name) or hasattr(standardmodels.synapses, name):
-        kinds: list[Any] = [STDPMechanism, StaticSynapse, TsodyksMarkramSynapse]
-        there = ", ".join([*list_standard_models(), *(kind.__name__ for kind in kinds)])
+        kinds = [name for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, Synapse)]
+        there = ", ".join([*list_standard_models(), *(name for name in kinds if name != "Synapse")])
         raise AttributeError(f"{name} is a standard model of PyNN that spikeframe does not run. It runs {there}.")
     raise AttributeError(str(unknown_name("attribute of spikeframe.adapters.pynn", name, __all__)))

@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeframe.adapters.pynn.cells import Cell, SpikeSourceArray, SpikeSourcePoisson, one
+from spikeframe.adapters.pynn.cells import MILLI, Cell, Renewal, SpikeSourceArray, SpikeSourcePoisson, one
 from spikeframe.adapters.pynn.electrodes import NoisyCurrentSource
 from spikeframe.adapters.pynn.simulator import State
+from spikeframe.adapters.pynn.synapses import ElectricalSynapse
 from spikeframe.core import synapses
 from spikeframe.core.circuit import Circuit
 from spikeframe.core.counts import Counts
 from spikeframe.core.layout import Laid
 from spikeframe.core.network import Network, Projection
+from spikeframe.core.renewal import renewal_source
 from spikeframe.core.rules import Pairs
 from spikeframe.core.stimulation import PoissonSource, SpikeSource
 from spikeframe.errors import EventError, ParameterError
@@ -30,6 +32,8 @@ from spikeframe.neurons import Neuron
 Longs = NDArray[np.int64]
 #: Most rules that the synapses of one projection may have.
 _RULES = 1000
+#: First random stream of renewal processes; each population has one.
+_RENEWAL = 6 << 28
 #: Neurons for which a further thread may be worth its while.
 _NEURONS = 2000
 
@@ -76,9 +80,11 @@ class Built:
         circuit: what runs.
         names: PyNN's population to our name.
         parts: PyNN's projection to our parts of it.
+        until: step until which renewal processes are drawn.
     """
 
     circuit: Circuit
+    until: float
     names: dict[Any, str] = field(default_factory=dict)
     parts: dict[Any, list[Part]] = field(default_factory=dict)
 
@@ -104,8 +110,8 @@ def advance(state: State, steps: int) -> None:
         state: of the simulation.
         steps: to go.
     """
-    if state.built is None or state.changed:
-        before, state.built = state.built, build(state)
+    if state.built is None or state.changed or state.built.until < state.step + steps:
+        before, state.built = state.built, build(state, 2 * (state.step + steps))
         _take_over(state, before, state.built)
         state.changed = False
     built = state.built
@@ -124,18 +130,19 @@ def _value(built: Built, p: Any, variable: str) -> NDArray[np.float64]:
     return found
 
 
-def build(state: State) -> Built:
+def build(state: State, until: int) -> Built:
     """Describe and build the network.
 
     Args:
         state: of the simulation.
+        until: step until which renewal processes are drawn; their spikes do not depend on it.
     """
     network = Network(seed=(state.seed + state.segment_counter) % 2**64)
     names: dict[Any, str] = {}
     for i, p in enumerate(state.populations):
         label = str(p.label).replace("/", "_")
         names[p] = label if label not in network.populations else f"{label} #{i}"
-        network.population(names[p], p.size, _model(p, state), **_initial(p))
+        network.population(names[p], p.size, _model(p, state, until, network.seed), **_initial(p))
     parts = {p: list(_parts(network, names, p)) for p in state.projections}
     spans = [span for source in state.sources for span in _inject(network, names, source, state)]
     for p, name in names.items():
@@ -149,20 +156,26 @@ def build(state: State) -> Built:
     neurons = sum(p.size for p in state.populations)
     threads = state.threads or max(1, min(2, neurons // _NEURONS))
     circuit = _Circuit(spans, network, state.dt, state.backend, threads, state.dtype)
-    return Built(circuit, names, parts)
+    renewal = any(isinstance(p.celltype, Renewal) for p in state.populations)
+    return Built(circuit, until if renewal else np.inf, names, parts)
 
 
-def _model(p: Any, state: State) -> Neuron | PoissonSource | SpikeSource:
+def _model(p: Any, state: State, until: int, seed: int) -> Neuron | PoissonSource | SpikeSource:
     """Return the neuron or source that a population consists of."""
     kind, dt = p.celltype, state.dt
     if isinstance(kind, Cell):
-        return kind.neuron(p.parameters, dt)
+        return kind.as_neuron(p.parameters, dt)
     if isinstance(kind, SpikeSourcePoisson):
         start = np.rint(p.parameters["start"] / dt) * dt
         stop = np.rint(np.minimum(p.parameters["start"] + p.parameters["duration"], 1e12) / dt) * dt
         return PoissonSource(p.parameters["rate"], one(start), one(np.where(stop >= 1e10, np.inf, stop)))
     if isinstance(kind, SpikeSourceArray):
         return _given(p, state)
+    if isinstance(kind, Renewal):
+        stop = np.minimum(p.parameters["start"] + p.parameters["duration"], until * dt)
+        law = kind.law(p.parameters)
+        return renewal_source(p.size, **law, start=p.parameters["start"], stop=stop, dt=dt, seed=seed,
+                              stream=_RENEWAL + int(p.first_id))  # fmt: skip
     raise ParameterError(f"{p.label}: {type(kind).__name__} is no cell of this backend.")
 
 
@@ -199,7 +212,7 @@ def _roots(cells: Any) -> tuple[list[Any], Longs, Longs]:
 
 
 def _parts(network: Network, names: dict[Any, str], projection: Any) -> Iterator[Part]:
-    """Describe one of PyNN's projections: a part for every pair of populations and every rule."""
+    """Describe one of PyNN's projections: a part for every pair of populations and every rule; none for junctions."""
     sources, from_which, from_where = _roots(projection.pre)
     targets, to_which, to_where = _roots(projection.post)
     pre, post = projection.presynaptic, projection.postsynaptic
@@ -207,6 +220,11 @@ def _parts(network: Network, names: dict[Any, str], projection: Any) -> Iterator
         unit, tau = target.celltype.weight_unit, target.celltype.tau_syn(projection.receptor_type)
         for s, source in enumerate(sources):
             chosen = np.flatnonzero((from_which[pre] == s) & (to_which[post] == t))
+            if isinstance(projection.synapse_type, ElectricalSynapse):
+                pairs = Pairs(from_where[pre[chosen]], to_where[post[chosen]])
+                conductance = projection.values["weight"][chosen] * MILLI
+                network.couple(names[source], names[target], pairs, conductance=conductance)
+                continue
             for which, own, tau_syn in _alike(projection, chosen, target, to_where[post[chosen]], tau):
                 ends = from_where[pre[which]], to_where[post[which]]
                 order = np.lexsort((ends[1], ends[0]))
@@ -229,7 +247,7 @@ def _alike(
     if not extra:
         yield chosen, {}, None
         return
-    own_tau = None if tau is None else target.parameters[tau][cells]
+    own_tau = target.parameters[tau][cells] if tau is not None and projection.synapse_type.knows_receptor else None
     columns = [projection.values[name][chosen] for name in extra] + ([] if own_tau is None else [own_tau])
     kinds, kind = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
     if len(kinds) > _RULES:

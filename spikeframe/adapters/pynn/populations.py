@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from pyNN import common, errors
-from pyNN.parameters import ParameterSpace, Sequence, simplify
+from pyNN.parameters import ArrayParameter, ParameterSpace, Sequence, simplify
 from pyNN.standardmodels import StandardCellType
 
 from spikeframe.adapters.pynn import simulator
@@ -41,14 +41,15 @@ class _Parametric:
     def _get_native_parameters(self, *names: str) -> Any:
         owner, which = self._owner()
         values = {name: simplify(owner.parameters[name][which]) for name in names}
-        return ParameterSpace(values, shape=(len(np.arange(owner.size)[which]),))
+        schema = {name: owner.celltype.get_schema()[name] for name in names}
+        return ParameterSpace(values, schema, shape=(len(np.arange(owner.size)[which]),))
 
     def _set_parameters(self, parameter_space: Any) -> None:
         owner, which = self._owner()
         parameter_space.evaluate(simplify=False)
         for name, value in parameter_space.items():
             own = owner.parameters[name].copy()
-            own[which] = value if isinstance(value, (np.ndarray, Sequence)) else float(value)
+            own[which] = value if isinstance(value, (np.ndarray, ArrayParameter)) else float(value)
             _check(owner.label, name, own)
             owner.parameters[name] = own
         simulator.state.changed = True
@@ -74,17 +75,21 @@ def _filled(value: Any, size: int) -> Any:
     """Return a value for each cell, of what PyNN gives as one for all."""
     if isinstance(value, np.ndarray) and value.ndim:
         return value
-    found = np.empty(size, object if isinstance(value, Sequence) else None)
-    found[:] = value
+    found = np.empty(size, object if isinstance(value, ArrayParameter) else None)
+    found.fill(value)
     return found
 
 
 def _check(label: str, name: str, values: Any) -> None:
-    """Refuse parameters and initial values that are no finite numbers; spike times have a check of their own."""
+    """Refuse parameters and initial values that are no finite numbers, and spike times that do not ascend."""
     if values.dtype == object:
-        for value in values:
-            if not isinstance(value, Sequence):
+        for i, value in enumerate(values):
+            if not isinstance(value, ArrayParameter):
                 raise DTypeError(f"{label}.{name}={value!r}: must be a list of numbers, e.g. Sequence([1.0, 2.0]).")
+            if not np.isfinite(value.value).all():
+                raise NonFiniteError(f"{label}.{name} of cell {i} is not finite.")
+            if isinstance(value, Sequence) and (np.diff(value.value) < 0).any():
+                raise errors.InvalidParameterValueError(f"{label}.{name} of cell {i} does not ascend; sort it.")
         return
     if values.dtype.kind not in "iufb":
         raise DTypeError(f"{label}.{name}: must be numbers, got {values.dtype}.")

@@ -19,7 +19,14 @@ from pyNN.space import Space
 
 from spikeframe.adapters.pynn import simulator
 from spikeframe.adapters.pynn.synapses import StaticSynapse, Synapse
-from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, TimeGridError, UnsupportedLayerError
+from spikeframe.errors import (
+    DTypeError,
+    NonFiniteError,
+    ParameterError,
+    TimeGridError,
+    UnsupportedLayerError,
+    unknown_name,
+)
 
 Longs = NDArray[np.int64]
 
@@ -203,9 +210,14 @@ class Projection(common.Projection):
             self.put(name, np.asarray(matrix)[self.presynaptic, self.postsynaptic])
 
     def _set_initial_value_array(self, variable: str, initial_value: Any) -> None:
-        values = initial_value.evaluate(simplify=False)
-        if np.any(values):
-            raise ParameterError(f"{self.label}: initialize({variable}): synapses begin at rest here.")
+        rest = self.synapse_type.rest
+        if variable not in rest:
+            raise unknown_name(f"state variable of {type(self.synapse_type).__name__}", variable, rest)
+        own, initial_value.shape = rest[variable], (len(self),)  # PyNN has given it none that is a number
+        if np.any(initial_value.evaluate(simplify=False) != (self.values[own] if isinstance(own, str) else own)):
+            raise ParameterError(
+                f"{self.label}: initialize({variable}): synapses begin at rest here, {variable}={own}."
+            )
 
     def _named(self, name: str) -> NDArray[Any]:
         ends = {"presynaptic_index": self.presynaptic, "postsynaptic_index": self.postsynaptic}

@@ -1,4 +1,4 @@
-"""PyNN's standard synapses as ours: static, Tsodyks-Markram, pair STDP, Vogels' inhibitory rule.
+"""PyNN's standard synapses as ours: static, electrical, short-term plasticity with and without chance, STDP.
 
 A rule's parameters are numbers of a whole projection here, so `Projection` is cut into as many of ours as its synapses
 have different ones (`rule` is asked once for each).
@@ -15,6 +15,8 @@ from pyNN.standardmodels import build_translations, synapses
 
 from spikeframe.adapters.pynn.cells import same_names
 from spikeframe.adapters.pynn.simulator import state
+from spikeframe.core.bernoulli import Bernoulli
+from spikeframe.core.quantal import Quantal
 from spikeframe.core.short_term import TsodyksMarkram
 from spikeframe.errors import ParameterError
 from spikeframe.kernels.plasticity import Plasticity
@@ -24,6 +26,11 @@ from spikeframe.learning_rules.stdp_inhibitory import InhibitorySTDP
 
 class Synapse:
     """What a synapse of this backend has beside PyNN's own class."""
+
+    #: Whether the rule depends on the receptor's time constant.
+    knows_receptor: ClassVar[bool] = False
+    #: PyNN's state variables: what they are at rest, a number or the name of a parameter.
+    rest: ClassVar[dict[str, float | str]] = {}
 
     def _get_minimum_delay(self) -> float:
         return state.least_delay()
@@ -45,10 +52,50 @@ class StaticSynapse(Synapse, synapses.StaticSynapse):
     translations = same_names(synapses.StaticSynapse)
 
 
+class ElectricalSynapse(Synapse, synapses.ElectricalSynapse):
+    """A gap junction: it acts both ways, at once, and carries no spikes. Weights are conductances, µS."""
+
+    translations = same_names(synapses.ElectricalSynapse)
+
+
+class SimpleStochasticSynapse(Synapse, synapses.SimpleStochasticSynapse):
+    """Transmission by chance."""
+
+    translations = same_names(synapses.SimpleStochasticSynapse)
+
+    def rule(self, own: Mapping[str, float], unit: float, tau_syn: float | None) -> Plasticity:
+        """Return `Bernoulli`."""
+        return Bernoulli(own["p"])
+
+
+class StochasticTsodyksMarkramSynapse(Synapse, synapses.StochasticTsodyksMarkramSynapse):
+    """Short-term plasticity by chance: one release site."""
+
+    translations = same_names(synapses.StochasticTsodyksMarkramSynapse)
+    rest: ClassVar[dict[str, float | str]] = {"u": 0.0}
+
+    def rule(self, own: Mapping[str, float], unit: float, tau_syn: float | None) -> Plasticity:
+        """Return `Quantal` of one site."""
+        return Quantal(own["U"], own["tau_rec"], own["tau_facil"], 1)
+
+
+class MultiQuantalSynapse(Synapse, synapses.MultiQuantalSynapse):
+    """Short-term plasticity by chance: n release sites, each with the weight."""
+
+    translations = same_names(synapses.MultiQuantalSynapse)
+    rest: ClassVar[dict[str, float | str]] = {"a": "n", "u": "U"}
+
+    def rule(self, own: Mapping[str, float], unit: float, tau_syn: float | None) -> Plasticity:
+        """Return `Quantal`."""
+        return Quantal(own["U"], own["tau_rec"], own["tau_facil"], int(own["n"]))
+
+
 class TsodyksMarkramSynapse(Synapse, synapses.TsodyksMarkramSynapse):
     """Short-term plasticity; active resources decay with the receptor's time constant, as with NEST."""
 
     translations = same_names(synapses.TsodyksMarkramSynapse)
+    knows_receptor = True
+    rest: ClassVar[dict[str, float | str]] = {"u": 0.0}
 
     def rule(self, own: Mapping[str, float], unit: float, tau_syn: float | None) -> Plasticity:
         """Return `TsodyksMarkram`."""

@@ -270,7 +270,8 @@ class _Run:
         shift = np.array([plan.first_neuron(g, plastic.receptor, p) for p in range(plan.parts)], np.int64)
         fixed = {"start": bundle.start, "target": bundle.target, "shift": shift, "rate": np.array(rule.rate),
                  "period": np.array(rule.period, np.int64), "c": typed(plastic, plan.dtype),
-                 "gain": np.array(rule.gain, plan.dtype),
+                 "gain": np.array(rule.gain, plan.dtype), "weight": bundle.weight,
+                 "key": np.array([plastic.stream, plan.seed & 0xFFFFFFFF, plan.seed >> 32], np.uint32),
                  "per": plan.dtype.type(1.0 / plan.groups[g].units[plastic.receptor])}  # fmt: skip
         for name, value in fixed.items():
             add(f"b{b}_{name}", value)
@@ -292,7 +293,7 @@ class _Run:
                 self._mark_segments(b, cursors)
         self.text["body"].append(
             f"delivered[thread, {b}] += transmit{b}({spikes}, b{b}_start[p], b{b}_target, b{b}_shift[p], cuts[{g}, p], "
-            f"cuts[{g}, p + 1], {rest}, b{b}_per, a, {', '.join(arrays)})"
+            f"cuts[{g}, p + 1], {rest}, b{b}_weight, b{b}_key, b{b}_per, a, {', '.join(arrays)})"
         )
         fired = "g0_ids[thread], 0, 0"
         if rule.watches:

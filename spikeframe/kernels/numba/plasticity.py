@@ -23,14 +23,14 @@ from spikeframe.kernels.trace import Program
 _DIALECT = replace(NUMBA, spelling={**NUMBA.spelling, "log": "F(log64(np.float64({0})))"})
 
 _MODULE = '''
-from spikeframe.kernels.numba.philox import log64
+from spikeframe.kernels.numba.philox import log64, philox, uniform32
 from spikeframe.kernels.numba.plasticity import lifted, renewed
 
 A = np.{integer}
 {programs}
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def transmit({spikes}, rows, target, shift, lo, hi, step, rate, period, c, per_unit, acc, {arrays}):
+def transmit({spikes}, rows, target, shift, lo, hi, step, rate, period, c, place, key, per_unit, acc, {arrays}):
     """Deliver what arrives in this step; returns the number of synaptic events."""
     {renew}
     {lift}
@@ -178,6 +178,17 @@ def _stores(program: Program, index: str, names: tuple[str, ...]) -> str:
     return "\n".join(found + ["r_w[i] = new_w"] * any(n == "w" for n, _ in program.outputs))
 
 
+def _random(rule: Traced) -> list[str]:
+    """Return the statements that draw the random numbers of an arrival at synapse `i`; a Philox call gives four."""
+    lines = []
+    for k, name in enumerate(rule.random):
+        if k % 4 == 0:
+            counter = f"({k // 4} << 16) + (step >> 32), step & 0xFFFFFFFF, place[i], key[0]"
+            lines.append(f"word_0, word_1, word_2, word_3 = philox({counter}, key[1], key[2])")
+        lines.append(f"{identifier(name)} = F(uniform32(word_{k % 4}))")
+    return lines
+
+
 def _synapse(rule: Traced, name: str, neuron: str) -> str:
     """Return the statements for synapse `i` whose target is `neuron`."""
     program = rule.program(name)
@@ -186,6 +197,7 @@ def _synapse(rule: Traced, name: str, neuron: str) -> str:
     lines = [f"j = {neuron}" if neuron != "j" else "", f"{identifier('w')} = r_w[i]"]
     lines += [_loads(rule.post, "j") if neuron != "j" else "", _loads(rule.own, "i")]
     lines += [f"{identifier(n)} = q_{n}[j]" for n in rule.state]
+    lines += _random(rule) if name == "at_pre" else []
     lines += [_called(name, program), _stores(program, "i", rule.own)]
     if name == "at_pre":
         lines.append("acc[target[i]] += A(np.rint(new_sent * per_unit))")

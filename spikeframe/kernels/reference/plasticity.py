@@ -9,6 +9,7 @@ import numpy as np
 
 from spikeframe.kernels.grid import Bundle, Longs, Plan
 from spikeframe.kernels.plasticity import TINY, typed
+from spikeframe.kernels.reference import philox
 from spikeframe.kernels.reference.exponential import exp
 from spikeframe.kernels.reference.steps import interpret
 from spikeframe.kernels.steps import Array
@@ -39,6 +40,7 @@ class Step:
         if bundle.plastic is None:
             raise TypeError("this bundle's synapses are not plastic.")
         self.plan, self.bundle, self.state, self.plastic, self.target = plan, bundle, state, bundle.plastic, target
+        self.step = step
         rule = self.plastic.rule
         self.fall, self.lift = {}, {}
         self.numbers = dict(zip(rule.numbers, typed(self.plastic, plan.dtype), strict=True))
@@ -63,6 +65,16 @@ class Step:
         found = {name: self._read(name, neurons) for name in self.plastic.rule.post}
         return found | {name: self.target[name][neurons] for name in self.plastic.rule.state}
 
+    def _random(self, synapses: Longs) -> dict[str, Any]:
+        """Return the random numbers of this step's arrivals; a word of Philox for each, four words a call."""
+        found: dict[str, Any] = {}
+        for k, name in enumerate(self.plastic.rule.random):
+            counter = (k // 4 << 16) + (self.step >> 32), self.step & 0xFFFFFFFF
+            key = self.plan.seed & 0xFFFFFFFF, self.plan.seed >> 32
+            words = philox.philox(*counter, self.bundle.weight[synapses], self.plastic.stream, *key)
+            found[name] = philox.uniform32(words[k % 4]).astype(self.plan.dtype)
+        return found
+
     def _change(self, program: Program, values: dict[str, Any], at: dict[str, Any]) -> dict[str, Any]:
         """Evaluate a program and write back what it changed."""
         found = interpret(program, {**self.numbers, **values}, self.plan.dtype)
@@ -86,7 +98,8 @@ class Step:
             slots = self.bundle.target[synapses].astype(np.int64)
             neurons = slots + self.plan.first_neuron(group, receptor, part)
             post = self._post(neurons)
-            sent = self._synapses(program, synapses, self._pre(part, source, synapses) | post)  # type: ignore[arg-type]
+            values = self._pre(part, source, synapses) | post | self._random(synapses)
+            sent = self._synapses(program, synapses, values)  # type: ignore[arg-type]
             whole = np.broadcast_to(np.rint(sent * per_unit).astype(np.int64), slots.shape)
             np.add.at(acc, self.plan.offsets[part] + slots, whole)
             events += synapses.size

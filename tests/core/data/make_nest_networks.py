@@ -21,6 +21,10 @@ COND = {"C_m": 250.0, "g_L": 16.6667, "E_L": -70.0, "V_th": -55.0, "V_reset": -6
 AEIF = {"C_m": 281.0, "g_L": 30.0, "E_L": -70.6, "V_th": -50.4, "Delta_T": 2.0, "V_peak": 0.0, "V_reset": -60.0,
         "t_ref": 0.0, "a": 4.0, "b": 80.5, "tau_w": 144.0, "E_ex": 0.0, "E_in": -85.0, **SYNAPSE,
         "gsl_error_tol": 1e-10}  # fmt: skip
+SFA = {"tau_sfa": 60.0, "E_sfa": -80.0, "q_sfa": 6.0, "tau_rr": 3.0, "E_rr": -75.0, "q_rr": 60.0}
+GIF = {"C_m": 250.0, "g_L": 16.6667, "E_L": -70.0, "V_reset": -60.0, "t_ref": 2.0, "E_ex": 0.0, "E_in": -85.0,
+       "Delta_V": 1e-6, "V_T_star": -55.0, "lambda_0": 1.0, "tau_stc": [3.0, 40.0], "q_stc": [60.0, 10.0],
+       "tau_sfa": [5.0, 30.0, 90.0], "q_sfa": [3.0, 1.0, 0.5], **SYNAPSE}  # fmt: skip
 #: Model: parameters, mean weights (exciting, inhibiting), range of the currents, range of the initial membrane.
 MODELS = {
     "iaf_psc_delta": (LIF, (0.6, -2.4), (330.0, 420.0), (-70.0, -56.0)),
@@ -36,6 +40,9 @@ MODELS = {
     "izhikevich": ({"a": 0.02, "b": 0.2, "c": -65.0, "d": 8.0, "consistent_integration": True}, (1.0, -3.0),
                    (5.0, 9.0), (-70.0, -60.0)),
     "aeif_cond_exp": (AEIF, (2.0, -8.0), (550.0, 750.0), (-70.0, -56.0)),
+    "iaf_cond_exp_sfa_rr": (COND | SFA, (3.0, -8.0), (260.0, 380.0), (-70.0, -56.0)),
+    # A threshold of no width: the chance is whether it is passed.
+    "gif_cond_exp": (GIF, (3.0, -8.0), (280.0, 400.0), (-70.0, -56.0)),
 }  # fmt: skip
 
 
