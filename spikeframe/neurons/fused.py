@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -129,9 +129,14 @@ def watch_of(layer: torch.nn.Module) -> Watch:
     return found
 
 
-@lru_cache(maxsize=1)
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def gpu_ready() -> bool:
     """Whether kernels for the GPU can be compiled and run here; says once what is missing."""
+    return _gpu_ready()
+
+
+@lru_cache(maxsize=1)
+def _gpu_ready() -> bool:
     try:
         cupy()
     except BackendError as error:
@@ -160,7 +165,7 @@ def on_gpu(x: Tensor, backend: str) -> bool:
     return False
 
 
-def _spacing(steps: int) -> int:
+def spacing(steps: int) -> int:
     """Return how many steps lie between two states that are kept for the backward, so that the rest stay in cache."""
     return min(32, max(8, math.isqrt(steps)))
 
@@ -201,24 +206,76 @@ def _split(program: Program, tensors: tuple[Any, ...]) -> tuple[list[Any], dict[
     )
 
 
+def ahead(job: Job, tensors: tuple[Tensor, ...], training: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Run a step over time on the CPU.
+
+    Args:
+        job: what is run.
+        tensors: inputs ``[T, R]``, states ``[R]`` and coefficients, in the order of the leaves.
+        training: whether `back` will be called.
+
+    Returns:
+        ``[T, R]`` outputs, final states, and the states that are kept for `back`.
+    """
+    program = job.program
+    inputs, states, coefficients = _split(program, tuple(_array(t) for t in tensors))
+    steps = inputs[0].shape[0]
+    every = spacing(steps) if training else 0
+    done = job.provider.forward(program, inputs, states, coefficients, every, job.threads)
+    if done.bad is not None:
+        job.bad.append(done.bad)
+    names = program.names("state")
+    kept = [_tensor(done.checkpoints[n]) for n in names] if training and steps else []
+    return _tensor(done.out), [_tensor(done.states[n]) for n in names], kept
+
+
+def back(
+    job: Job, saved: Sequence[Tensor], gradients: Sequence[Tensor | None], needed: Sequence[bool]
+) -> list[Tensor | None]:
+    """Run the derivative backwards over time on the CPU.
+
+    Args:
+        job: what was run.
+        saved: the tensors that `ahead` was given, then those that it kept.
+        gradients: of the outputs and of the final states; None is zero.
+        needed: whether the gradient of each given tensor is asked for.
+
+    Returns:
+        One gradient for each given tensor, None where it was not asked for.
+    """
+    program = job.program
+    leaves = [leaf.name for leaf in program.leaves]
+    given, kept = saved[: len(leaves)], saved[len(leaves) :]
+    inputs, _, coefficients = _split(program, tuple(_array(t) for t in given))
+    asked = dict(zip(leaves, needed, strict=True))
+    floats = [leaf.name for leaf in program.leaves if leaf.kind == "state" and leaf.dtype == FLOAT]
+    arriving = dict(zip(("out", *program.names("state")), gradients, strict=True))
+    checkpoints = {n: _array(k) for n, k in zip(program.names("state"), kept, strict=False)}
+    start = dict(zip(leaves, given, strict=True))
+
+    def arrived(name: str, like: Tensor) -> Any:
+        gradient = arriving[name]
+        return _array(torch.zeros_like(like) if gradient is None else gradient)
+
+    done = job.provider.backward(
+        program, inputs, checkpoints, coefficients, spacing(inputs[0].shape[0]), arrived("out", given[0]),
+        {n: arrived(n, start[n]) for n in floats}, tuple(n for n in program.names("coefficient") if asked[n]),
+        job.threads,
+    )  # fmt: skip
+    result: dict[str, Any] = dict(zip(program.names("input"), done.inputs, strict=True))
+    result |= {**done.states, **done.coefficients}
+    return [_tensor(result[n]) if asked[n] and n in result else None for n in leaves]
+
+
 class _Fused(torch.autograd.Function):
     """``apply(job, *inputs [T, R], *states [R], *coefficients)`` -> out ``[T, R]``, final states."""
 
     @staticmethod
     def forward(ctx: Any, job: Job, *tensors: Tensor) -> tuple[Tensor, ...]:
-        program = job.program
-        inputs, states, coefficients = _split(program, tuple(_array(t) for t in tensors))
-        steps = inputs[0].shape[0]
         training = any(ctx.needs_input_grad)
-        every = _spacing(tensors[0].shape[0]) if training else 0
-        done = job.provider.forward(program, inputs, states, coefficients, every, job.threads)
-        if done.bad is not None:
-            job.bad.append(done.bad)
-        out = _tensor(done.out)
-        finals = [_tensor(done.states[name]) for name in program.names("state")]
+        out, finals, kept = ahead(job, tensors, training)
         if training:
-            ctx.job, ctx.every, ctx.counts = job, every, (len(inputs), len(states))
-            kept = [_tensor(done.checkpoints[n]) for n in program.names("state")] if steps else []
+            ctx.job = job
             ctx.save_for_backward(*tensors, *kept)
         ctx.mark_non_differentiable(*(f for f in finals if not f.is_floating_point()))
         ctx.set_materialize_grads(False)
@@ -227,31 +284,8 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        job: Job = ctx.job
-        program = job.program
-        leaves = len(program.leaves)
-        saved = ctx.saved_tensors  # once: activation checkpointing recomputes it and refuses a second look
-        tensors, kept = saved[:leaves], saved[leaves:]
-        inputs, _, coefficients = _split(program, tuple(_array(t) for t in tensors))
-        needed = dict(zip((leaf.name for leaf in program.leaves), ctx.needs_input_grad[1:], strict=True))
-        floats = [leaf.name for leaf in program.leaves if leaf.kind == "state" and leaf.dtype == FLOAT]
-        arriving = dict(zip(("out", *program.names("state")), gradients, strict=True))
-        wanted = tuple(n for n in program.names("coefficient") if needed[n])
-        checkpoints = {n: _array(k) for n, k in zip(program.names("state"), kept, strict=False)}
-
-        start = dict(zip((leaf.name for leaf in program.leaves), tensors, strict=True))
-
-        def given(name: str, like: Tensor) -> Any:
-            gradient = arriving[name]
-            return _array(torch.zeros_like(like) if gradient is None else gradient)
-
-        done = job.provider.backward(
-            program, inputs, checkpoints, coefficients, ctx.every, given("out", tensors[0]),
-            {n: given(n, start[n]) for n in floats}, wanted, job.threads,
-        )  # fmt: skip
-        result: dict[str, Any] = dict(zip(program.names("input"), done.inputs, strict=True))
-        result |= {**done.states, **done.coefficients}
-        return (None, *(_tensor(result[n]) if needed[n] and n in result else None for n in needed))
+        # Saved tensors once: activation checkpointing recomputes them and refuses a second look.
+        return (None, *back(ctx.job, ctx.saved_tensors, gradients, ctx.needs_input_grad[1:]))
 
 
 class _OnGpu(torch.autograd.Function):
@@ -279,26 +313,45 @@ class _OnGpu(torch.autograd.Function):
         return found
 
 
-def _pulled(ctx: Any, g_out: Tensor | None, *g_last: Tensor | None) -> tuple[Tensor | None, ...]:
+def _pulled(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
     """Return the gradients of what `_OnGpu` was applied to."""
-    kernels: CudaSteps = ctx.kernels
-    saved, fixed = ctx.saved_tensors, ctx.fixed  # once: activation checkpointing refuses a second look
+    # Saved tensors once: activation checkpointing refuses a second look.
+    return (None, None, *back_on_gpu(ctx.kernels, ctx.fixed, ctx.saved_tensors, gradients, ctx.needs_input_grad[2:]))
+
+
+def back_on_gpu(
+    kernels: CudaSteps, fixed: tuple[Tensor, ...], saved: Sequence[Tensor], gradients: Sequence[Tensor | None],
+    needed: Sequence[bool],
+) -> list[Tensor | None]:  # fmt: skip
+    """Run the derivative backwards over time on a GPU.
+
+    Args:
+        kernels: of the program.
+        fixed: the last of the tensors that were given, if no gradient of them is asked for.
+        saved: the tensors before these, then those that the forward kept.
+        gradients: of the outputs and of the final states; None is zero.
+        needed: whether the gradient of each of the tensors before `fixed` is asked for.
+
+    Returns:
+        One gradient for each of these tensors, None where it was not asked for.
+    """
     leaves = kernels.leaves - len(fixed)
     inputs, states, coefficients = kernels.split((*saved[:leaves], *fixed))
-    needed = (*ctx.needs_input_grad[2:], *(False for _ in fixed))
+    asked = (*needed, *(False for _ in fixed))
     a, b = kernels.counts
-    wanted = tuple(n for n, need in zip(kernels.wanted, needed[b:], strict=True) if need) if True in needed[b:] else ()
+    wanted = tuple(n for n, need in zip(kernels.wanted, asked[b:], strict=True) if need) if True in asked[b:] else ()
+    g_out, *g_last = gradients
     g_inputs, first, sums = kernels.backward(
         inputs, list(saved[leaves:]) or states, coefficients,
         torch.zeros_like(inputs[0]) if g_out is None else g_out.contiguous(),
-        [None if g is None else g.contiguous() for g in g_last], needed[a:b], wanted,
+        [None if g is None else g.contiguous() for g in g_last], asked[a:b], wanted,
     )  # fmt: skip
-    found = [g if need else None for g, need in zip(g_inputs, needed, strict=False)]
+    found = [g if need else None for g, need in zip(g_inputs, asked, strict=False)]
     if not fixed:
         found += [None if g is None else g.reshape(s.shape) for g, s in zip(first, states, strict=True)]
         left = iter(sums)
-        found += [next(left) if need else None for need in needed[b:]]
-    return (None, None, *found)
+        found += [next(left) if need else None for need in asked[b:]]
+    return found
 
 
 _pulled_once = once_differentiable(_pulled)

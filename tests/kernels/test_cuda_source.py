@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from spikeframe.errors import BackendError, DTypeError
+from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda.source import SIZE, THREADS, backward_kernel, forward_kernel, header
 from spikeframe.kernels.differentiate import differentiate
 from spikeframe.kernels.steps import provider
-from spikeframe.neurons import ALIF, LIF, AdEx, Exp
+from spikeframe.neurons import LIF, AdEx, Exp
 from spikeframe.neurons.fused import cut
 from tests.kernels.cuda_on_host import GXX, NVCC, Host, HostSteps, compiled_by_nvcc
 from tests.kernels.test_steps import NEURONS
@@ -186,5 +186,3 @@ def test_what_the_gpu_needs_is_named_where_it_is_missing():
         pytest.skip("there is a GPU")
     with pytest.raises(BackendError, match="cuda13"):
         LIF(dt=1.0, backend="cuda")(torch.zeros(3, 1, 4))
-    with pytest.raises(DTypeError, match="bfloat16"):
-        ALIF(dt=1.0)(torch.zeros(3, 1, 4, dtype=torch.bfloat16))
