@@ -148,7 +148,7 @@ class _Call:
     ) -> list[Tensor | None]:
         """Return the gradients of inputs and of what was made."""
         if self.on_gpu:
-            return fused.back_on_gpu(self.kernels, (), [*self.tensors, *kept], arriving, needed)
+            return fused.back_on_gpu(self.kernels, [*self.tensors, *kept], arriving, needed)
         out, *last = arriving
         flat = [None if out is None else _columns(out), *(None if g is None else g.reshape(-1) for g in last)]
         return fused.back(self.job, [*self.tensors, *kept], flat, needed)

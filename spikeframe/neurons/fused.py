@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from spikeframe.errors import BackendError
-from spikeframe.kernels.cuda.launch import cupy, launch
+from spikeframe.kernels.cuda.launch import cupy, launcher
 from spikeframe.kernels.cuda.source import Cut
-from spikeframe.kernels.cuda.steps import CudaSteps
+from spikeframe.kernels.cuda.steps import CudaSteps, Prepared
 from spikeframe.kernels.steps import Provider
 from spikeframe.kernels.trace import FLOAT, Program
 
@@ -103,15 +103,20 @@ class _Gpu:
         """Reduce one partial sum per column to a coefficient's shape, summing in float64."""
         return per_column.reshape(-1, *coefficient.shape).sum(0, dtype=torch.float64).to(coefficient.dtype)
 
-    def launch(self, text: str, kernel: str, columns: int, arguments: list[int]) -> None:
-        """Launch a kernel on the current stream."""
-        index = self.index
-        stream = torch._C._cuda_getCurrentRawStream(index)
-        if torch._C._cuda_getDevice() == index:
-            launch(text, kernel, columns, arguments, index, stream)
-        else:
-            with torch.cuda.device(index):
-                launch(text, kernel, columns, arguments, index, stream)
+    def launcher(self, text: str, kernel: str, columns: int) -> Callable[[list[int]], None]:
+        """Return what launches a kernel on the current stream."""
+        index, stream, current = self.index, torch._C._cuda_getCurrentRawStream, torch._C._cuda_getDevice
+        with torch.cuda.device(index):
+            start = launcher(text, kernel, columns, index)
+
+        def launch(arguments: list[int]) -> None:
+            if current() == index:
+                start(arguments, stream(index))
+            else:
+                with torch.cuda.device(index):
+                    start(arguments, stream(index))
+
+        return launch
 
 
 _watches: weakref.WeakKeyDictionary[torch.nn.Module, Watch] = weakref.WeakKeyDictionary()
@@ -289,69 +294,86 @@ class _Fused(torch.autograd.Function):
 
 
 class _OnGpu(torch.autograd.Function):
-    """``apply(kernels, fixed, *inputs [T, ...], *states [...], *coefficients)`` -> out ``[T, ...]``, final states.
-
-    `fixed` holds the last of the tensors if they are the same at every call and have no gradient.
-    """
+    """``apply(kernels, *inputs [T, ...], *states [...], *coefficients)`` -> out ``[T, ...]``, final states."""
 
     @staticmethod
-    def forward(ctx: Any, kernels: CudaSteps, fixed: tuple[Tensor, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, kernels: CudaSteps, *tensors: Tensor) -> tuple[Tensor, ...]:
         training = True in ctx.needs_input_grad
-        out, last, kept = kernels.forward(*kernels.split((*tensors, *fixed)), training)
+        out, last, kept = kernels.forward(*kernels.split(tensors), training)
         if training:
-            ctx.kernels, ctx.fixed = kernels, fixed
+            ctx.kernels = kernels
             ctx.save_for_backward(*tensors, *kept)
-        if not kernels.all_smooth:
-            ctx.mark_non_differentiable(*(s for s, smooth in zip(last, kernels.smooth, strict=True) if not smooth))
+        ctx.mark_non_differentiable(*(s for s, smooth in zip(last, kernels.smooth, strict=True) if not smooth))
         ctx.set_materialize_grads(False)
         return (out, *last)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        # Without the detour of `once_differentiable` where nobody differentiates twice.
-        found: tuple[Tensor | None, ...] = (_pulled_once if torch.is_grad_enabled() else _pulled)(ctx, *gradients)
-        return found
-
-
-def _pulled(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Return the gradients of what `_OnGpu` was applied to."""
-    # Saved tensors once: activation checkpointing refuses a second look.
-    return (None, None, *back_on_gpu(ctx.kernels, ctx.fixed, ctx.saved_tensors, gradients, ctx.needs_input_grad[2:]))
+        # Saved tensors once: activation checkpointing refuses a second look.
+        return (None, *back_on_gpu(ctx.kernels, ctx.saved_tensors, gradients, ctx.needs_input_grad[1:]))
 
 
 def back_on_gpu(
-    kernels: CudaSteps, fixed: tuple[Tensor, ...], saved: Sequence[Tensor], gradients: Sequence[Tensor | None],
-    needed: Sequence[bool],
-) -> list[Tensor | None]:  # fmt: skip
+    kernels: CudaSteps, saved: Sequence[Tensor], gradients: Sequence[Tensor | None], needed: Sequence[bool]
+) -> list[Tensor | None]:
     """Run the derivative backwards over time on a GPU.
 
     Args:
         kernels: of the program.
-        fixed: the last of the tensors that were given, if no gradient of them is asked for.
-        saved: the tensors before these, then those that the forward kept.
+        saved: inputs, states and coefficients, then those that the forward kept.
         gradients: of the outputs and of the final states; None is zero.
-        needed: whether the gradient of each of the tensors before `fixed` is asked for.
+        needed: whether the gradient of each input, state and coefficient is asked for.
 
     Returns:
-        One gradient for each of these tensors, None where it was not asked for.
+        One gradient for each of these, None where it was not asked for.
     """
-    leaves = kernels.leaves - len(fixed)
-    inputs, states, coefficients = kernels.split((*saved[:leaves], *fixed))
-    asked = (*needed, *(False for _ in fixed))
+    inputs, states, coefficients = kernels.split(saved[: kernels.leaves])
     a, b = kernels.counts
-    wanted = tuple(n for n, need in zip(kernels.wanted, asked[b:], strict=True) if need) if True in asked[b:] else ()
+    wanted = tuple(n for n, need in zip(kernels.wanted, needed[b:], strict=True) if need)
     g_out, *g_last = gradients
     g_inputs, first, sums = kernels.backward(
-        inputs, list(saved[leaves:]) or states, coefficients,
+        inputs, list(saved[kernels.leaves :]) or states, coefficients,
         torch.zeros_like(inputs[0]) if g_out is None else g_out.contiguous(),
-        [None if g is None else g.contiguous() for g in g_last], asked[a:b], wanted,
+        [None if g is None else g.contiguous() for g in g_last], needed[a:b], wanted,
     )  # fmt: skip
-    found = [g if need else None for g, need in zip(g_inputs, asked, strict=False)]
-    if not fixed:
-        found += [None if g is None else g.reshape(s.shape) for g, s in zip(first, states, strict=True)]
-        left = iter(sums)
-        found += [next(left) if need else None for need in asked[b:]]
-    return found
+    left = iter(sums)
+    return [
+        *(g if need else None for g, need in zip(g_inputs, needed, strict=False)),
+        *(None if g is None else g.reshape(s.shape) for g, s in zip(first, states, strict=True)),
+        *(next(left) if need else None for need in needed[b:]),
+    ]
+
+
+class _OnGpuAgain(torch.autograd.Function):
+    """``apply(prepared, x [T, ...])`` -> out ``[T, ...]``, final states."""
+
+    @staticmethod
+    def forward(ctx: Any, prepared: Prepared, x: Tensor) -> tuple[Tensor, ...]:
+        training = ctx.needs_input_grad[1]
+        out, last, kept = prepared.forward(x, training)
+        if training:
+            ctx.prepared = prepared
+            ctx.save_for_backward(x, *kept)
+        if not prepared.kernels.all_smooth:
+            kinds = zip(last, prepared.kernels.smooth, strict=True)
+            ctx.mark_non_differentiable(*(s for s, smooth in kinds if not smooth))
+        ctx.set_materialize_grads(False)
+        return (out, *last)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, Tensor]:
+        # Without the detour of `once_differentiable` where nobody differentiates twice.
+        found: tuple[None, Tensor] = (_pulled_once if torch.is_grad_enabled() else _pulled)(ctx, *gradients)
+        return found
+
+
+def _pulled(ctx: Any, g_out: Tensor | None, *g_last: Tensor | None) -> tuple[None, Tensor]:
+    """Return the gradients of what `_OnGpuAgain` was applied to."""
+    x, *kept = ctx.saved_tensors
+    g_out = torch.zeros_like(x) if g_out is None else g_out.contiguous()
+    ends = [None if g is None else g.contiguous() for g in g_last]
+    return None, ctx.prepared.backward(x, kept, g_out, ends)
 
 
 _pulled_once = once_differentiable(_pulled)
@@ -385,7 +407,7 @@ def run_on_gpu(kernels: CudaSteps, tensors: list[Tensor]) -> tuple[Tensor, list[
             )
     # One number that was expanded to a state stays one.
     solid = [t.contiguous() if any(t.stride()) else t for t in tensors]
-    out, *final = _OnGpu.apply(kernels, (), *solid)  # type: ignore[no-untyped-call]
+    out, *final = _OnGpu.apply(kernels, *solid)  # type: ignore[no-untyped-call]
     return out, final
 
 
@@ -407,7 +429,7 @@ class Ready:
     def __init__(
         self, kernels: CudaSteps, x: Tensor, fixed: list[Tensor], values: list[Tensor], watch: Watch, kind: Any
     ) -> None:
-        self.kernels, self.fixed, self.watch, self.kind = kernels, tuple(fixed), watch, kind
+        self.prepared, self.watch, self.kind = Prepared(kernels, x, fixed), watch, kind
         self.shape, self.dtype, self.device = x.shape, x.dtype, x.device
         self.values, self.versions = values, [value._version for value in values]
 
@@ -433,7 +455,7 @@ class Ready:
         Args:
             x: ``[T, B, ...]``, one that `takes` takes.
         """
-        out, *final = _OnGpu.apply(self.kernels, self.fixed, x)  # type: ignore[no-untyped-call]
+        out, *final = _OnGpuAgain.apply(self.prepared, x)  # type: ignore[no-untyped-call]
         return out, self.kind(*final)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda.source import SIZE, THREADS, backward_kernel, forward_kernel, header
+from spikeframe.kernels.cuda.steps import Prepared
 from spikeframe.kernels.differentiate import differentiate
 from spikeframe.kernels.steps import provider
 from spikeframe.neurons import LIF, AdEx, Exp
@@ -149,6 +150,30 @@ def test_one_number_expanded_to_a_state_starts_like_an_array_of_it(folder):
             found.append((out, last[0], g[0]))
         for a, b in zip(*found, strict=True):
             assert np.array_equal(a, b)
+
+
+@needs_gxx
+@pytest.mark.exact
+@pytest.mark.parametrize("name", ["lif", "lif_value_refractory"])
+@pytest.mark.parametrize("steps", [4, 11])
+def test_prepared_calls_give_what_others_give(name, steps, folder):
+    program, (x,), states, coefficients = case(name, np.float32, (steps, 2, 7))
+    fixed = [np.broadcast_to(states["v"][0], 14), *list(states.values())[1:], *coefficients.values()]
+    kernels = HostSteps(Host(folder, 32))._kernels(program, [x], coefficients, 4)
+    prepared = Prepared(kernels, x, fixed)
+    for other in (x[::-1].copy(), x):  # addresses are those of the last call
+        _, start, values = kernels.split([other, *fixed])
+        g, ends = other + 1, [other[0] * 2, *(None for _ in start[1:])]
+        expected = kernels.forward([other], start, values, True)
+        found = prepared.forward(other, True)
+        assert found[0].sum() > 0
+        for a, b in zip((expected[0], *expected[1], *expected[2]), (found[0], *found[1], *found[2]), strict=True):
+            assert np.array_equal(a, b)
+        for last in (ends, [None for _ in start]):
+            (gradient,), *_ = kernels.backward(
+                [other], expected[2] or start, values, g, last, [False for _ in start], ()
+            )  # fmt: skip
+            assert np.array_equal(prepared.backward(other, found[2], g, last), gradient)
 
 
 @needs_gxx

@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from spikeframe.errors import DTypeError, NonFiniteError
 from spikeframe.neurons import ALIF, LIF, AdEx, EscapeLIF, Exp
@@ -177,43 +178,30 @@ def test_under_autocast_a_network_learns_in_sixteen_bits(wrap):
     assert net.lif.log_tau_m.grad != 0
 
 
-_WORKER = """
-import sys
-import torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
-from tests.neurons.test_compiled import Net
-
-rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-torch.set_num_threads(1)
-dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
-torch.manual_seed(0)
-net = Net(learnable=["tau_m", "v_th"])
-x = torch.rand(21, 8, 6)
-shared = DistributedDataParallel(net, broadcast_buffers=False)
-own = x[:, rank::world]
-for _ in range(2):  # the second call is a prepared one
-    net.zero_grad()
-    out, v = shared(own)
-    (out.square().mean() + v.mean()).backward()
-torch.save({"gradients": [p.grad for p in net.parameters()]}, f"{folder}/{rank}.pt")
-dist.destroy_process_group()
-"""
-
-
-def test_gradients_of_two_processes_are_those_of_one_on_the_joined_batch(tmp_path):
-    world = 2
-    workers = [
-        subprocess.Popen([sys.executable, "-c", _WORKER, str(rank), str(world), str(tmp_path)]) for rank in range(world)
-    ]
+def shared_gradients(rank, world, folder):
+    """Return what one of several processes learns from its part of the batch."""
     torch.manual_seed(0)
     net = Net(learnable=["tau_m", "v_th"])
     x = torch.rand(21, 8, 6)
-    out, v = net(x)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+    shared = DistributedDataParallel(net, broadcast_buffers=False)
+    for _ in range(2):
+        net.zero_grad()
+        out, v = shared(x[:, rank::world])
+        (out.square().mean() + v.mean()).backward()
+    torch.distributed.destroy_process_group()
+    return [p.grad for p in net.parameters()]
+
+
+def test_gradients_of_two_processes_are_those_of_one_on_the_joined_batch(tmp_path):
+    text = f"from tests.neurons.test_compiled import shared_gradients; shared_gradients(1, 2, {str(tmp_path)!r})"
+    with subprocess.Popen([sys.executable, "-c", text]) as other:
+        found = shared_gradients(0, 2, tmp_path)
+    assert other.returncode == 0
+    torch.manual_seed(0)
+    net = Net(learnable=["tau_m", "v_th"])
+    out, v = net(torch.rand(21, 8, 6))
     (out.square().mean() + v.mean()).backward()
-    assert [worker.wait(120) for worker in workers] == [0] * world
-    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(world)]
-    for mine, *theirs in zip((p.grad for p in net.parameters()), *(f["gradients"] for f in found), strict=True):
-        assert mine.abs().sum() > 0
-        assert torch.equal(*theirs)
-        torch.testing.assert_close(theirs[0], mine)
+    for gradient, parameter in zip(found, net.parameters(), strict=True):
+        assert gradient.abs().sum() > 0
+        torch.testing.assert_close(gradient, parameter.grad)
