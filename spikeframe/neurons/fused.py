@@ -119,6 +119,21 @@ class _Gpu:
         return launch
 
 
+def launch_on(x: Tensor, text: str, kernel: str, threads: int, arguments: list[int]) -> None:
+    """Launch a kernel on the GPU that a tensor is on, on its current stream.
+
+    Args:
+        x: the tensor.
+        text: source of the kernel's module.
+        kernel: its name.
+        threads: that are needed.
+        arguments: of the kernel.
+    """
+    index = x.device.index
+    with torch.cuda.device(index):
+        launcher(text, kernel, threads, index)(arguments, torch._C._cuda_getCurrentRawStream(index))
+
+
 _watches: weakref.WeakKeyDictionary[torch.nn.Module, Watch] = weakref.WeakKeyDictionary()
 
 
