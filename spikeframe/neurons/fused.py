@@ -346,18 +346,24 @@ def back_on_gpu(
     inputs, states, coefficients = kernels.split(saved[: kernels.leaves])
     a, b = kernels.counts
     wanted = tuple(n for n, need in zip(kernels.wanted, needed[b:], strict=True) if need)
-    g_out, *g_last = gradients
+    g_out, own = _solid(gradients[0], inputs[0])
+    g_last = [None if g is None else g.contiguous() for g in gradients[1:]]
     g_inputs, first, sums = kernels.backward(
-        inputs, list(saved[kernels.leaves :]) or states, coefficients,
-        torch.zeros_like(inputs[0]) if g_out is None else g_out.contiguous(),
-        [None if g is None else g.contiguous() for g in g_last], needed[a:b], wanted,
-    )  # fmt: skip
+        inputs, list(saved[kernels.leaves :]) or states, coefficients, g_out, g_last, needed[a:b], wanted, own
+    )
     left = iter(sums)
     return [
         *(g if need else None for g, need in zip(g_inputs, needed, strict=False)),
         *(None if g is None else g.reshape(s.shape) for g, s in zip(first, states, strict=True)),
         *(next(left) if need else None for need in needed[b:]),
     ]
+
+
+def _solid(g_out: Tensor | None, x: Tensor) -> tuple[Tensor, bool]:
+    """Return the gradient of the outputs as kernels take it, and whether it is a copy that may be overwritten."""
+    if g_out is None:
+        return torch.zeros_like(x), True
+    return (g_out, False) if g_out.is_contiguous() else (g_out.contiguous(), True)
 
 
 class _OnGpuAgain(torch.autograd.Function):
@@ -386,9 +392,9 @@ class _OnGpuAgain(torch.autograd.Function):
 def _pulled(ctx: Any, g_out: Tensor | None, *g_last: Tensor | None) -> tuple[None, Tensor]:
     """Return the gradients of what `_OnGpuAgain` was applied to."""
     x, *kept = ctx.saved_tensors
-    g_out = torch.zeros_like(x) if g_out is None else g_out.contiguous()
+    g_out, own = _solid(g_out, x)
     ends = [None if g is None else g.contiguous() for g in g_last]
-    return None, ctx.prepared.backward(x, kept, g_out, ends)
+    return None, ctx.prepared.backward(x, kept, g_out, ends, own)
 
 
 _pulled_once = once_differentiable(_pulled)

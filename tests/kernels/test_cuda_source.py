@@ -170,10 +170,15 @@ def test_prepared_calls_give_what_others_give(name, steps, folder):
         for a, b in zip((expected[0], *expected[1], *expected[2]), (found[0], *found[1], *found[2]), strict=True):
             assert np.array_equal(a, b)
         for last in (ends, [None for _ in start]):
-            (gradient,), *_ = kernels.backward(
-                [other], expected[2] or start, values, g, last, [False for _ in start], ()
-            )  # fmt: skip
+            rest = last, [False for _ in start], ()
+            (gradient,), *_ = kernels.backward([other], expected[2] or start, values, g, *rest)
             assert np.array_equal(prepared.backward(other, found[2], g, last), gradient)
+            place = g.copy()
+            assert prepared.backward(other, found[2], place, last, own=True) is place
+            assert np.array_equal(place, gradient)
+            place = g.copy()
+            kernels.backward([other], expected[2] or start, values, place, *rest, own=True)
+            assert np.array_equal(place, gradient)
 
 
 @needs_gxx

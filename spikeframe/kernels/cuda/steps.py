@@ -174,7 +174,7 @@ class CudaSteps:
 
     def backward(
         self, inputs: list[Any], kept: list[Any], coefficients: list[Any], g_out: Any, g_states: Sequence[Any],
-        wanted_states: Sequence[bool], wanted: tuple[str, ...],
+        wanted_states: Sequence[bool], wanted: tuple[str, ...], own: bool = False,
     ) -> tuple[list[Any], list[Any], list[Any]]:  # fmt: skip
         """Run the derivative backwards over time.
 
@@ -186,6 +186,8 @@ class CudaSteps:
             g_states: gradients of the final states, or None where they are zero.
             wanted_states: whether the gradient of each state at the start is asked for.
             wanted: the coefficients whose gradient is asked for.
+            own: whether nobody else needs `g_out`: the first input's gradient then takes its place (a thread has read
+                what it overwrites).
 
         Returns:
             Gradients of the inputs, of the states at the start (or None) and of the wanted coefficients.
@@ -193,7 +195,7 @@ class CudaSteps:
         empty, address, spread = self.device.empty, self.device.address, self.device.spread
         shape = inputs[0].shape
         columns = math.prod(shape[1:])
-        g_inputs = [self.device.like(x) for x in inputs]
+        g_inputs = [g_out if own and i == 0 else self.device.like(x) for i, x in enumerate(inputs)]
         stored = [*map(address, inputs), address(g_out), *map(address, g_inputs)]
         first: list[Any] = []
         ends: list[int] = []
@@ -269,7 +271,7 @@ class Prepared:
         self.kernels.launch(None, self.columns, stored, arguments)
         return out, last, kept
 
-    def backward(self, x: Any, kept: Sequence[Any], g_out: Any, g_states: Sequence[Any]) -> Any:
+    def backward(self, x: Any, kept: Sequence[Any], g_out: Any, g_states: Sequence[Any], own: bool = False) -> Any:
         """Run the derivative backwards over time; return the gradient of the input. See `CudaSteps.backward`.
 
         Args:
@@ -277,9 +279,10 @@ class Prepared:
             kept: as `forward` gave them.
             g_out: gradient of the outputs.
             g_states: gradients of the final states, or None where they are zero.
+            own: whether nobody else needs `g_out`: the result then takes its place.
         """
         address = self.device.address
-        found = self.device.like(x)
+        found = g_out if own else self.device.like(x)
         arguments, place = self._backward.copy(), self.g_out
         stored = [address(x), address(g_out), address(found)]
         arguments[3], arguments[place], arguments[-1] = stored
