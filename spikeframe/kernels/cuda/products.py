@@ -11,8 +11,8 @@ from functools import lru_cache
 
 from spikeframe.kernels.cuda.source import THREADS
 
-#: Spikes in a word.
-BITS = 32
+#: Spikes in four words, which are looked at together; a row is padded to a multiple.
+BITS = 128
 
 _HEADER = """
 typedef long long L;
@@ -47,11 +47,12 @@ extern "C" __global__ void parts(const L many, const float* x, X* first, X* seco
 _EVENTS = """
 #define WIDE {wide}
 struct alignas(4 * WIDE) Some {{ float of[WIDE]; }};
+struct alignas(16) Four {{ unsigned of[4]; }};
 
 // A bit for every x[row * down + column * across] that is not 0.
 extern "C" __global__ void bits(const L rows, const L columns, const L down, const L across, const float* x,
                                 unsigned* out) {{
-    const L words = (columns + 31) / 32, i = (L)blockIdx.x * blockDim.x + threadIdx.x;
+    const L words = (columns + 127) / 128 * 4, i = (L)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= rows * words) return;
     const L row = down == 1 ? i % rows : i / words, word = down == 1 ? i / rows : i % words;
     unsigned found = 0;
@@ -63,17 +64,22 @@ extern "C" __global__ void bits(const L rows, const L columns, const L down, con
 // y[row] = sum over the columns whose bit is set of x[row, column] * table[column], in the order of columns.
 extern "C" __global__ void gather(const L rows, const L columns, const L down, const L across, const L width,
                                   const float* x, const unsigned* bits, const float* table, float* y) {{
-    const L words = (columns + 31) / 32, row = blockIdx.x % rows;
+    const L words = (columns + 127) / 128 * 4, row = blockIdx.x % rows;
     const L at = ((blockIdx.x / rows) * blockDim.x + threadIdx.x) * WIDE;
     if (at >= width) return;
     Some sum = {{}};
-    for (L word = 0; word < words; ++word)
-        for (unsigned left = bits[row * words + word]; left; left &= left - 1) {{
-            const L column = word * 32 + __ffs(left) - 1;
-            const float size = x[row * down + column * across];
-            const Some found = *(const Some*)(table + column * width + at);
-            for (int k = 0; k < WIDE; ++k) sum.of[k] += size * found.of[k];
-        }}
+    for (L word = 0; word < words; word += 4) {{
+        const Four four = *(const Four*)(bits + row * words + word);
+        if (!(four.of[0] | four.of[1] | four.of[2] | four.of[3])) continue;
+#pragma unroll
+        for (int w = 0; w < 4; ++w)
+            for (unsigned left = four.of[w]; left; left &= left - 1) {{
+                const L column = (word + w) * 32 + __ffs(left) - 1;
+                const float size = x[row * down + column * across];
+                const Some found = *(const Some*)(table + column * width + at);
+                for (int k = 0; k < WIDE; ++k) sum.of[k] += size * found.of[k];
+            }}
+    }}
     *(Some*)(y + row * width + at) = sum;
 }}
 """
