@@ -10,7 +10,6 @@ import torch
 from spikeframe.errors import BackendError, NonFiniteError
 from spikeframe.neurons import ALIF, LIF
 from tests.kernels.test_steps import NEURONS
-from tests.neurons.test_compiled import check_shared_gradients
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 SHAPES = [(1, 1, 1), (7, 3, 5), (33, 2, 65), (64, 1, 130), (16, 3, 1000)]
@@ -217,12 +216,6 @@ def test_a_compiled_model_has_no_graph_break_and_gives_the_same(options, learnab
         assert torch.equal(results[0][0], results[1][0])
     with torch.autocast("cuda", dtype=torch.bfloat16):
         assert compiled(x)[0].dtype == torch.bfloat16
-
-
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
-def test_gradients_of_all_gpus_are_those_of_one_process_on_the_joined_batch(tmp_path):
-    world = min(8, torch.cuda.device_count())
-    check_shared_gradients(world, tmp_path, "nccl", lambda rank: f"cuda:{rank}")
 
 
 @pytest.mark.fault
