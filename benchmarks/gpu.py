@@ -1,6 +1,6 @@
 """Every test and every timing on a GPU: fused training against its peers, simulations against the CPU's spikes.
 
-    python benchmarks/gpu.py [--only tests training step networks microcircuit growth] [--json FILE]
+    python benchmarks/gpu.py [--only tests training step products networks ...] [--json FILE]
     python benchmarks/gpu.py --cpu-spikes    # on any machine: writes what the networks are held to
 
 Training: one LIF layer, forward and backward, against SpikingJelly (its own choice of kernels), norse and snnTorch
@@ -8,7 +8,10 @@ Training: one LIF layer, forward and backward, against SpikingJelly (its own cho
 finds the host's caches cold; around 50 calls in a row; and of replays of a captured graph, which leave out what the
 host does. Beside them the bytes that the scheme must move (read x, write spikes; read x and the arriving gradient,
 write the gradient) at the copy bandwidth of the same run.
-Training step: Linear and LIF over 500 steps, batch 16, sum of squares, against SpikingJelly.
+A layer that only goes through autograd and launches nothing says how much of a short run is torch's own.
+Training step: Linear and LIF over 500 steps, batch 16, sum of squares, beside the peers; with float32 products, as
+torch does them unless told otherwise, with `SpikeLinear`, and with products in TF32.
+Products: the paths of `SpikeLinear` at several rates.
 Simulation: the spikes of networks equal those that the CPU's provider gave (`results/cpu_spikes.json`), to the bit.
 The microcircuit of Potjans and Diesmann at full scale is also run on both here; then its real-time factor is measured
 (wall time over 10 s of model time after 1 s, launches, copies and recording of all spikes included). Growth: the same
@@ -123,6 +126,26 @@ def spikeframe_layer() -> Layer:
     return lambda x: lif(x)[0]
 
 
+class _Nothing(torch.autograd.Function):
+    """Allocates what a layer gives, and launches nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        ctx.save_for_backward(x)
+        ctx.set_materialize_grads(False)
+        return torch.empty_like(x), torch.empty_like(x[0])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor | None) -> torch.Tensor:
+        return torch.empty_like(ctx.saved_tensors[0])
+
+
+def nothing(x: torch.Tensor) -> torch.Tensor:
+    """Go through autograd as a layer does, without a kernel."""
+    out: torch.Tensor = _Nothing.apply(x)[0]  # type: ignore[no-untyped-call]
+    return out
+
+
 def layers() -> dict[str, Layer]:
     """Return the layers whose library is installed and runs here."""
     makers = {**LAYERS, "spikeframe": spikeframe_layer}
@@ -175,6 +198,10 @@ def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
             slow = {n: w for n, w in one.items() if n not in ("spikeframe", "SpikingJelly")}
             times = milliseconds({n: w for n, w in one.items() if n not in slow}) | milliseconds(slow, rounds=3)
             row = {n: milliseconds_in_a_row(w) for n, w in one.items() if n not in slow}
+            empty: dict[str, Callable[[], object]] = {
+                "spikeframe": one["spikeframe"],
+                "nothing": partial(work, nothing),
+            }
             alone = {}
             own = x.detach().clone().requires_grad_()
             for name in ("spikeframe", "SpikingJelly"):
@@ -189,11 +216,12 @@ def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
             results.append({
                 "steps": steps, "columns": columns, "dtype": kind, "milliseconds": times,
                 "milliseconds_in_a_row": row, "milliseconds_in_a_graph": alone,
+                "milliseconds_beside_nothing": milliseconds(empty),
                 "billion_neuron_steps_per_second": {n: updates / t / 1e6 for n, t in times.items()},
                 "share_of_copy_bandwidth": floor / alone.get("spikeframe", float("nan")),
                 "times_spikingjelly": times.get("SpikingJelly", float("nan")) / times["spikeframe"],
                 "times_spikingjelly_in_a_row": row.get("SpikingJelly", float("nan")) / row["spikeframe"],
-                "peak_bytes": memory, "held_bytes": held,
+                "peak_bytes": memory, "held_bytes": held, "bytes_of_output_and_gradient": 2 * updates * size,
             })  # fmt: skip
             rows.append([kind, steps, columns, *(times.get(n, float("nan")) for n in found),
                          *(row.get(n, float("nan")) for n in ("spikeframe", "SpikingJelly")),
@@ -203,35 +231,105 @@ def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
     print(f"LIF forward + backward, ms; copy {bandwidth / 1e12:.2f} TB/s")
     last = ["in a row", "SJ in a row", "alone", "SJ alone", "of copy", "MiB", "SJ MiB"]
     print(table(rows, ["type", "T", "N", *found, *last]))
-    return {"copy_terabytes_per_second": bandwidth / 1e12, "lif": results}
+    return {"device": device(), "copy_terabytes_per_second": bandwidth / 1e12, "lif": results}
 
 
+#: Paths of a linear layer on spikes.
+PRODUCTS = ("dense", "parts", "events")
 #: Neurons of the whole training step.
 WIDTHS = (4096, 16384)
 
 
-def training_step(widths: tuple[int, ...], steps: int = 500, batch: int = 16) -> list[dict[str, Any]]:
+def training_step(widths: tuple[int, ...], steps: int = 500, batch: int = 16) -> dict[str, Any]:
     """Time forward and backward of a linear layer and one of neurons."""
-    found = {name: layer for name, layer in layers().items() if name in ("spikeframe", "SpikingJelly")}
+    from spikeframe.modules.spike_linear import SpikeLinear
+
+    found = layers()
+    found.pop("torch loop", None)
     results, rows = [], []
     for width in widths:
         linear = torch.nn.Linear(width, width, bias=False, device="cuda")
+        spiking = SpikeLinear(width, width, bias=False, device="cuda")
         x = (torch.rand(steps, batch, width, device="cuda") < 0.1).float()
 
-        def work(layer: Layer | None, linear: torch.nn.Linear = linear, x: torch.Tensor = x) -> None:
+        def work(layer: Layer | None, linear: torch.nn.Linear, tf32: bool = False, x: torch.Tensor = x) -> None:
+            torch.backends.cuda.matmul.allow_tf32 = tf32
             linear.weight.grad = None
             current = linear(x)
             (current if layer is None else layer(current)).square().sum().backward()
+            torch.backends.cuda.matmul.allow_tf32 = False
 
-        works: dict[str, Callable[[], object]] = {name: partial(work, layer) for name, layer in found.items()}
-        times = milliseconds({**works, "linear alone": partial(work, None)}, rounds=7)
-        results.append({"width": width, "steps": steps, "batch": batch, "milliseconds": times})
+        ours = found["spikeframe"]
+        fast: dict[str, Callable[[], object]] = {
+            "spikeframe": partial(work, ours, linear),
+            "spikeframe, SpikeLinear": partial(work, ours, spiking),
+            "spikeframe, TF32": partial(work, ours, linear, True),
+            "linear alone": partial(work, None, linear),
+            "SpikeLinear alone": partial(work, None, spiking),
+        }
+        slow: dict[str, Callable[[], object]] = {}
+        for name, layer in found.items():
+            if name == "SpikingJelly":
+                fast[name] = partial(work, layer, linear)
+                fast["SpikingJelly, TF32"] = partial(work, layer, linear, True)
+            elif name != "spikeframe":
+                slow[name] = partial(work, layer, linear)
+        times = milliseconds(fast, rounds=7) | milliseconds(slow, rounds=3)
+        peer = times.get("SpikingJelly", float("nan"))
+        results.append({
+            "width": width, "steps": steps, "batch": batch, "rate": 0.1, "milliseconds": times,
+            "times_spikingjelly": {n: peer / times[n] for n in times if n.startswith("spikeframe")},
+            "peak_bytes": {n: peak_bytes(w) for n, w in (fast | slow).items()},
+        })  # fmt: skip
         rows.append([width, *times.values()])
-        del linear, x, work, works
+        names = ["n", *times]
+        del linear, spiking, x, work, fast, slow
         torch.cuda.empty_cache()
     print("Linear + LIF, forward + backward, ms")
-    print(table(rows, ["n", *results[0]["milliseconds"]]))
-    return results
+    print(table(rows, names))
+    return {"device": device(), "steps": results}
+
+
+def products(widths: tuple[int, ...], many: int = 8000) -> dict[str, Any]:
+    """Time forward and backward of the paths of a linear layer on spikes, and say how precise they are."""
+    from spikeframe.modules.spike_linear import SpikeLinear
+
+    results, rows = [], []
+    for width in widths:
+        layers = {path: SpikeLinear(width, width, bias=False, path=path, device="cuda") for path in PRODUCTS}
+        g = torch.randn(many, width, device="cuda")
+        for rate in (0.001, 0.003, 0.01, 0.03, 0.1):
+            x = (torch.rand(many, width, device="cuda") < rate).float()
+
+            def work(layer: torch.nn.Module, back: bool, x: torch.Tensor = x, g: torch.Tensor = g) -> None:
+                if back:
+                    torch.autograd.grad(layer(x), layer.weight, g)
+                else:
+                    with torch.no_grad():
+                        layer(x)
+
+            times = milliseconds(
+                {f"{path} {kind}": partial(work, layer, kind == "both")
+                 for kind in ("forward", "both") for path, layer in layers.items()}, rounds=5,
+            )  # fmt: skip
+            results.append({"width": width, "rows": many, "rate": rate, "milliseconds": times})
+            rows.append([width, rate, *times.values()])
+        weight = layers["dense"].weight.detach()
+        some = x[:256].requires_grad_()
+        exact = [some.double() @ weight.double().t(), g[:256].double().t() @ some.double(), g[:256].double() @ weight]
+        for path, layer in layers.items():
+            layer.weight = torch.nn.Parameter(weight.clone())
+            y = layer(some)
+            made = [y, *reversed(torch.autograd.grad(y, (some, layer.weight), g[:256]))]
+            results[-1][f"errors of {path}"] = [
+                float((a.double() - b).norm() / b.norm()) for a, b in zip(made, exact, strict=True)
+            ]
+            print(width, path, "errors of output, weights' and input's gradient:", results[-1][f"errors of {path}"])
+        del layers, g, x, some, exact
+        torch.cuda.empty_cache()
+    print("Products with spikes, forward, and forward + gradient of the weights, ms")
+    print(table(rows, ["n", "rate", *times]))
+    return {"device": device(), "rates": results}
 
 
 #: Networks whose spikes on the CPU are kept, with the milliseconds they run for.
@@ -413,7 +511,7 @@ def main() -> None:
     """Test, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", nargs="+", default=["tests", "training", "step", "networks", "microcircuit", "growth"]
+        "--only", nargs="+", default=["tests", "training", "step", "products", "networks", "microcircuit", "growth"]
     )
     parser.add_argument("--json")
     parser.add_argument("--cpu-spikes", action="store_true", help="run the held networks on the CPU and keep hashes")
@@ -433,6 +531,9 @@ def main() -> None:
         write_json(options.json, results)
     if "step" in options.only:
         results["training_step"] = training_step(WIDTHS)
+    if "products" in options.only:
+        results["products"] = products(WIDTHS[:1])
+        write_json(options.json, results)
     if "networks" in options.only:
         results["networks"] = networks()
         write_json(options.json, results)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from spikeframe.errors import BackendError
-from spikeframe.kernels.cuda.launch import cupy, launch
+from spikeframe.kernels.cuda.launch import cupy, launcher
 from spikeframe.kernels.cuda.source import Cut
-from spikeframe.kernels.cuda.steps import CudaSteps
+from spikeframe.kernels.cuda.steps import CudaSteps, Prepared
 from spikeframe.kernels.steps import Provider
 from spikeframe.kernels.trace import FLOAT, Program
 
@@ -103,15 +103,35 @@ class _Gpu:
         """Reduce one partial sum per column to a coefficient's shape, summing in float64."""
         return per_column.reshape(-1, *coefficient.shape).sum(0, dtype=torch.float64).to(coefficient.dtype)
 
-    def launch(self, text: str, kernel: str, columns: int, arguments: list[int]) -> None:
-        """Launch a kernel on the current stream."""
-        index = self.index
-        stream = torch._C._cuda_getCurrentRawStream(index)
-        if torch._C._cuda_getDevice() == index:
-            launch(text, kernel, columns, arguments, index, stream)
-        else:
-            with torch.cuda.device(index):
-                launch(text, kernel, columns, arguments, index, stream)
+    def launcher(self, text: str, kernel: str, columns: int) -> Callable[[list[int]], None]:
+        """Return what launches a kernel on the current stream."""
+        index, stream, current = self.index, torch._C._cuda_getCurrentRawStream, torch._C._cuda_getDevice
+        with torch.cuda.device(index):
+            start = launcher(text, kernel, columns, index)
+
+        def launch(arguments: list[int]) -> None:
+            if current() == index:
+                start(arguments, stream(index))
+            else:
+                with torch.cuda.device(index):
+                    start(arguments, stream(index))
+
+        return launch
+
+
+def launch_on(x: Tensor, text: str, kernel: str, threads: int, arguments: list[int]) -> None:
+    """Launch a kernel on the GPU that a tensor is on, on its current stream.
+
+    Args:
+        x: the tensor.
+        text: source of the kernel's module.
+        kernel: its name.
+        threads: that are needed.
+        arguments: of the kernel.
+    """
+    index = x.device.index
+    with torch.cuda.device(index):
+        launcher(text, kernel, threads, index)(arguments, torch._C._cuda_getCurrentRawStream(index))
 
 
 _watches: weakref.WeakKeyDictionary[torch.nn.Module, Watch] = weakref.WeakKeyDictionary()
@@ -129,9 +149,14 @@ def watch_of(layer: torch.nn.Module) -> Watch:
     return found
 
 
-@lru_cache(maxsize=1)
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def gpu_ready() -> bool:
     """Whether kernels for the GPU can be compiled and run here; says once what is missing."""
+    return _gpu_ready()
+
+
+@lru_cache(maxsize=1)
+def _gpu_ready() -> bool:
     try:
         cupy()
     except BackendError as error:
@@ -160,7 +185,7 @@ def on_gpu(x: Tensor, backend: str) -> bool:
     return False
 
 
-def _spacing(steps: int) -> int:
+def spacing(steps: int) -> int:
     """Return how many steps lie between two states that are kept for the backward, so that the rest stay in cache."""
     return min(32, max(8, math.isqrt(steps)))
 
@@ -201,24 +226,76 @@ def _split(program: Program, tensors: tuple[Any, ...]) -> tuple[list[Any], dict[
     )
 
 
+def ahead(job: Job, tensors: tuple[Tensor, ...], training: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Run a step over time on the CPU.
+
+    Args:
+        job: what is run.
+        tensors: inputs ``[T, R]``, states ``[R]`` and coefficients, in the order of the leaves.
+        training: whether `back` will be called.
+
+    Returns:
+        ``[T, R]`` outputs, final states, and the states that are kept for `back`.
+    """
+    program = job.program
+    inputs, states, coefficients = _split(program, tuple(_array(t) for t in tensors))
+    steps = inputs[0].shape[0]
+    every = spacing(steps) if training else 0
+    done = job.provider.forward(program, inputs, states, coefficients, every, job.threads)
+    if done.bad is not None:
+        job.bad.append(done.bad)
+    names = program.names("state")
+    kept = [_tensor(done.checkpoints[n]) for n in names] if training and steps else []
+    return _tensor(done.out), [_tensor(done.states[n]) for n in names], kept
+
+
+def back(
+    job: Job, saved: Sequence[Tensor], gradients: Sequence[Tensor | None], needed: Sequence[bool]
+) -> list[Tensor | None]:
+    """Run the derivative backwards over time on the CPU.
+
+    Args:
+        job: what was run.
+        saved: the tensors that `ahead` was given, then those that it kept.
+        gradients: of the outputs and of the final states; None is zero.
+        needed: whether the gradient of each given tensor is asked for.
+
+    Returns:
+        One gradient for each given tensor, None where it was not asked for.
+    """
+    program = job.program
+    leaves = [leaf.name for leaf in program.leaves]
+    given, kept = saved[: len(leaves)], saved[len(leaves) :]
+    inputs, _, coefficients = _split(program, tuple(_array(t) for t in given))
+    asked = dict(zip(leaves, needed, strict=True))
+    floats = [leaf.name for leaf in program.leaves if leaf.kind == "state" and leaf.dtype == FLOAT]
+    arriving = dict(zip(("out", *program.names("state")), gradients, strict=True))
+    checkpoints = {n: _array(k) for n, k in zip(program.names("state"), kept, strict=False)}
+    start = dict(zip(leaves, given, strict=True))
+
+    def arrived(name: str, like: Tensor) -> Any:
+        gradient = arriving[name]
+        return _array(torch.zeros_like(like) if gradient is None else gradient)
+
+    done = job.provider.backward(
+        program, inputs, checkpoints, coefficients, spacing(inputs[0].shape[0]), arrived("out", given[0]),
+        {n: arrived(n, start[n]) for n in floats}, tuple(n for n in program.names("coefficient") if asked[n]),
+        job.threads,
+    )  # fmt: skip
+    result: dict[str, Any] = dict(zip(program.names("input"), done.inputs, strict=True))
+    result |= {**done.states, **done.coefficients}
+    return [_tensor(result[n]) if asked[n] and n in result else None for n in leaves]
+
+
 class _Fused(torch.autograd.Function):
     """``apply(job, *inputs [T, R], *states [R], *coefficients)`` -> out ``[T, R]``, final states."""
 
     @staticmethod
     def forward(ctx: Any, job: Job, *tensors: Tensor) -> tuple[Tensor, ...]:
-        program = job.program
-        inputs, states, coefficients = _split(program, tuple(_array(t) for t in tensors))
-        steps = inputs[0].shape[0]
         training = any(ctx.needs_input_grad)
-        every = _spacing(tensors[0].shape[0]) if training else 0
-        done = job.provider.forward(program, inputs, states, coefficients, every, job.threads)
-        if done.bad is not None:
-            job.bad.append(done.bad)
-        out = _tensor(done.out)
-        finals = [_tensor(done.states[name]) for name in program.names("state")]
+        out, finals, kept = ahead(job, tensors, training)
         if training:
-            ctx.job, ctx.every, ctx.counts = job, every, (len(inputs), len(states))
-            kept = [_tensor(done.checkpoints[n]) for n in program.names("state")] if steps else []
+            ctx.job = job
             ctx.save_for_backward(*tensors, *kept)
         ctx.mark_non_differentiable(*(f for f in finals if not f.is_floating_point()))
         ctx.set_materialize_grads(False)
@@ -227,78 +304,97 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        job: Job = ctx.job
-        program = job.program
-        leaves = len(program.leaves)
-        saved = ctx.saved_tensors  # once: activation checkpointing recomputes it and refuses a second look
-        tensors, kept = saved[:leaves], saved[leaves:]
-        inputs, _, coefficients = _split(program, tuple(_array(t) for t in tensors))
-        needed = dict(zip((leaf.name for leaf in program.leaves), ctx.needs_input_grad[1:], strict=True))
-        floats = [leaf.name for leaf in program.leaves if leaf.kind == "state" and leaf.dtype == FLOAT]
-        arriving = dict(zip(("out", *program.names("state")), gradients, strict=True))
-        wanted = tuple(n for n in program.names("coefficient") if needed[n])
-        checkpoints = {n: _array(k) for n, k in zip(program.names("state"), kept, strict=False)}
-
-        start = dict(zip((leaf.name for leaf in program.leaves), tensors, strict=True))
-
-        def given(name: str, like: Tensor) -> Any:
-            gradient = arriving[name]
-            return _array(torch.zeros_like(like) if gradient is None else gradient)
-
-        done = job.provider.backward(
-            program, inputs, checkpoints, coefficients, ctx.every, given("out", tensors[0]),
-            {n: given(n, start[n]) for n in floats}, wanted, job.threads,
-        )  # fmt: skip
-        result: dict[str, Any] = dict(zip(program.names("input"), done.inputs, strict=True))
-        result |= {**done.states, **done.coefficients}
-        return (None, *(_tensor(result[n]) if needed[n] and n in result else None for n in needed))
+        # Saved tensors once: activation checkpointing recomputes them and refuses a second look.
+        return (None, *back(ctx.job, ctx.saved_tensors, gradients, ctx.needs_input_grad[1:]))
 
 
 class _OnGpu(torch.autograd.Function):
-    """``apply(kernels, fixed, *inputs [T, ...], *states [...], *coefficients)`` -> out ``[T, ...]``, final states.
-
-    `fixed` holds the last of the tensors if they are the same at every call and have no gradient.
-    """
+    """``apply(kernels, *inputs [T, ...], *states [...], *coefficients)`` -> out ``[T, ...]``, final states."""
 
     @staticmethod
-    def forward(ctx: Any, kernels: CudaSteps, fixed: tuple[Tensor, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, kernels: CudaSteps, *tensors: Tensor) -> tuple[Tensor, ...]:
         training = True in ctx.needs_input_grad
-        out, last, kept = kernels.forward(*kernels.split((*tensors, *fixed)), training)
+        out, last, kept = kernels.forward(*kernels.split(tensors), training)
         if training:
-            ctx.kernels, ctx.fixed = kernels, fixed
+            ctx.kernels = kernels
             ctx.save_for_backward(*tensors, *kept)
-        if not kernels.all_smooth:
-            ctx.mark_non_differentiable(*(s for s, smooth in zip(last, kernels.smooth, strict=True) if not smooth))
+        ctx.mark_non_differentiable(*(s for s, smooth in zip(last, kernels.smooth, strict=True) if not smooth))
         ctx.set_materialize_grads(False)
         return (out, *last)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        # Saved tensors once: activation checkpointing refuses a second look.
+        return (None, *back_on_gpu(ctx.kernels, ctx.saved_tensors, gradients, ctx.needs_input_grad[1:]))
+
+
+def back_on_gpu(
+    kernels: CudaSteps, saved: Sequence[Tensor], gradients: Sequence[Tensor | None], needed: Sequence[bool]
+) -> list[Tensor | None]:
+    """Run the derivative backwards over time on a GPU.
+
+    Args:
+        kernels: of the program.
+        saved: inputs, states and coefficients, then those that the forward kept.
+        gradients: of the outputs and of the final states; None is zero.
+        needed: whether the gradient of each input, state and coefficient is asked for.
+
+    Returns:
+        One gradient for each of these, None where it was not asked for.
+    """
+    inputs, states, coefficients = kernels.split(saved[: kernels.leaves])
+    a, b = kernels.counts
+    wanted = tuple(n for n, need in zip(kernels.wanted, needed[b:], strict=True) if need)
+    g_out, own = _solid(gradients[0], inputs[0])
+    g_last = [None if g is None else g.contiguous() for g in gradients[1:]]
+    g_inputs, first, sums = kernels.backward(
+        inputs, list(saved[kernels.leaves :]) or states, coefficients, g_out, g_last, needed[a:b], wanted, own
+    )
+    left = iter(sums)
+    return [
+        *(g if need else None for g, need in zip(g_inputs, needed, strict=False)),
+        *(None if g is None else g.reshape(s.shape) for g, s in zip(first, states, strict=True)),
+        *(next(left) if need else None for need in needed[b:]),
+    ]
+
+
+def _solid(g_out: Tensor | None, x: Tensor) -> tuple[Tensor, bool]:
+    """Return the gradient of the outputs as kernels take it, and whether it is a copy that may be overwritten."""
+    if g_out is None:
+        return torch.zeros_like(x), True
+    return (g_out, False) if g_out.is_contiguous() else (g_out.contiguous(), True)
+
+
+class _OnGpuAgain(torch.autograd.Function):
+    """``apply(prepared, x [T, ...])`` -> out ``[T, ...]``, final states."""
+
+    @staticmethod
+    def forward(ctx: Any, prepared: Prepared, x: Tensor) -> tuple[Tensor, ...]:
+        training = ctx.needs_input_grad[1]
+        out, last, kept = prepared.forward(x, training)
+        if training:
+            ctx.prepared = prepared
+            ctx.save_for_backward(x, *kept)
+        if not prepared.kernels.all_smooth:
+            kinds = zip(last, prepared.kernels.smooth, strict=True)
+            ctx.mark_non_differentiable(*(s for s, smooth in kinds if not smooth))
+        ctx.set_materialize_grads(False)
+        return (out, *last)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, Tensor]:
         # Without the detour of `once_differentiable` where nobody differentiates twice.
-        found: tuple[Tensor | None, ...] = (_pulled_once if torch.is_grad_enabled() else _pulled)(ctx, *gradients)
+        found: tuple[None, Tensor] = (_pulled_once if torch.is_grad_enabled() else _pulled)(ctx, *gradients)
         return found
 
 
-def _pulled(ctx: Any, g_out: Tensor | None, *g_last: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Return the gradients of what `_OnGpu` was applied to."""
-    kernels: CudaSteps = ctx.kernels
-    saved, fixed = ctx.saved_tensors, ctx.fixed  # once: activation checkpointing refuses a second look
-    leaves = kernels.leaves - len(fixed)
-    inputs, states, coefficients = kernels.split((*saved[:leaves], *fixed))
-    needed = (*ctx.needs_input_grad[2:], *(False for _ in fixed))
-    a, b = kernels.counts
-    wanted = tuple(n for n, need in zip(kernels.wanted, needed[b:], strict=True) if need) if True in needed[b:] else ()
-    g_inputs, first, sums = kernels.backward(
-        inputs, list(saved[leaves:]) or states, coefficients,
-        torch.zeros_like(inputs[0]) if g_out is None else g_out.contiguous(),
-        [None if g is None else g.contiguous() for g in g_last], needed[a:b], wanted,
-    )  # fmt: skip
-    found = [g if need else None for g, need in zip(g_inputs, needed, strict=False)]
-    if not fixed:
-        found += [None if g is None else g.reshape(s.shape) for g, s in zip(first, states, strict=True)]
-        left = iter(sums)
-        found += [next(left) if need else None for need in needed[b:]]
-    return (None, None, *found)
+def _pulled(ctx: Any, g_out: Tensor | None, *g_last: Tensor | None) -> tuple[None, Tensor]:
+    """Return the gradients of what `_OnGpuAgain` was applied to."""
+    x, *kept = ctx.saved_tensors
+    g_out, own = _solid(g_out, x)
+    ends = [None if g is None else g.contiguous() for g in g_last]
+    return None, ctx.prepared.backward(x, kept, g_out, ends, own)
 
 
 _pulled_once = once_differentiable(_pulled)
@@ -332,7 +428,7 @@ def run_on_gpu(kernels: CudaSteps, tensors: list[Tensor]) -> tuple[Tensor, list[
             )
     # One number that was expanded to a state stays one.
     solid = [t.contiguous() if any(t.stride()) else t for t in tensors]
-    out, *final = _OnGpu.apply(kernels, (), *solid)  # type: ignore[no-untyped-call]
+    out, *final = _OnGpu.apply(kernels, *solid)  # type: ignore[no-untyped-call]
     return out, final
 
 
@@ -354,7 +450,7 @@ class Ready:
     def __init__(
         self, kernels: CudaSteps, x: Tensor, fixed: list[Tensor], values: list[Tensor], watch: Watch, kind: Any
     ) -> None:
-        self.kernels, self.fixed, self.watch, self.kind = kernels, tuple(fixed), watch, kind
+        self.prepared, self.watch, self.kind = Prepared(kernels, x, fixed), watch, kind
         self.shape, self.dtype, self.device = x.shape, x.dtype, x.device
         self.values, self.versions = values, [value._version for value in values]
 
@@ -380,7 +476,7 @@ class Ready:
         Args:
             x: ``[T, B, ...]``, one that `takes` takes.
         """
-        out, *final = _OnGpu.apply(self.kernels, self.fixed, x)  # type: ignore[no-untyped-call]
+        out, *final = _OnGpuAgain.apply(self.prepared, x)  # type: ignore[no-untyped-call]
         return out, self.kind(*final)
 
 

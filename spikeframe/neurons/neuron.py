@@ -38,7 +38,7 @@ from spikeframe.kernels.steps import provider
 from spikeframe.kernels.trace import FLOAT, INT, Leaf, Names, Program, Recorder, Value, detach, trace
 from spikeframe.learning_rules.surrogates import Surrogate
 from spikeframe.learning_rules.surrogates import surrogate as as_surrogate
-from spikeframe.neurons import fused, randoms, torch_form
+from spikeframe.neurons import compiled, fused, randoms, torch_form
 from spikeframe.neurons.conductances import Conductance
 from spikeframe.neurons.parameters import Parametric, State
 from spikeframe.neurons.receptors import Delta, Receptor, as_receptors
@@ -122,6 +122,8 @@ class Neuron(Parametric):
         self._started: tuple[dict[str, Tensor], Any, Any] | None = None
         self._kernels: tuple[Any, CudaSteps] | None = None
         self._ready: fused.Ready | None = None
+        #: By which graphs know the layer, and the kind of state that they return.
+        self.number, self.state_kind = compiled.enrol(self), None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check dt and backend; anything that may change the step makes it be traced again."""
@@ -143,7 +145,7 @@ class Neuron(Parametric):
         """Drop what was made from the options and values."""
         self._programs.clear()
         self._coefficients.clear()
-        self._rows, self._ready = {}, None
+        self._rows, self._ready, self.state_kind = {}, None, None
 
     def _check_receptors(self, receptors: torch.nn.ModuleDict) -> None:
         """Refuse a conductance on a membrane that is not integrated numerically."""
@@ -157,7 +159,12 @@ class Neuron(Parametric):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to this process and its GPU."""
-        return {**self.__dict__, "_kernels": None, "_ready": None}
+        return {**self.__dict__, "_kernels": None, "_ready": None, "state_kind": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a number of its own."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.number = compiled.enrol(self)
 
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
         """Load, and trace again: which terms a step has depends on the values."""
@@ -425,7 +432,11 @@ class Neuron(Parametric):
                 tensors.append(torch.full((), row.initial, dtype=kind, device=device).expand(batch))
             else:
                 tensors.append(torch.full(batch, row.initial, dtype=kind, device=device))
-        return _state_type(type(self).__name__, tuple(rows))(*tensors)
+        return self.kind_of_state()(*tensors)
+
+    def kind_of_state(self) -> Any:
+        """Return the named tuple of the layer's states."""
+        return _state_type(type(self).__name__, tuple(self.all_states()))
 
     def forward(
         self,
@@ -447,8 +458,9 @@ class Neuron(Parametric):
             stream: number of its first random stream; neurons of one network need different ones.
 
         On a GPU the run is one kernel on torch's current stream and nothing waits for it: an input or state that is
-        not finite is reported by the layer's next call, or by `check_finite`. There x may also be float16 or bfloat16:
-        the output has its type, states and arithmetic are float32.
+        not finite is reported by the layer's next call, or by `check_finite`. x may also be float16 or bfloat16 (so it
+        is under autocast): output and gradients have its type, states and arithmetic are float32, and what leaves is
+        rounded once. `torch.compile` goes through a layer without a graph break, except with ``backend="torch"``.
 
         Returns:
             Output ``[T, B, ...]`` and the final state.
@@ -459,50 +471,88 @@ class Neuron(Parametric):
             ShapeError, DTypeError, NonFiniteError, TimeGridError: the input, state or dt is not usable.
         """
         if torch.compiler.is_compiling():
-            found: tuple[Tensor, Any] = _untraced()(self, x, state, seed, start, stream)
-            return found
-        return self._forward(x, state, seed, start, stream)
-
-    def _forward(
-        self, x: Tensor | Mapping[str, Tensor], state: Any, seed: int | None, start: int | None, stream: int
-    ) -> tuple[Tensor, Any]:
-        """Run over time."""
+            return compiled.forward(self, x, state, seed, start, stream)
         if state is None and self._ready is not None and self._ready.takes(x):
             return self._ready.run(cast("Tensor", x))
-        inputs = self._inputs(x)
+        inputs = self.checked_inputs(x)
+        kept = inputs[0].dtype
+        inputs = self.widened(inputs)
         first = inputs[0]
         if self.RANDOM:
+            self.check_seed(seed, start, state)
             if seed is None:
                 seed = int(torch.randint(2**63 - 1, ()))
-            elif start is None and state is not None:
-                raise ParameterError(
-                    f"{type(self).__name__} goes on from a state with random numbers of a given seed: give start=..., "
-                    "the steps done so far, so that none is used twice."
-                )
             inputs += [randoms.uniform(first, seed, start or 0, stream + k) for k in range(len(self.RANDOM))]
+        out, state = self._run(inputs, state)
+        return out if out.dtype is kept else out.to(kept), state
+
+    def widened(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Return inputs as the layer's device works on them: of 16 bits as float32 on the CPU.
+
+        Args:
+            inputs: as they were given.
+        """
+        if inputs[0].dtype in HALF and not inputs[0].is_cuda:
+            return [x.float() for x in inputs]
+        return inputs
+
+    def check_seed(self, seed: int | None, start: int | None, state: Any) -> None:
+        """Refuse to use random numbers twice.
+
+        Args:
+            seed: of random numbers, if one was given.
+            start: steps done before, if they were given.
+            state: where the run goes on, or None.
+        """
+        if seed is not None and start is None and state is not None:
+            raise ParameterError(
+                f"{type(self).__name__} goes on from a state with random numbers of a given seed: give start=..., "
+                "the steps done so far, so that none is used twice."
+            )
+
+    def inside(self, x: Tensor) -> torch.dtype:
+        """Return the type of states and arithmetic.
+
+        Args:
+            x: an input.
+        """
+        return torch.float32 if x.dtype in HALF else x.dtype
+
+    def settled(self, first: Tensor, state: Any) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
+        """Return what a call begins with: the kind of its state, the states at the start, the coefficients.
+
+        Args:
+            first: an input ``[T, B, ...]``.
+            state: where the run goes on, or None.
+
+        Raises:
+            ShapeError, DTypeError, NonFiniteError, TimeGridError: the state, a parameter or dt is not usable.
+        """
         if self.dt is None:
             raise TimeGridError(f"{type(self).__name__} has no time step; make it with dt=... (ms).")
-        kept = torch.float32 if first.dtype in HALF else first.dtype
+        kept = self.inside(first)
         coefficients = self.cast(self.dt, kept, tuple(first.shape[2:]))
-        anew, stepwise = state is None, self._stepwise(first)
-        if state is None and first.is_cuda and not stepwise:
+        if state is None and first.is_cuda and not self._stepwise(first):
             state = self._start(coefficients, tuple(first.shape[1:]), kept, first.device)
-            states = state._asdict()
-        else:
-            if state is None:
-                state = self.initial_state(tuple(first.shape[1:]), kept, first.device)
-            states = self._checked_state(state, first, kept)
-        kind = type(state)
-        if stepwise:
-            self._refuse_bad(inputs, _first_bad(inputs))
+            return type(state), state._asdict(), coefficients
+        if state is None:
+            state = self.initial_state(tuple(first.shape[1:]), kept, first.device)
+        return type(state), self.checked_state(state, first, kept), coefficients
+
+    def _run(self, inputs: list[Tensor], state: Any) -> tuple[Tensor, Any]:
+        """Run over time from inputs that are fit for it."""
+        first, anew = inputs[0], state is None
+        kind, states, coefficients = self.settled(first, state)
+        if self._stepwise(first):
+            self.refuse_bad(inputs, _first_bad(inputs))
             out, final = torch_form.run(self.program(), inputs, states, coefficients)
         else:
             flat = {name: c.reshape(-1) if c.ndim else c for name, c in coefficients.items()}
             if fused.on_gpu(first, self.backend):
                 watch = fused.watch_of(self)
-                self._refuse_found(watch)
+                self.refuse_found(watch)
                 watch.columns = first[0].numel()
-                kernels = self._kernels_for(first, list(flat.values()), watch)
+                kernels = self.kernels_for(first, list(flat.values()), watch)
                 rest = [*states.values(), *flat.values()]
                 out, last = fused.run_on_gpu(kernels, [*inputs, *rest])
                 if anew and len(inputs) == 1 and not self.RANDOM and not any(True for _ in self.parameters()):
@@ -511,11 +561,19 @@ class Neuron(Parametric):
                 return out, kind(*last)
             job = fused.Job(self.program(), provider(self.backend), torch.get_num_threads(), [])
             out, final = fused.run(job, inputs, states, flat)
-            self._refuse_bad(inputs, job.bad[0] if job.bad else None)
+            self.refuse_bad(inputs, job.bad[0] if job.bad else None)
+        self.refuse_states(final)
+        return out, kind(**final)
+
+    def refuse_states(self, final: Mapping[str, Tensor]) -> None:
+        """Raise if a state is not finite at the end of a run.
+
+        Args:
+            final: the states by name.
+        """
         for name, value in final.items():
             if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
                 raise NonFiniteError(f"{type(self).__name__}: state {name!r} is not finite at the end of the run.")
-        return out, kind(**final)
 
     def _start(self, coefficients: dict[str, Tensor], batch: tuple[int, ...], dtype: torch.dtype, device: Any) -> Any:
         """Return the state at the start; it is made once for a shape, as its kernels cost a short run much.
@@ -534,7 +592,7 @@ class Neuron(Parametric):
             self._started = coefficients, key, found
         return self._started[2]
 
-    def _kernels_for(self, x: Tensor, coefficients: list[Tensor], watch: fused.Watch) -> CudaSteps:
+    def kernels_for(self, x: Tensor, coefficients: list[Tensor], watch: fused.Watch) -> CudaSteps:
         """Return the kernels on a GPU; they are worked out once for a type and the shapes of the coefficients."""
         key = self.program(), x.dtype, x.device, tuple(c.shape for c in coefficients), watch.address
         if self._kernels is None or self._kernels[0] != key:
@@ -557,9 +615,9 @@ class Neuron(Parametric):
         """
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-            self._refuse_found(fused.watch_of(self))
+            self.refuse_found(fused.watch_of(self))
 
-    def _refuse_found(self, watch: fused.Watch) -> None:
+    def refuse_found(self, watch: fused.Watch) -> None:
         """Raise if a kernel met a number that was not finite."""
         found = watch.found()
         if found is not None:
@@ -570,7 +628,12 @@ class Neuron(Parametric):
                 "(batch x neurons). Call check_finite() after a call to have it reported at once."
             )
 
-    def _inputs(self, x: Any) -> list[Tensor]:
+    def checked_inputs(self, x: Any) -> list[Tensor]:
+        """Return the inputs in the order of the receptors, or refuse them.
+
+        Args:
+            x: as given in a call.
+        """
         names = list(self.receptors)
         kind = type(self).__name__
         if isinstance(x, Mapping):
@@ -588,8 +651,8 @@ class Neuron(Parametric):
             if not isinstance(value, Tensor) or not self._takes(value):
                 got = value.dtype if isinstance(value, Tensor) else type(value).__name__
                 raise DTypeError(
-                    f"{kind}: input {name!r} is {got}; it must be a float32 or float64 tensor (float16 and bfloat16 "
-                    "are for a GPU with CuPy)."
+                    f"{kind}: input {name!r} is {got}; it must be a float32, float64, float16 or bfloat16 tensor (of "
+                    "16 bits on a GPU only with CuPy)."
                 )
             if value.ndim < 3 or value.shape != inputs[0].shape:
                 raise ShapeError(
@@ -600,9 +663,18 @@ class Neuron(Parametric):
 
     def _takes(self, x: Tensor) -> bool:
         """Whether the type of a tensor is one that its device's kernels take."""
-        return x.dtype in (torch.float32, torch.float64) or (x.dtype in HALF and x.is_cuda and not self._stepwise(x))
+        if x.dtype in HALF:
+            return not x.is_cuda or not self._stepwise(x)
+        return x.dtype in (torch.float32, torch.float64)
 
-    def _checked_state(self, state: Any, x: Tensor, kept: torch.dtype) -> dict[str, Tensor]:
+    def checked_state(self, state: Any, x: Tensor, kept: torch.dtype) -> dict[str, Tensor]:
+        """Return the states by name, or refuse what was given.
+
+        Args:
+            state: as given in a call.
+            x: an input.
+            kept: type of float states.
+        """
         rows = self.all_states()
         if not isinstance(state, tuple) or getattr(state, "_fields", None) != tuple(rows):
             got = getattr(state, "_fields", type(state).__name__)
@@ -618,7 +690,7 @@ class Neuron(Parametric):
                 raise DTypeError(f"{type(self).__name__}: state {name!r} is {value.dtype}, expected {wanted}.")
         return dict(zip(rows, state, strict=True))
 
-    def _refuse_bad(self, inputs: list[Tensor], bad: tuple[int, int] | None) -> None:
+    def refuse_bad(self, inputs: list[Tensor], bad: tuple[int, int] | None) -> None:
         """Raise if an input was not finite; `bad` is its (step, column)."""
         if bad is None:
             return
@@ -628,12 +700,6 @@ class Neuron(Parametric):
         raise NonFiniteError(
             f"{type(self).__name__}: input [{where}] (time, batch, neuron) is not finite; first at step {step}."
         )
-
-
-@lru_cache(maxsize=1)
-def _untraced() -> Any:
-    """Return a neuron's run as `torch.compile` takes it: one call, whose kernels are generated already."""
-    return torch.compiler.disable(Neuron._forward)  # type: ignore[no-untyped-call]
 
 
 def _time_step(kind: str, dt: Any) -> float:

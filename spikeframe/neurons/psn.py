@@ -229,8 +229,8 @@ class ParallelLIF(Neuron):
             raise ParameterError("ParallelLIF.scan needs Delta receptors; call the neuron itself for others.")
         if self.dt is None:
             raise TimeGridError("ParallelLIF has no time step; make it with dt=... (ms).")
-        (x,) = self._inputs(x)
-        self._refuse_bad([x], _first_bad([x]))
+        (x,) = self.widened(self.checked_inputs(x))
+        self.refuse_bad([x], _first_bad([x]))
         fixed = self.cast(self.dt, x.dtype, tuple(x.shape[2:]))
         decay, v_th = fixed["decay"], fixed["v_th"]
         if v is not None and len(x):

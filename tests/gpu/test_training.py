@@ -100,6 +100,10 @@ def test_calls_that_are_prepared_give_what_the_first_gives_and_notice_changes():
     layer.dt = 2.0
     assert torch.equal(layer(x)[0], LIF(dt=2.0, v_th=1.5).cuda()(x)[0])
     assert torch.equal(layer(x[:7])[0], layer(x)[0][:7])
+    both = [layer(x, start) for start in (None, layer.initial_state((4, 64), device="cuda"))]
+    ends = [torch.autograd.grad(out.sum() + state.v.square().sum(), x)[0] for out, state in (*both, layer(x))]
+    assert torch.equal(ends[0], ends[1])
+    assert torch.equal(ends[0], ends[2])
     assert layer(x.double())[0].dtype == torch.float64
 
 
@@ -183,19 +187,35 @@ def test_mixed_precision_training_has_finite_gradients():
 
 @pytest.mark.exact
 @pytest.mark.filterwarnings("ignore")
-def test_a_compiled_model_gives_the_same():
+@pytest.mark.parametrize("learnable", [(), ("tau_m",)])
+@pytest.mark.parametrize("options", [{"backend": "aot_eager"}, {"mode": "reduce-overhead"}], ids=str)
+def test_a_compiled_model_has_no_graph_break_and_gives_the_same(options, learnable):
     class Net(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.linear, self.lif = torch.nn.Linear(32, 64), LIF(dt=1.0)
+            self.linear, self.lif = torch.nn.Linear(32, 64), LIF(dt=1.0, learnable=learnable)
 
         def forward(self, x):
-            return self.lif(self.linear(x) * 3)[0].sum(0)
+            out, state = self.lif(self.linear(x) * 3)
+            return out, state.v
 
+    torch._dynamo.reset()
     net = Net().cuda()
-    x = torch.rand(6, 2, 32, device="cuda")
-    compiled = torch.compile(net, backend="aot_eager")
-    assert torch.equal(net(x), compiled(x))
+    x = torch.rand(40, 2, 32, device="cuda")
+    compiled = torch.compile(net, fullgraph=True, **options)
+    for _ in range(4):
+        results = []
+        for run in (net, compiled):
+            net.zero_grad()
+            out, v = run(x)
+            assert out.sum() > 0
+            (out.sum() + v.sum()).backward()
+            results.append([out.detach().clone(), v.detach().clone(), *(p.grad.clone() for p in net.parameters())])
+        for a, b in zip(*results, strict=True):
+            torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-4)
+        assert torch.equal(results[0][0], results[1][0])
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        assert compiled(x)[0].dtype == torch.bfloat16
 
 
 @pytest.mark.fault

@@ -10,6 +10,8 @@ import ctypes
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,9 +223,9 @@ class Host:
         """Reduce one partial sum per column to a coefficient's shape."""
         return np.asarray(per_column.reshape(-1, *coefficient.shape).sum(0, dtype=np.float64).astype(coefficient.dtype))
 
-    def launch(self, text: str, kernel: str, columns: int, arguments: list[int]) -> None:
-        """Run a kernel at once."""
-        launch(built(text, self.folder), kernel, -(-columns // self.threads), self.threads, arguments)
+    def launcher(self, text: str, kernel: str, columns: int) -> Callable[[list[int]], None]:
+        """Return what runs a kernel at once."""
+        return partial(launch, built(text, self.folder), kernel, -(-columns // self.threads), self.threads)
 
 
 class HostSteps:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from spikeframe.errors import BackendError, DTypeError
+from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda.source import SIZE, THREADS, backward_kernel, forward_kernel, header
+from spikeframe.kernels.cuda.steps import Prepared
 from spikeframe.kernels.differentiate import differentiate
 from spikeframe.kernels.steps import provider
-from spikeframe.neurons import ALIF, LIF, AdEx, Exp
+from spikeframe.neurons import LIF, AdEx, Exp
 from spikeframe.neurons.fused import cut
 from tests.kernels.cuda_on_host import GXX, NVCC, Host, HostSteps, compiled_by_nvcc
 from tests.kernels.test_steps import NEURONS
@@ -152,6 +153,35 @@ def test_one_number_expanded_to_a_state_starts_like_an_array_of_it(folder):
 
 
 @needs_gxx
+@pytest.mark.exact
+@pytest.mark.parametrize("name", ["lif", "lif_value_refractory"])
+@pytest.mark.parametrize("steps", [4, 11])
+def test_prepared_calls_give_what_others_give(name, steps, folder):
+    program, (x,), states, coefficients = case(name, np.float32, (steps, 2, 7))
+    fixed = [np.broadcast_to(states["v"][0], 14), *list(states.values())[1:], *coefficients.values()]
+    kernels = HostSteps(Host(folder, 32))._kernels(program, [x], coefficients, 4)
+    prepared = Prepared(kernels, x, fixed)
+    for other in (x[::-1].copy(), x):  # addresses are those of the last call
+        _, start, values = kernels.split([other, *fixed])
+        g, ends = other + 1, [other[0] * 2, *(None for _ in start[1:])]
+        expected = kernels.forward([other], start, values, True)
+        found = prepared.forward(other, True)
+        assert found[0].sum() > 0
+        for a, b in zip((expected[0], *expected[1], *expected[2]), (found[0], *found[1], *found[2]), strict=True):
+            assert np.array_equal(a, b)
+        for last in (ends, [None for _ in start]):
+            rest = last, [False for _ in start], ()
+            (gradient,), *_ = kernels.backward([other], expected[2] or start, values, g, *rest)
+            assert np.array_equal(prepared.backward(other, found[2], g, last), gradient)
+            place = g.copy()
+            assert prepared.backward(other, found[2], place, last, own=True) is place
+            assert np.array_equal(place, gradient)
+            place = g.copy()
+            kernels.backward([other], expected[2] or start, values, place, *rest, own=True)
+            assert np.array_equal(place, gradient)
+
+
+@needs_gxx
 def test_no_gradient_of_a_final_state_counts_as_zero(folder):
     program, inputs, states, coefficients = case("lif", np.float32, (11, 1, 7))
     steps = HostSteps(Host(folder, 32))
@@ -186,5 +216,3 @@ def test_what_the_gpu_needs_is_named_where_it_is_missing():
         pytest.skip("there is a GPU")
     with pytest.raises(BackendError, match="cuda13"):
         LIF(dt=1.0, backend="cuda")(torch.zeros(3, 1, 4))
-    with pytest.raises(DTypeError, match="bfloat16"):
-        ALIF(dt=1.0)(torch.zeros(3, 1, 4, dtype=torch.bfloat16))

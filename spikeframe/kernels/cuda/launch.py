@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -59,26 +60,46 @@ def _function(text: str, kernel: str, device: int, shared: int = 0) -> int:
 _loaded: list[Any] = []
 
 
-def launch(text: str, kernel: str, columns: int, arguments: list[int], device: int, stream: int) -> None:
-    """Launch one kernel of a module, a thread a column; compile it first if this process has not.
+@lru_cache(maxsize=1024)
+def launcher(text: str, kernel: str, columns: int, device: int) -> Callable[[list[int], int], None]:
+    """Compile a kernel of a module, if this process has not yet, and return what launches it, a thread a column.
+
+    That takes the kernel's arguments (whole numbers and addresses on the device, 64 bits each) and the handle of the
+    CUDA stream; it waits for nothing. The device must be the current one.
 
     Args:
         text: the module's source.
         kernel: name of the kernel.
         columns: threads that are needed.
-        arguments: whole numbers and addresses on the device, 64 bits each.
-        device: number of the GPU, which must be the current one.
-        stream: handle of the CUDA stream; nothing here waits for it.
+        device: number of the GPU.
 
     Raises:
         BackendError: CuPy or the GPU is not usable.
     """
-    handle = _function(text, kernel, device)
-    values = array("q", arguments)
-    base = values.buffer_info()[0]
-    places = array("Q", range(base, base + 8 * len(arguments), 8))
-    blocks = -(-columns // THREADS)
-    cupy().cuda.driver.launchKernel(handle, blocks, 1, 1, THREADS, 1, 1, 0, stream, places.buffer_info()[0], 0)
+    handle, blocks = _function(text, kernel, device), -(-columns // THREADS)
+    start = cupy().cuda.driver.launchKernel
+
+    def launch(arguments: list[int], stream: int) -> None:
+        values = array("q", arguments)
+        base = values.buffer_info()[0]
+        places = array("Q", range(base, base + 8 * len(arguments), 8))
+        start(handle, blocks, 1, 1, THREADS, 1, 1, 0, stream, places.buffer_info()[0], 0)
+
+    return launch
+
+
+def launch(text: str, kernel: str, columns: int, arguments: list[int], device: int, stream: int) -> None:
+    """Launch one kernel of a module; see `launcher`.
+
+    Args:
+        text: the module's source.
+        kernel: name of the kernel.
+        columns: threads that are needed.
+        arguments: of the kernel.
+        device: number of the GPU, which must be the current one.
+        stream: handle of the CUDA stream.
+    """
+    launcher(text, kernel, columns, device)(arguments, stream)
 
 
 def cooperative(text: str, blocks: int, threads: int, shared: int, table: int, stream: int) -> None:

@@ -5,6 +5,14 @@ A thread has two columns where numbers of 16 bits allow it, so that it moves 32 
 once, and keeps them in registers. The backward reads the state at the start of a piece, recomputes the states inside it
 into registers, ``PART`` steps at a time from the last part to the first, and runs back through them, so that no
 membrane travels.
+
+Bytes of a neuron and step, b of them a stored value: the forward reads x and writes the output (2 b), the backward
+reads x and the arriving gradient and writes the input's (3 b): 5 b, which is the floor of anything that takes and gives
+these arrays. Kept states add ``8 / EVERY`` a state, nothing if all steps are one piece. Storing membranes instead of
+recomputing them costs b more. Storing spikes as bits would add a quarter of a byte and save none: a surrogate needs the
+membrane, hence x, and the spike follows from it; so between forward and backward nothing is held but x, which its
+maker holds anyway. Memory beyond x and the arriving gradient is the output and the input's gradient, 2 b; where the
+gradient arrives in a form that has to be copied, the input's takes the copy's place.
 """
 
 from __future__ import annotations
