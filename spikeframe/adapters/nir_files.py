@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 import nir
+import numpy as np
 
 from spikeframe.errors import DataNotFoundError, GraphError, UnsupportedLayerError
 
@@ -45,7 +46,8 @@ def read(path: Path, limit: int) -> Any:
                 raise GraphError(f"{path}: holds no group 'node', so no NIR graph.")
             _look(file, str(path), limit, set(), 0)
             _check_node(file["node"], str(path))
-        graph = nir.read(io.BytesIO(content), type_check=False)
+        with np.errstate(all="ignore"):  # nir works out shapes, of numbers that are not looked at yet
+            graph = nir.read(io.BytesIO(content), type_check=False)
     except (GraphError, UnsupportedLayerError):
         raise
     except (
@@ -57,6 +59,7 @@ def read(path: Path, limit: int) -> Any:
         AttributeError,
         RuntimeError,
         IndexError,
+        ArithmeticError,
     ) as error:
         raise GraphError(f"{path}: is no NIR graph that can be read: {type(error).__name__}: {error}") from None
     if not isinstance(graph, nir.NIRGraph):

@@ -44,6 +44,8 @@ from spikeframe.neurons import (
 from spikeframe.neurons.temporal import Temporal
 
 Shape = tuple[int, ...]
+#: Strides, paddings and the like are no larger.
+_LARGEST = 2**20
 #: A drive this close to 1 is taken for 1: parameters are often stored in float32.
 _UNIT = 1e-6
 
@@ -227,6 +229,14 @@ def array(node: Any, field: str, name: str, least: float | None = None) -> Tenso
     value = getattr(node, field, None)
     if value is None:
         raise GraphError(f"{where} is missing.")
+    found = _real(value, where)
+    if least is not None and not bool((found > least).all()):
+        raise ParameterError(f"{where} is {float(found.min()):g}; must be above {least:g}.")
+    return found
+
+
+def _real(value: Any, where: str) -> Tensor:
+    """Return finite real numbers in float64, or refuse them."""
     found = np.asarray(value.detach().cpu().numpy() if isinstance(value, Tensor) else value)
     if found.dtype.kind not in "fiu":
         raise DTypeError(f"{where} has type {found.dtype}; accepted are real numbers.")
@@ -234,8 +244,6 @@ def array(node: Any, field: str, name: str, least: float | None = None) -> Tenso
     if not np.isfinite(wide).all():
         place = [int(i) for i in np.argwhere(~np.isfinite(wide))[0]]
         raise NonFiniteError(f"{where}{place if place else ''} is {wide[tuple(place)]}; must be finite.")
-    if least is not None and not (wide > least).all():
-        raise ParameterError(f"{where} is {wide.min():g}; must be above {least:g}.")
     return torch.from_numpy(wide)
 
 
@@ -251,8 +259,8 @@ class _Neuron:
 
     def __init__(self, node: Any, name: str, convention: Convention, shape: Shape | None) -> None:
         self.node, self.name, self.convention, self.shape = node, name, convention, shape
-        own = node.metadata if isinstance(node.metadata, Mapping) else {}
-        texts = {k: v.decode("utf8", "replace") if isinstance(v, bytes) else str(v) for k, v in own.items()}
+        self.own: Mapping[str, Any] = node.metadata if isinstance(node.metadata, Mapping) else {}
+        texts = {k: v.decode("utf8", "replace") if isinstance(v, bytes) else str(v) for k, v in self.own.items()}
         self.reset = texts.get("reset", "value" if convention.reset == "stated" else convention.reset)
         self.receptor = texts.get("receptor", "")
         if self.reset not in ("value", "subtract"):
@@ -307,8 +315,9 @@ class _Neuron:
     def _firing(self, tau: Tensor, given: dict[str, Any]) -> Neuron:
         """Return a LIF; where the metadata have another start than v_leak, the rest of v_leak is a current."""
         rest, more = self.get("v_leak"), {}
-        if "start" in self.node.metadata:
-            start = _fit(torch.as_tensor(np.asarray(self.node.metadata["start"], np.float64)), self.shape, self.name)
+        if "start" in self.own:
+            where = f"NIR node {self.name!r}: its metadata's start"
+            start = _fit(_real(self.own["start"], where), self.shape, where)
             rest, more = start, {"i_e": (rest - start) / given["r_m"]}
         return LIF(tau_m=tau, v_rest=rest, dt=self.convention.step, **given, **more, **self.threshold())
 
@@ -403,10 +412,11 @@ def _sizes(node: Any, field: str, name: str, axes: int, least: int) -> Any:
             return value
         raise ParameterError(f"NIR node {name!r}: {field}={value!r}; must be numbers (padding also 'same', 'valid').")
     found = array(node, field, name).reshape(-1)
-    if found.numel() not in (1, axes) or bool((found != found.round()).any()) or bool((found < least).any()):
+    outside = (found != found.round()) | (found < least) | (found > _LARGEST)
+    if found.numel() not in (1, axes) or bool(outside.any()):
         raise ParameterError(
-            f"NIR node {name!r}: {field} is {found.tolist()}; must be whole numbers from {least}, one for each of "
-            f"{axes} axes."
+            f"NIR node {name!r}: {field} is {found.tolist()}; must be whole numbers from {least} to {_LARGEST}, one "
+            f"for each of {axes} axes."
         )
     listed = [int(v) for v in found.tolist()]
     return tuple(listed * axes if len(listed) == 1 else listed)
@@ -447,8 +457,16 @@ def _pool(node: Any, name: str, convention: Convention, shape: Shape | None) -> 
     return PaddedSumPool2d(kernel, stride, padding)
 
 
+def _axis(node: Any, field: str, name: str) -> int:
+    """Return the number of an axis."""
+    found = array(node, field, name)
+    if found.numel() != 1 or float(found) != round(float(found)) or abs(float(found)) > 64:
+        raise ParameterError(f"NIR node {name!r}: {field} is {found.tolist()}; must be the number of an axis.")
+    return int(found)
+
+
 def _flatten(node: Any, name: str, convention: Convention, shape: Shape | None) -> nn.Module:
-    first, last = (int(array(node, field, name)) for field in ("start_dim", "end_dim"))
+    first, last = (_axis(node, field, name) for field in ("start_dim", "end_dim"))
     batch = convention.axes == "sample"
     return nn.Flatten(first + batch if first >= 0 else first, last + batch if last >= 0 else last)
 
@@ -522,6 +540,12 @@ def _declared(types: Any, key: str, name: str) -> Shape | None:
     if value is None:
         return None
     found = np.asarray(value)
-    if found.dtype == object or found.ndim != 1 or not (found == np.round(found)).all() or (found < 1).any():
-        raise ShapeError(f"NIR node {name!r}: its shape {value!r} must be positive whole numbers.")
+    wrong = found.dtype.kind not in "fiu" or found.ndim != 1
+    if (
+        wrong
+        or not np.isfinite(found).all()
+        or (found != np.round(found)).any()
+        or not ((found >= 1) & (found < 2**31)).all()
+    ):
+        raise ShapeError(f"NIR node {name!r}: its shape {value!r} must be positive whole numbers below 2^31.")
     return tuple(int(n) for n in found)

@@ -214,8 +214,10 @@ class BatchRun:
             raise _not_finite(self.network.populations, states, trains)
         return Result(self.network, events, trains, states, past)
 
-    def traces(self, inputs: Frames, variable: str = "v", most: int = 5) -> dict[str, NDArray[Any]]:
-        """Run step by step and return a state variable of the first sample's first neurons after each step.
+    def traces(
+        self, inputs: Frames, variable: str = "v", most: int = 5
+    ) -> dict[str, tuple[NDArray[np.int64], NDArray[Any]]]:
+        """Run the first sample step by step and return a state variable of the neurons that spike most.
 
         Args:
             inputs: ``[T, B, ...]`` event counts.
@@ -223,17 +225,24 @@ class BatchRun:
             most: neurons of each population.
 
         Returns:
-            Per population ``[T, neurons]``.
+            Per population the neurons and ``[T, neurons]``, the value after each step.
         """
-        state, found = None, dict[str, list[NDArray[Any]]]()
         if any(p.neuron.window for p in self.network.populations):
             return {}
-        for t in range(len(inputs)):
-            state = self.run(inputs[t : t + 1], state).state
-            for name, values in state.items():
-                if variable in values:
-                    found.setdefault(name, []).append(values[variable][0].reshape(-1)[:most].copy())
-        return {name: np.stack(rows) for name, rows in found.items()}
+        first = inputs[:, :1]
+        spikes = self.run(first).spikes
+        chosen = {}
+        for p in self.network.populations:
+            fired = np.bincount(spikes[p.name].ids, minlength=p.size) if p.name in spikes else np.zeros(p.size)
+            chosen[p.name] = np.sort(np.argsort(-fired, kind="stable")[:most])
+        state: dict[str, dict[str, NDArray[Any]]] | None = None
+        found: dict[str, list[NDArray[Any]]] = {}
+        for t in range(len(first)):
+            state = self.run(first[t : t + 1], state).state
+            for name, ids in chosen.items():
+                if variable in state[name]:
+                    found.setdefault(name, []).append(state[name][variable].reshape(-1)[ids])
+        return {name: (chosen[name], np.stack(rows)) for name, rows in found.items()}
 
     def _before(self, source: int, steps: int, batch: int, state: Mapping[str, Any] | None) -> chain.Past:
         """Return what a source sent before the run, as an earlier one left it."""

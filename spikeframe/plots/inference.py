@@ -173,8 +173,8 @@ def _membranes(run: BatchRun, result: Result, frames: NDArray[np.int32]) -> Iter
     drawings = []
     for population in result.network.populations:
         if population.name in traces:
-            values, threshold = traces[population.name], population.threshold
-            drawings.append(membranes(population.name, values, threshold, result.network.dt))
+            ids, values = traces[population.name]
+            drawings.append(membranes(population.name, ids, values, population.threshold, result.network.dt))
     if drawings:
         yield page.section("Membranes in one sample", page.figures(drawings))
 

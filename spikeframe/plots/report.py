@@ -224,8 +224,8 @@ def _one_sample(
         words = "Coefficients of variation of neurons with at least ten spikes."
         drawings.append(page.figure(activity.cv_histogram(trains), words))
     for name, values in _named(sample, "membrane_").items():
-        threshold = float(sample[f"threshold_{name}"]) if f"threshold_{name}" in sample else None
-        drawings.append(membranes(name, values, threshold, dt_ms))
+        threshold = float(sample[f"threshold_{name}"])
+        drawings.append(membranes(name, sample[f"traced_{name}"], values, threshold, dt_ms))
     if "output" in sample and sample["output"].size:
         width = sample["output"].shape[-1]
         names = classes if len(classes) == width else [str(n) for n in range(width)]

@@ -172,16 +172,19 @@ def cloud(frames: NDArray[Any], dt: float | None) -> list[str]:
     return [page.figure(draw.event_cloud(events), "The same events in space and time.")]
 
 
-def membranes(name: str, values: NDArray[Any], threshold: float | None, dt: float | None) -> str:
-    """Draw membranes of a layer's first neurons.
+def membranes(
+    name: str, ids: NDArray[Any], values: NDArray[Any], threshold: float | None, dt: float | None
+) -> str:  # fmt: skip
+    """Draw membranes of some neurons of a layer.
 
     Args:
         name: of the layer.
+        ids: the neurons.
         values: ``[T, neurons]``.
         threshold: theirs, or None.
         dt: ms of a step.
     """
-    labels = [f"{name} {i}" for i in range(values.shape[1])]
+    labels = [f"{name} {i}" for i in ids]
     axes = draw.membrane_traces(values, dt_ms=dt, threshold=threshold, labels=labels, unit="v")
     axes.set_title(f"{name}: membranes", loc="left", fontsize=10)
-    return page.figure(axes, f"v of neurons of {name} after each step.")
+    return page.figure(axes, f"v of neurons of {name} after each step, reset included: those that spike most.")

@@ -220,11 +220,11 @@ def _write_sample(path: Path, core: FeedForward, run: EventDriven, data: FrameCa
     for name, pairs in spike_pairs(one).items():
         arrays[f"spikes_{name}"] = pairs
         arrays[f"rates_{name}"] = run.rates[name]
-    for name, values in BatchRun(core, "auto", 1).traces(x).items():
-        arrays[f"membrane_{name}"] = values
-    for population in core.populations:
-        if population.threshold is not None:
-            arrays[f"threshold_{population.name}"] = np.float64(population.threshold)
+    traces = BatchRun(core, "auto", 1).traces(x)
+    for p in core.populations:
+        if p.threshold is not None and p.name in traces:
+            arrays[f"traced_{p.name}"], arrays[f"membrane_{p.name}"] = traces[p.name]
+            arrays[f"threshold_{p.name}"] = np.float64(p.threshold)
     names, sizes = (
         ["input", *(p.name for p in core.populations)],
         [x[0, 0].numel(), *(p.size for p in core.populations)],

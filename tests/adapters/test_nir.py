@@ -348,7 +348,7 @@ def test_other_programs_and_we_give_the_same_spikes(program, kind, exchange):
         pytest.skip(f"{program} cannot be imported here ({error})")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = exchange.row(program, kind, 40, stepped)
+        found = exchange.row(program, kind, 40, stepped, "reference")
     for direction in ("written", "read"):
         cell = found[direction]
         if (program, kind, direction) in exchange.CANNOT:
@@ -356,6 +356,9 @@ def test_other_programs_and_we_give_the_same_spikes(program, kind, exchange):
         else:
             assert cell["differ"] == 0
             assert cell["spikes"] > 20
+            if direction == "written":
+                assert cell["core"]["differ"] == 0
+                assert cell["core"]["spikes"] >= cell["spikes"] - cell["core"]["from theirs"]
 
 
 def lif_graph(**changed):

@@ -149,7 +149,7 @@ def test_page_is_well_formed_and_needs_no_other_file(tmp_path):
         for name in ("src", "href", "xlink:href"):
             assert attributes.get(name, "#").startswith(("#", "data:")), (tag, attributes)
     figures = [set(re.findall(r'\bid="([^"]*)"', part)) for part in html.split("<svg ")[1:]]
-    assert len(figures) == 8
+    assert len(figures) == 11
     assert sum(map(len, figures)) == len(set().union(*figures))
 
 
