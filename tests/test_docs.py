@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import ks_2samp
+
+from benchmarks.migration import KEPT, PAGE, PEERS, blocks, frame, result, rows, sections
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/tutorials").glob("*.md"))]
 #: The library that a table of two columns starts from: its page, and its heading there.
-PEERS = {
+LIBRARIES = {
     "snntorch": ("migration_training.md", "snnTorch"),
     "spikingjelly": ("migration_training.md", "SpikingJelly"),
     "norse": ("migration_training.md", "norse"),
     "pyNN": ("pynn.md", "Coming from PyNN"),
 }
-
-
-def blocks(text: str, language: str) -> str:
-    return "\n".join(re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL))
+#: Rows whose other columns were run elsewhere.
+MIGRATION = [
+    pytest.param(section, row, id=row.get("", row["NEST"])[0])
+    for section in sections(PAGE).values()
+    for row in rows(section)
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -31,21 +38,60 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
 
 @pytest.mark.parity
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
-@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("peer", LIBRARIES)
 def test_both_sides_of_a_migration_table_spike_alike(peer):
     pytest.importorskip(peer, reason=f"{peer} is not installed")
-    page, heading = PEERS[peer]
+    page, heading = LIBRARIES[peer]
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     part = text.split(f"## {heading}\n")[1].split("\n## ")[0]
     names: dict[str, object] = {}
     exec(blocks(text, "python") + blocks(part, "py"), names)
-    rows = re.findall(r"^\| `(.+?)` \| `(.+?)` \|$", part, flags=re.MULTILINE)
-    assert rows
-    for theirs, ours in rows:
+    pairs = [[cell[0] for cell in row.values()] for row in rows(part)]
+    assert pairs
+    for theirs, ours in pairs:
         with torch.no_grad():
             one, other = eval(theirs, names), eval(ours, names)
         assert one.sum() > 0
         assert torch.equal(one, other), theirs
+
+
+def furthest(theirs: list, ours: object) -> float:
+    """How far two nested lists of numbers lie apart; infinitely if they are not as long."""
+    one, other = ([np.ravel(part) for part in (x if np.ndim(x[0]) else [x])] for x in (theirs, ours))
+    if [len(part) for part in one] != [len(part) for part in other]:
+        return np.inf
+    return float(np.abs(np.concatenate(one) - np.concatenate(other)).max())
+
+
+def check(agrees: str, theirs: list, ours: object, peer: str) -> None:
+    """Compare what a row found by what its page says: a distribution, every spike, or numbers to a tolerance."""
+    if agrees == "distribution":
+        assert ks_2samp(np.ravel(theirs), np.ravel(ours)).pvalue > 0.01
+    elif agrees == "every spike":  # Brian2 names a step by its start, and tests thresholds before spikes arrive.
+        assert furthest(theirs, ours) < (0.1 if peer == "Brian2" else 0.0) + 1e-6
+    else:
+        assert furthest(theirs, ours) <= float(agrees.split()[0]) * 1.001
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(("section", "row"), MIGRATION)
+def test_a_row_gives_here_what_it_gives_in_nest_and_brian2(section, row, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    names: dict[str, object] = {}
+    exec("import spikeframe as sf\n" + frame(section, "spikeframe"), names)
+    ours = result(row["spikeframe"], names)
+    for peer in PEERS:
+        if row.get(peer, ["–"]) != ["–"]:
+            theirs = [known["found"] for known in kept[peer]["rows"] if known["code"] == row[peer]]
+            assert theirs, f"this row changed: run benchmarks/migration.py ({row[peer]})"
+            assert np.size(np.concatenate([np.ravel(part) for part in theirs[0]])) > 0
+            (agrees,) = row["agrees in"]
+            if ", " in agrees:  # one thing after the other
+                for part, one, other in zip(agrees.split(", "), theirs[0], ours, strict=True):
+                    check(part, one, other, peer)
+            else:
+                check(agrees, theirs[0], ours, peer)
 
 
 def test_the_pages_link_only_to_files_that_are_there():

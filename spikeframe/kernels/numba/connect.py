@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from spikeframe.kernels.numba.philox import BATCH, draws, words
-from spikeframe.kernels.numba.rules import IN_DEGREE, TOTAL, Space, picks, row, shares
+from spikeframe.kernels.numba.rules import IN_DEGREE, TOTAL, Space, degree, needs, picks, row, shares
 from spikeframe.kernels.numba.steps import in_ranges
 
 
@@ -53,11 +53,13 @@ def _targets(lo, hi, kind, numbers, p, n, same, autapses, multapses, stream, k0,
     size = 0
     for i in range(lo, hi):
         own = i if same else -1
-        found = row(kind, numbers[i], p, n, own, autapses, multapses, i, stream, k0, k1, out, space)
+        number = degree(numbers, i)
+        found = row(kind, number, p, n, own, autapses, multapses, i, stream, k0, k1, out, space)
         many[i] = found
         if size + found > kept.size:
             wider = np.empty(2 * (size + found), kept.dtype)
-            wider[:size] = kept[:size]
+            for e in range(size):
+                wider[e] = kept[e]
             kept = wider
         for e in range(found):
             kept[size + e] = out[e]
@@ -143,9 +145,6 @@ def _placed(positions: Any, sides: Any) -> Any:
     return found
 
 
-NOWHERE = space(np.zeros((0, 1)), np.zeros((0, 1)), np.array([np.inf]), 0, 1.0, 1.0)
-
-
 def rows(law: Law, sources: int, targets: int, seed: int, stream: int, threads: int) -> tuple[Any, Any]:
     """Return start and target of a projection's rows.
 
@@ -161,16 +160,16 @@ def rows(law: Law, sources: int, targets: int, seed: int, stream: int, threads: 
     small: Any = np.uint16 if targets <= 65536 else np.int32
     if law.kind == IN_DEGREE:
         found = np.empty((targets, law.number), np.int64)
-        given = (law.number, sources, law.same, law.autapses, law.multapses, stream, *key, found)
-        in_ranges(lambda lo, hi: _sources(lo, hi, *given), targets, threads)
+        fixed = (law.number, sources, law.same, law.autapses, law.multapses, stream, *key, found)
+        in_ranges(lambda lo, hi: _sources(lo, hi, *fixed), targets, threads)
         start, target = np.zeros(sources + 1, np.int64), np.empty(found.size, small)
         _transposed(found, sources, start, target)
         return start, target
     numbers = np.full(sources, law.number, np.int64)
     if law.kind == TOTAL:
         numbers = _shares(law.number, sources, stream + 1, key, threads)
-    options: Any = (law.kind, numbers, law.p, targets, law.same, law.autapses, law.multapses, stream, *key)
-    place = law.space or NOWHERE
+    given, p, place = needs(law.kind, numbers, law.p, law.space)
+    options: Any = (law.kind, given, p, targets, law.same, law.autapses, law.multapses, stream, *key)
     many = np.zeros(sources, np.int64)
     parts: dict[int, Any] = {}
 

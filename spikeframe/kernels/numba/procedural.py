@@ -13,9 +13,8 @@ import numpy as np
 from numba import njit
 
 from spikeframe.kernels.grid import Ints, Longs, Plan
-from spikeframe.kernels.numba.connect import NOWHERE
 from spikeframe.kernels.numba.philox import draw
-from spikeframe.kernels.numba.rules import ALL, PROBABILITY, row
+from spikeframe.kernels.numba.rules import ALL, PROBABILITY, needs, row
 from spikeframe.kernels.procedural import Regenerated, Values
 
 
@@ -121,9 +120,10 @@ def packed(link: Regenerated) -> Any:
         link: the projection.
     """
     law = link.law
-    rule = (law.kind, law.number, law.p, link.targets, law.same, law.autapses, law.multapses, link.stream)
+    number, p, space = needs(law.kind, law.number, law.p, law.space)
+    rule = (law.kind, number, p, link.targets, law.same, law.autapses, law.multapses, link.stream)
     place = (link.source_at, link.sources, link.target_at, link.targets, link.receptor)
-    return rule, law.space or NOWHERE, _packed(link.weight), _packed(link.delay), place
+    return rule, space, _packed(link.weight), _packed(link.delay), place
 
 
 def _packed(v: Values) -> Any:

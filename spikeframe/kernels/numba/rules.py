@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 from spikeframe.kernels.numba.exponential import exp64
 from spikeframe.kernels.numba.philox import BATCH, log64, philox, uniform64, words
@@ -82,7 +83,12 @@ def _all_below(many, n, redraw, place, entity, stream, k0, k1, random, out):  # 
 def _ascending(values, n):  # type: ignore[no-untyped-def]
     """Sort whole numbers of 0..n - 1 in place, byte by byte."""
     if values.size < 64:
-        values.sort()
+        for i in range(1, values.size):
+            x, at = values[i], i
+            while at > 0 and values[at - 1] > x:
+                values[at] = values[at - 1]
+                at -= 1
+            values[at] = x
         return
     shift, other = 0, np.empty_like(values)
     while (n - 1) >> shift:
@@ -95,7 +101,8 @@ def _ascending(values, n):  # type: ignore[no-untyped-def]
             b = (x >> shift) & 255
             other[place[b]] = x
             place[b] += 1
-        values[:] = other
+        for i in range(values.size):
+            values[i] = other[i]
         shift += 8
 
 
@@ -116,7 +123,8 @@ def picks(k, n, own, multapses, entity, stream, k0, k1, out):  # type: ignore[no
             if at < i and out[at] == x:
                 x = top
                 at = i
-            out[at + 1 : i + 1] = out[at:i].copy()
+            for j in range(i, at, -1):
+                out[j] = out[j - 1]
             out[at] = x
     if own >= 0:
         for i in range(k):
@@ -137,7 +145,8 @@ def small_world(k, p, n, source, stream, k0, k1, out):  # type: ignore[no-untype
             out[kept] = (source + (e // 2 + 1) * (1 - e % 2 * 2)) % n
             kept += 1
     out[kept] = source
-    taken = np.sort(out[: kept + 1])
+    taken = out[: kept + 1].copy()
+    _ascending(taken, n)
     new = out[kept:k]
     picks(k - kept, n - kept - 1, -1, False, source, stream, k0, k1, new)
     passed = 0
@@ -145,7 +154,7 @@ def small_world(k, p, n, source, stream, k0, k1, out):  # type: ignore[no-untype
         while passed < taken.size and taken[passed] <= new[i] + passed:
             passed += 1
         new[i] += passed
-    out[:k].sort()
+    _ascending(out[:k], n)
     return k
 
 
@@ -205,18 +214,13 @@ def near(space, peak, avoid, source, stream, k0, k1, out):  # type: ignore[no-un
                     if u < peak and u < peak * _chance(space.shape, np.sqrt(squared) / space.scale):
                         out[found] = t
                         found += 1
-    out[:found].sort()
+    _ascending(out[:found], space.order.size)
     return found
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def row(kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, out, space):  # type: ignore[no-untyped-def]
-    """Write the targets of one source, ascending, to `out`; returns how many.
-
-    `number` is k of a degree rule or the row's share of a total; `own` is the source's index among the targets where
-    they are one population, else -1; `space` matters to DISTANCE only.
-    """
-    avoid = own if not autapses else -1
+def _plain(kind, p, n, avoid, source, stream, k0, k1, out):  # type: ignore[no-untyped-def]
+    """Rows of ONE, ALL and PROBABILITY."""
     if kind == ONE:
         out[0] = source
         return 1
@@ -227,29 +231,76 @@ def row(kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, ou
                 out[found] = t
                 found += 1
         return found
-    if kind == PROBABILITY:
-        if p <= 0.0:
-            return 0
-        slope = 0.0 if p >= 1.0 else 1.0 / log64(1.0 - p)
-        found, place = 0, 0
-        t = -1
-        while True:
-            w = philox(np.uint32(0), np.uint32(place), np.uint32(source), np.uint32(stream), k0, k1)
-            for half in range(2):
-                u = uniform64(w[0], w[1]) if half == 0 else uniform64(w[2], w[3])
-                gap = log64(1.0 - u) * slope  # failures before the next hit
-                t = n if gap >= n else t + 1 + int(gap)
-                if t >= n:
-                    return found
-                if t != avoid:
-                    out[found] = t
-                    found += 1
-            place += 1
-    if kind == DISTANCE:
-        return near(space, p, avoid, source, stream, k0, k1, out)
-    if kind == SMALL_WORLD:
-        return small_world(number, p, n, source, stream, k0, k1, out)
-    return picks(number, n, avoid, multapses, source, stream, k0, k1, out)
+    if p <= 0.0:
+        return 0
+    slope = 0.0 if p >= 1.0 else 1.0 / log64(1.0 - p)
+    found, place = 0, 0
+    t = -1
+    while True:
+        w = philox(np.uint32(0), np.uint32(place), np.uint32(source), np.uint32(stream), k0, k1)
+        for half in range(2):
+            u = uniform64(w[0], w[1]) if half == 0 else uniform64(w[2], w[3])
+            gap = log64(1.0 - u) * slope  # failures before the next hit
+            t = n if gap >= n else t + 1 + int(gap)
+            if t >= n:
+                return found
+            if t != avoid:
+                out[found] = t
+                found += 1
+        place += 1
+
+
+def row(kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, out, space):  # type: ignore[no-untyped-def]
+    """Write the targets of one source, ascending, to `out`; returns how many. For compiled code.
+
+    `number` is k of a degree rule or the row's share of a total; `own` is the source's index among the targets where
+    they are one population, else -1. What a rule has no use for is None (see `needs`), and tells which one to compile.
+    """
+    raise NotImplementedError("row is compiled into what calls it")
+
+
+@overload(row)  # type: ignore[untyped-decorator]
+def _row(kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, out, space):  # type: ignore[no-untyped-def]
+    if not isinstance(space, types.NoneType):
+        return lambda kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, out, space: near(
+            space, p, -1 if autapses else own, source, stream, k0, k1, out
+        )
+    if isinstance(number, types.NoneType):
+        return lambda kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, out, space: _plain(
+            kind, p, n, -1 if autapses else own, source, stream, k0, k1, out
+        )
+    if isinstance(p, types.NoneType):
+        return lambda kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, out, space: picks(
+            number, n, -1 if autapses else own, multapses, source, stream, k0, k1, out
+        )
+    return lambda kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, out, space: small_world(
+        number, p, n, source, stream, k0, k1, out
+    )
+
+
+def degree(numbers, i):  # type: ignore[no-untyped-def]
+    """Return the i-th of the rows' degrees, or None where there are none. For compiled code."""
+    raise NotImplementedError("degree is compiled into what calls it")
+
+
+@overload(degree)  # type: ignore[untyped-decorator]
+def _degree(numbers, i):  # type: ignore[no-untyped-def]
+    if isinstance(numbers, types.NoneType):
+        return lambda numbers, i: None
+    return lambda numbers, i: numbers[i]
+
+
+def needs(kind: int, number: Any, p: float, space: Space | None) -> tuple[Any, float | None, Space | None]:
+    """Return what `row` takes of number, p and space: those that the rule looks at, None for the others.
+
+    Args:
+        kind: one of the codes above.
+        number: degree, or the degrees of all rows.
+        p: probability.
+        space: where the neurons are.
+    """
+    counted = kind in (OUT_DEGREE, IN_DEGREE, TOTAL, SMALL_WORLD)
+    return number if counted else None, None if counted and kind != SMALL_WORLD else p, space
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
