@@ -24,16 +24,19 @@ PICTURES = PAGES / "gallery"
 SOURCE = re.compile(r"\[[^\]]+\]\((?:\.\./)+((?:spikeframe|tests|examples)/[^)]+)\)")
 
 
-def pictures(full: bool) -> None:
-    """Run the examples that draw and have no picture yet."""
+def pictures(full: bool) -> list[str]:
+    """Run the examples that draw and have no picture yet; return those that gave none."""
     from tqdm import tqdm
 
+    failed = []
     drawing = [path for path in sorted(EXAMPLES.glob("*.py")) if '"--out"' in path.read_text(encoding="utf-8")]
     for path in tqdm([path for path in drawing if not picture(path).exists()], desc="examples"):
         options = ["--out", str(picture(path)), *([] if full else ["--quick"])]
         done = subprocess.run([sys.executable, str(path), *options], capture_output=True, text=True, check=False)
         if done.returncode:
-            print(f"{path.name} gave no picture: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+            failed.append(path.name)
+            print(f"{path.name} gave no picture:\n{done.stderr[-2000:]}", file=sys.stderr)
+    return failed
 
 
 def picture(example: Path) -> Path:
@@ -51,7 +54,8 @@ def gallery() -> str:
         of = f" Paper {', '.join(map(str, numbers))} of the [list](papers.md)." if numbers else ""
         lines += [f"## {Path(name).stem[3:].replace('_', ' ')}", "", f"`{name}`: {text}.{of}", ""]
         if picture(Path(name)).exists():
-            lines += [f"![{name}](gallery/{Path(name).stem}.png)", ""]
+            place = f"gallery/{Path(name).stem}.png"
+            lines += [f"[![{name}]({place})]({place})", ""]
     return "\n".join(lines)
 
 
@@ -72,23 +76,23 @@ def claims() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Make the generated pages, then the site."""
+def main() -> int:
+    """Make the generated pages, then the site; return 1 if an example gave no picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="run the examples in full (an hour and more)")
     parser.add_argument("--no-pictures", action="store_true", help="run no example")
     options = parser.parse_args()
     shutil.copytree(ROOT / "docs", PAGES, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     PICTURES.mkdir(exist_ok=True)
-    if not options.no_pictures:
-        pictures(options.full)
+    failed = [] if options.no_pictures else pictures(options.full)
     (PAGES / "gallery.md").write_text(gallery(), encoding="utf-8")
     (PAGES / "papers.md").write_text(claims(), encoding="utf-8")
     models.write(PAGES / "models")
     for page in PAGES.rglob("*.md"):
         page.write_text(SOURCE.sub(r"`\1`", page.read_text(encoding="utf-8")), encoding="utf-8")
     subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict"], cwd=ROOT, check=True)
+    return min(len(failed), 1)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -120,8 +120,8 @@ def main(quick: bool = False, out: str = "competitive.png") -> Path:
           f"{np.abs(values - 1 / chance[chosen.numpy()]).max():.2g} at most, to other patterns "
           f"{float(others.abs().max()):.2g}")  # fmt: skip
     print(f"competitive learning, 20 units: error {errors[-1]:.4f}, k-means from the same start {best:.4f}")
-    figure = Figure(figsize=(14, 3.2), layout="constrained", facecolor="white")
-    panels = figure.subplots(1, 4)
+    figure = Figure(figsize=(10, 6.4), layout="constrained", facecolor="white")
+    panels = figure.subplots(2, 2).ravel()
     for i in range(UNITS):
         panels[0].loglog(np.arange(1, steps + 1), ordered[:, i], color=style.CYCLE[i], linewidth=0.8, label=f"{i + 1}")
     panels[0].loglog(np.arange(1, steps + 1), first, color=style.INK, linewidth=0.8, linestyle=":", label="Oja")

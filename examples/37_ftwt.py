@@ -142,13 +142,16 @@ def main(quick: bool = False, out: str = "ftwt.png") -> Path:
     style.tidy(left, "Accuracy over operations", "multiply-accumulates, dense = 1", "test accuracy (%)")
     style.legend(left)
     shown = used["no softmax"]
-    right.imshow(shown[:, np.argsort(-shown.mean(0), kind="stable")], aspect="auto", vmin=0, vmax=1, cmap="Blues")
-    style.tidy(right, f"Filters of the second layer (no softmax, r = {SHOWN})", "filter, most used first", "digit",
-               grid=None)  # fmt: skip
+    picture = right.imshow(
+        shown[:, np.argsort(-shown.mean(0), kind="stable")], aspect="auto", vmin=0, vmax=1, cmap="Blues"
+    )
+    figure.colorbar(picture, ax=right, label="used (share of the inputs)")
+    mixed = {kind: int(((n := share.mean(0)) > 0.05).sum() - (n >= 0.95).sum()) for kind, share in used.items()}
+    title = f"Second layer, no softmax, r = {SHOWN}: {mixed['no softmax']} of 32 filters depend on the input"
+    style.tidy(right, title, "filter, most used first", "digit", grid=None)
     right.set_yticks(range(10))
-    for kind, share in used.items():
-        mixed = ((share.mean(0) > 0.05) & (share.mean(0) < 0.95)).sum()
-        print(f"{kind}, r = {SHOWN}: {mixed} of 32 filters of the second layer are used for some inputs only")
+    for kind, count in mixed.items():
+        print(f"{kind}, r = {SHOWN}: {count} of 32 filters of the second layer are used for some inputs only")
     figure.savefig(out, dpi=120)
     print(f"picture: {out}")
     return Path(out)

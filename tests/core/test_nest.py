@@ -79,7 +79,7 @@ def cell(model: str, p: dict, i_e: list[float]) -> sf.neurons.Neuron:
     return n.CondLIF(**common, v_th=p["V_th"], i_e=i_e, receptors=receptors)
 
 
-def spikes_of(name: str) -> list[tuple[int, int]]:
+def spikes_of(name: str, backend: str) -> list[tuple[int, int]]:
     """Spikes of one of NEST's runs by our simulator, (step, neuron) in order."""
     given, wires = NETWORKS["models"][name], NETWORKS["network"]
     p, size = given["params"], NETWORKS["exciting"] + NETWORKS["inhibiting"]
@@ -99,22 +99,19 @@ def spikes_of(name: str) -> list[tuple[int, int]]:
             weight=weight * relative[which], delay=steps[which] * 0.1,
         )  # fmt: skip
     net.record(neurons, "spikes")
-    found = sf.Simulator(net, dt=0.1, threads=2, dtype="float64").run(NETWORKS["duration"]).spikes["n"]
+    found = sf.Simulator(net, dt=0.1, threads=2, dtype="float64", backend=backend).run(NETWORKS["duration"]).spikes["n"]
     return sorted(zip((found.steps + 1).tolist(), found.ids.tolist(), strict=True))
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=pytest.mark.campaign) if "degenerate" in n or n == "iaf_cond_alpha" else n
-        for n in NETWORKS["models"]
-        if n != "aeif_cond_exp"
-    ],
-)
-def test_every_spike_of_a_recurrent_network_falls_on_nests_step(name):
-    """40 neurons, 400 synapses, 182 to 532 spikes; conductances too, whose integration is far finer than needed."""
-    assert spikes_of(name) == [tuple(spike) for spike in NETWORKS["models"][name]["spikes"]]
+@pytest.mark.parametrize("name", [name for name in NETWORKS["models"] if name != "aeif_cond_exp"])
+@pytest.mark.parametrize("backend", ["reference", pytest.param("numba", marks=pytest.mark.campaign)])
+def test_every_spike_of_a_recurrent_network_falls_on_nests_step(name, backend):
+    """40 neurons, 400 synapses, 182 to 532 spikes; conductances too, whose integration is far finer than needed.
+
+    That compiled runs give the reference's bits is tested by `test_circuit` and `test_scripted_neurons`.
+    """
+    assert spikes_of(name, backend) == [tuple(spike) for spike in NETWORKS["models"][name]["spikes"]]
 
 
 @pytest.mark.exact
@@ -124,7 +121,7 @@ def test_a_recurrent_network_of_adex_neurons_starts_with_nest_and_fires_as_often
     def trains(spikes):
         return [np.array([step for step, i in spikes if i == neuron]) for neuron in range(40)]
 
-    ours, nest = trains(spikes_of("aeif_cond_exp")), trains(NETWORKS["models"]["aeif_cond_exp"]["spikes"])
+    ours, nest = trains(spikes_of("aeif_cond_exp", "reference")), trains(NETWORKS["models"]["aeif_cond_exp"]["spikes"])
     assert [len(train) for train in ours] == [len(train) for train in nest]
     early = [a[0] - b[0] for a, b in zip(ours, nest, strict=True) if len(b) and b[0] < 600]
     assert len(early) > 25

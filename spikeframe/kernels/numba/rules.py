@@ -250,7 +250,10 @@ def _plain(kind, p, n, avoid, source, stream, k0, k1, out):  # type: ignore[no-u
         place += 1
 
 
-def row(kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, out, space):  # type: ignore[no-untyped-def]
+def row(
+    kind: Any, number: Any, p: Any, n: Any, own: Any, autapses: Any, multapses: Any, source: Any, stream: Any, k0: Any,
+    k1: Any, out: Any, space: Any,
+) -> Any:  # fmt: skip
     """Write the targets of one source, ascending, to `out`; returns how many. For compiled code.
 
     `number` is k of a degree rule or the row's share of a total; `own` is the source's index among the targets where
@@ -259,7 +262,7 @@ def row(kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, ou
     raise NotImplementedError("row is compiled into what calls it")
 
 
-@overload(row)  # type: ignore[untyped-decorator]
+@overload(row)
 def _row(kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, out, space):  # type: ignore[no-untyped-def]
     if not isinstance(space, types.NoneType):
         return lambda kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, out, space: near(
@@ -278,12 +281,12 @@ def _row(kind, number, p, n, own, autapses, multapses, source, stream, k0, k1, o
     )
 
 
-def degree(numbers, i):  # type: ignore[no-untyped-def]
+def degree(numbers: Any, i: Any) -> Any:
     """Return the i-th of the rows' degrees, or None where there are none. For compiled code."""
     raise NotImplementedError("degree is compiled into what calls it")
 
 
-@overload(degree)  # type: ignore[untyped-decorator]
+@overload(degree)
 def _degree(numbers, i):  # type: ignore[no-untyped-def]
     if isinstance(numbers, types.NoneType):
         return lambda numbers, i: None
