@@ -45,18 +45,31 @@ def picture(example: Path) -> Path:
 
 
 def gallery() -> str:
-    """Return the page of pictures, with the papers that an example belongs to."""
-    lines = ["# Gallery", "", "Each picture is drawn by the script it is named after.", ""]
+    """Return the page of pictures, with the papers that an example belongs to; scripts without one come last."""
+    lines = ["# Gallery", "", "Each picture is drawn by the script it is named after; a click shows it whole.", ""]
+    others = ["## Scripts that print", ""]
     for name, text in re.findall(
         r"^\| `(.+?)` \| (.+?) \|$", (EXAMPLES / "README.md").read_text("utf-8"), re.MULTILINE
     ):
         numbers = sorted({claim.number for claim in papers.CLAIMS if claim.example == name})
         of = f" Paper {', '.join(map(str, numbers))} of the [list](papers.md)." if numbers else ""
-        lines += [f"## {Path(name).stem[3:].replace('_', ' ')}", "", f"`{name}`: {text}.{of}", ""]
-        if picture(Path(name)).exists():
-            place = f"gallery/{Path(name).stem}.png"
-            lines += [f"[![{name}]({place})]({place})", ""]
-    return "\n".join(lines)
+        if not picture(Path(name)).exists():
+            others += [f"- `{name}`: {text}.{of}"]
+            continue
+        place = f"gallery/{Path(name).stem}.png"
+        title = Path(name).stem[3:].replace("_", " ")
+        lines += [f"## {title[0].upper()}{title[1:]}", "", f"`{name}`: {text}.{of}", ""]
+        lines += [f"[![{name}]({place})]({place})", ""]
+    return "\n".join(lines + others) + "\n"
+
+
+def speed() -> str:
+    """Return the README's measurements as a page; its picture is copied beside it."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Speed\n")[1].split("\n## ")[0]
+    for path in re.findall(r"\]\((benchmarks/results/[^)]+)\)", text):
+        shutil.copy(ROOT / path, PAGES / Path(path).name)
+        text = text.replace(f"]({path})", f"]({Path(path).name})")
+    return f"# Speed\n{text}\n"
 
 
 def claims() -> str:
@@ -87,6 +100,7 @@ def main() -> int:
     failed = [] if options.no_pictures else pictures(options.full)
     (PAGES / "gallery.md").write_text(gallery(), encoding="utf-8")
     (PAGES / "papers.md").write_text(claims(), encoding="utf-8")
+    (PAGES / "speed.md").write_text(speed(), encoding="utf-8")
     models.write(PAGES / "models")
     for page in PAGES.rglob("*.md"):
         page.write_text(SOURCE.sub(r"`\1`", page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -95,9 +95,9 @@ def test_a_row_gives_here_what_it_gives_in_nest_and_brian2(section, row, tmp_pat
 
 
 def test_the_pages_link_only_to_files_that_are_there():
-    missing = []
+    missing, made = [], {"gallery.md", "papers.md", "speed.md"}  # by docs/build.py
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
-            if not (page.parent / target).exists():
+            if target not in made and not (page.parent / target).exists():
                 missing.append(f"{page.name}: {target}")
     assert not missing
