@@ -133,11 +133,13 @@ class _Meter:
             self.lost = f"could not be read any more ({error})."
             return
         gone = now - self.last
-        if gone < 0 and self.largest is None:
-            self.lost = "went backwards: its device was reset meanwhile."
-        elif gone < 0 and now > self.largest:
-            self.lost = f"stood at {now}, beyond its range of {self.largest}."
-        self.steps += gone if gone >= 0 else gone + (self.largest or 0) + 1
+        if gone < 0:
+            if self.largest is None:
+                self.lost = "went backwards: its device was reset meanwhile."
+            elif now > self.largest:
+                self.lost = f"stood at {now}, beyond its range of {self.largest}."
+            gone += (self.largest or 0) + 1
+        self.steps += gone
         self.last = now
 
 

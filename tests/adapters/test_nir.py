@@ -383,6 +383,12 @@ def missing():
     return graph
 
 
+def noted(start):
+    graph = lif_graph()
+    next(node for node in graph.nodes.values() if isinstance(node, nir.LIF)).metadata = {"start": start}
+    return graph
+
+
 BAD = {
     "NaN": (lambda: lif_graph(r=np.nan), NonFiniteError, "'node' .*r.*nan"),
     "infinite": (lambda: lif_graph(tau=np.inf), NonFiniteError, "tau"),
@@ -430,6 +436,13 @@ BAD = {
                    GraphError, "Input"),
     "off grid": (lambda: graph_of(nir.Delay(np.full(3, 0.0007)), [3]), TimeGridError, "1.4"),
     "before": (lambda: graph_of(nir.Delay(np.full(3, -0.001)), [3]), TimeGridError, "-0.001"),
+    "far stride": (
+        lambda: graph_of(nir.SumPool2d(np.array([2, 2]), np.array([2**62, 1]), np.array([0, 0])), [1, 4, 4]),
+        ParameterError, "stride",
+    ),
+    "infinite shape": (lambda: graph_of(nir.I(np.ones(3)), [np.inf]), ShapeError, "below 2"),
+    "start": (lambda: noted(np.array("early")), DTypeError, "its metadata's start"),
+    "late start": (lambda: noted(np.nan), NonFiniteError, "its metadata's start"),
 }  # fmt: skip
 
 
