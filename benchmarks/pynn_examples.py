@@ -28,12 +28,13 @@ ARGUMENTS = {
     "multi_synapse.py": [[]],
     "nineml_brunel.py": [["SR"]],
 }
-#: What needs another simulator or library by its own words.
+#: What needs another simulator or library by its own words, or another PyNN.
 OTHERS = {
+    "distrib_example.py": "needs mpi4py",
     "nrn_artificial_cell.py": "needs NEURON",
     "nineml_brunel.py": "needs NineML",
     "nineml_neuron.py": "needs NineML",
-    "simpleRandomNetwork_csa.py": "needs the csa library",
+    "simpleRandomNetwork_csa.py": "calls rng.next(mask_local=...), which PyNN 0.13 does not have",
 }
 FIXTURES = """
 import pytest

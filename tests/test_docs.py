@@ -37,7 +37,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
 
 
 @pytest.mark.parity
-@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:Can't check weight")
 @pytest.mark.parametrize("peer", LIBRARIES)
 def test_both_sides_of_a_migration_table_spike_alike(peer):
     pytest.importorskip(peer, reason=f"{peer} is not installed")

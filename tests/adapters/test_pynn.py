@@ -420,7 +420,6 @@ def projection(synapse, target=None):
     [
         (lambda: sim.setup(timestep=0.0), errors.TimeGridError, "dt=0.0"),
         (lambda: sim.setup(timestep=0.1, min_delay=0.05), errors.TimeGridError, "min_delay=0.05"),
-        (lambda: sim.setup(spike_precision="off_grid"), errors.ParameterError, "time grid"),
         (lambda: sim.setup(rng_seed=-1), errors.ParameterError, "seed=-1"),
         (lambda: sim.setup(backend="gpu"), errors.UnknownNameError, "gpu"),
         (lambda: sim.SpikeSourceInhGamma, AttributeError, r"does not run\. It runs AdExp|EIF_cond_alpha_isfa_ista"),
@@ -454,6 +453,12 @@ def test_what_cannot_be_is_refused_by_name(call, error, words):
     setup()
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.fault
+def test_spikes_off_the_grid_are_put_on_it_and_said():
+    with pytest.warns(UserWarning, match="multiples of 0.1 ms"):
+        sim.setup(timestep=0.1, spike_precision="off_grid")
 
 
 @pytest.mark.fault

@@ -42,7 +42,13 @@ def sent(rule, times, targets, sources=1, cuts=(), **options):
 
 @pytest.mark.exact
 @pytest.mark.parametrize(
-    ("rule", "delay"), [(sf.Bernoulli(0.3), 1.0), (QUANTAL, sf.Uniform(0.5, 3.0))], ids=["one delay", "many"]
+    ("rule", "delay"),
+    [
+        pytest.param(sf.Bernoulli(0.3), 1.0, marks=pytest.mark.campaign),
+        pytest.param(QUANTAL, 1.0, marks=pytest.mark.campaign),
+        (QUANTAL, sf.Uniform(0.5, 3.0)),
+    ],
+    ids=["bernoulli", "one delay", "many"],
 )
 def test_kernels_threads_and_cuts_change_no_bit(rule, delay):
     times = np.array([2.0, 3.0, 7.5, 9.0, 22.0])

@@ -170,6 +170,50 @@ def test_escape_rate_and_poisson_rate_are_their_formulas():
     assert n.Poisson(dt=0.1, rate=0.0)(zero, seed=7)[0].sum() == 0
 
 
+@pytest.mark.statistical
+def test_a_gif_neuron_fires_by_its_hazard_and_its_threshold_moves():
+    still = {"e_l": -50.0, "v_reset": -50.0, "t_ref": 0.0, "v_t_star": -49.0, "delta_v": 2.0, "lambda_0": 200.0}
+    x = {name: torch.zeros(300, 1, 300, dtype=torch.float64) for name in ("exc", "inh")}
+    out, _ = n.GIF(dt=0.1, backend="reference", **still)(x, seed=5)
+    chance = -math.expm1(-0.2 * math.exp(-0.5) * 0.1)
+    assert abs(float(out.mean()) / chance - 1) < 5 / math.sqrt(chance * out.numel())
+    lifted = n.GIF(dt=0.1, backend="reference", q_gamma_1=1e3, tau_gamma_1=1e9, q_eta_2=30.0, **still)
+    out, state = lifted(x, seed=5)
+    assert set(out.sum(0).flatten().tolist()) <= {0.0, 1.0}  # one spike lifts the threshold for ever
+    since = 299 - out.argmax(0).double()
+    fired = out.sum(0) > 0
+    torch.testing.assert_close(state.i_eta[fired], 30.0 * torch.exp(-since / 100.0)[fired])
+    torch.testing.assert_close(state.v_t[fired], torch.full_like(state.v_t[fired], 951.0), rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.exact
+def test_adaptation_and_refractoriness_decay_from_what_a_spike_adds():
+    neuron = n.AdaptingCondLIF(dt=0.1, i_e=500.0, q_sfa=10.0, q_rr=0.0, backend="reference")
+    x = {name: torch.zeros(800, 1, 1, dtype=torch.float64) for name in ("exc", "inh")}
+    out, state = neuron(x)
+    steps = out.flatten().nonzero().flatten()
+    assert steps.numel() > 2
+    assert torch.diff(steps)[-1] > torch.diff(steps)[0]  # it slows down
+    expected = sum(10.0 * math.exp(-(799 - int(t)) * 0.1 / 110.0) for t in steps)
+    assert float(state.g_sfa) == pytest.approx(expected, rel=1e-9)
+    assert float(state.g_rr) == 0.0
+
+
+@pytest.mark.parametrize("make", [n.AdaptingCondLIF, n.GIF])
+@pytest.mark.parametrize("backend", ["reference", pytest.param("numba", marks=pytest.mark.campaign)])
+def test_adapting_neurons_are_the_same_bits_everywhere(make, backend):
+    neuron = make(dt=0.1, **({"v_t_star": -55.0, "q_eta_2": 5.0, "q_gamma_3": 1.0} if make is n.GIF else {}))
+    rng = torch.Generator().manual_seed(0)
+    x = {name: torch.rand(70, 1, 5, generator=rng) * (20.0 if name == "exc" else 0.5) for name in ("exc", "inh")}
+    seed = {"seed": 3} if make is n.GIF else {}
+    neuron.backend = "torch"
+    plain, state = neuron(x, **seed)
+    neuron.backend = backend
+    out, other = neuron(x, **seed)
+    assert plain.sum() > 0
+    assert all(torch.equal(a, b) for a, b in zip((plain, *state), (out, *other), strict=True))
+
+
 def test_random_numbers_depend_on_seed_and_step_alone():
     neuron = n.Poisson(dt=0.1, rate=500.0)
     x = torch.zeros(60, 2, 9)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from pyNN import common
@@ -45,7 +46,10 @@ def setup(timestep: float = DEFAULT_TIMESTEP, min_delay: float | str = DEFAULT_M
             raise TimeGridError(f"setup({name}={value!r}): must be 'auto' or at least the time step, {dt:g} ms.")
     common.setup(timestep, min_delay, **extra)
     if extra.get("spike_precision", "on_grid") != "on_grid":
-        raise ParameterError(f"setup(spike_precision={extra['spike_precision']!r}): spikes lie on the time grid here.")
+        warnings.warn(
+            f"setup(spike_precision={extra['spike_precision']!r}): spikes lie on the time grid here, multiples of "
+            f"{dt:g} ms; a smaller timestep moves them less.", stacklevel=2,
+        )  # fmt: skip
     seed, threads = extra.get("rng_seed", 0), extra.get("threads")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise ParameterError(f"setup(threads={threads!r}): must be a whole number of at least 1.")
