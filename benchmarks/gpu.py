@@ -316,13 +316,17 @@ def products(widths: tuple[int, ...], many: int = 8000) -> dict[str, Any]:
             rows.append([width, rate, *times.values()])
         weight = layers["dense"].weight.detach()
         some = x[:256].requires_grad_()
-        exact = [some.double() @ weight.double().t(), g[:256].double().t() @ some.double(), g[:256].double() @ weight]
+        exact = [
+            some.detach().double() @ weight.double().t(),
+            g[:256].double().t() @ some.detach().double(),
+            g[:256].double() @ weight.double(),
+        ]
         for path, layer in layers.items():
             layer.weight = torch.nn.Parameter(weight.clone())
             y = layer(some)
             made = [y, *reversed(torch.autograd.grad(y, (some, layer.weight), g[:256]))]
             results[-1][f"errors of {path}"] = [
-                float((a.double() - b).norm() / b.norm()) for a, b in zip(made, exact, strict=True)
+                float((a.detach().double() - b).norm() / b.norm()) for a, b in zip(made, exact, strict=True)
             ]
             print(width, path, "errors of output, weights' and input's gradient:", results[-1][f"errors of {path}"])
         del layers, g, x, some, exact

@@ -4,7 +4,7 @@ r"""A linear layer on spikes, trained on a GPU at the speed of its tensor cores 
 
 x holds spikes or counts: numbers with 8 significant bits. Then a float32 matrix is cut into three bfloat16 ones without
 a loss, and a product with x is three products of the tensor cores that add up in float32. On an H200 three bfloat16
-products take a quarter of the time of one in float32 (1.3 ms and 5.5 ms for 8,000 rows and 4,096 inputs and outputs);
+products take a quarter of the time of one in float32 (1.4 ms and 5.5 ms for 8,000 rows and 4,096 inputs and outputs);
 ``g W`` takes the six products of parts that matter. Where few spike the rows that they name are gathered:
 
 ==========  ===============================================  ====================================================
@@ -36,7 +36,7 @@ from spikeframe.neurons.fused import Watch, gpu_ready, launch_on, watch_of
 
 PATHS = ("auto", "parts", "events", "dense")
 #: Share of inputs that are not 0 below which gathering is faster.
-RATE = 0.01
+RATE = 0.0125
 #: Calls between two looks at the rate.
 LOOK = 64
 #: Terms that tensor cores add up, cutting off low bits, before float32 takes over; where neither factor is spikes.

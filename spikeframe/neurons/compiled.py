@@ -137,7 +137,7 @@ class _Call:
         if self.on_gpu:
             out, last, kept = self.kernels.forward(*self.kernels.split(self.tensors), training)
             return [out, *last, *kept]
-        out, last, kept = fused.ahead(self.job, self.tensors, training)
+        out, last, kept = fused.ahead(self.job, tuple(self.tensors), training)
         self.layer.refuse_bad(self.inputs, self.job.bad[0] if self.job.bad else None)
         self.layer.refuse_states(dict(zip(self.layer.all_states(), last, strict=True)))
         shape = self.inputs[0].shape
@@ -226,7 +226,7 @@ for _device in ("CPU", "CUDA"):
     torch.library.impl("spikeframe::neuron_backward", _device, _neuron_backward)
 
 
-@torch.library.register_fake("spikeframe::neuron_backward")
+@torch.library.register_fake("spikeframe::neuron_backward")  # type: ignore[untyped-decorator]
 def _neuron_backward_described(
     inputs: Sequence[Tensor], states: Sequence[Tensor], learnt: Sequence[Tensor], kept: Sequence[Tensor],
     gradients: Sequence[Tensor], arrived: Sequence[bool], needed: Sequence[bool], number: int,

@@ -123,7 +123,8 @@ class Neuron(Parametric):
         self._kernels: tuple[Any, CudaSteps] | None = None
         self._ready: fused.Ready | None = None
         #: By which graphs know the layer, and the kind of state that they return.
-        self.number, self.state_kind = compiled.enrol(self), None
+        self.number = compiled.enrol(self)
+        self.state_kind: Any = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check dt and backend; anything that may change the step makes it be traced again."""
