@@ -6,16 +6,16 @@ many steps to come as fit are in shared memory, and the rest, which few synapses
 Per smallest delay all blocks exchange their spikes, and nothing else holds them together. A block publishes one word of
 64 bits: how many spikes it has, and the first few; the rest goes to a list of its own. Every word carries the number of
 the exchange, so each is valid by itself and a reader just waits for it; a block can be at most one exchange ahead of
-another, so two sets of words suffice. Copies of the words keep readers out of each other's way. While they travel, each
-block draws its random arrivals for the next steps. A warp waits for its share of the words and adds the rows of the
-spikes that it finds there, several at once; the lists, which are rare, are shared by all warps afterwards.
+another, so two sets of words suffice. Copies of the words keep readers out of each other's way. Some warps draw the
+random arrivals for the next steps meanwhile; the others wait for their share of the words and add the rows of the
+spikes that they find there, several at once. The lists, which are rare, are shared by all warps afterwards.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spikeframe.kernels.cuda.grid_text import ARRIVE, Text, accumulator_bytes, joined, ring
+from spikeframe.kernels.cuda.grid_text import ARRIVE, Text, accumulator_bytes, fours, joined, ring
 from spikeframe.kernels.cuda.rows import Packing, Places, Shape
 from spikeframe.kernels.grid import Plan
 
@@ -35,7 +35,8 @@ _TOP = """
 #define TOLD {told}
 #define BITS {bits}
 #define STEP_BITS {step_bits}
-#define SHARE ((PARTS + WARPS - 1) / WARPS)
+#define DRAWING (2 * {drawing} < WARPS ? {drawing} : 0)  // warps that draw and do not listen
+#define SHARE ((PARTS + WARPS - DRAWING - 1) / (WARPS - DRAWING))
 #define PASS (LANES / TOLD)
 
 // Wait until a word carries the number of the exchange.
@@ -109,15 +110,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         }}
         if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = 0;
         logged += fired;
-        stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
+        if (!DRAWING || warp < DRAWING) stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
         now = stop;
         row = stop % NEAR;
         {nearer}
         // @drive
-        const int end = (warp + 1) * SHARE < PARTS ? (warp + 1) * SHARE : PARTS;
+        const int share = warp - DRAWING, end = (share + 1) * SHARE < PARTS ? (share + 1) * SHARE : PARTS;
         #pragma unroll
         for (int pass = 0; pass < (SHARE + PASS - 1) / PASS; ++pass) {{
-            const int from = warp * SHARE + pass * PASS;
+            if (share < 0) break;
+            const int from = share * SHARE + pass * PASS;
             const int block = from + lane / TOLD, which = lane % TOLD;
             const bool there = block < end && lane < PASS * TOLD;
             const K word = there ? seen(box + part % COPIES * PARTS + block, tag) : 0;
@@ -318,9 +320,10 @@ def write(
     step_bits = (room.interval - 1).bit_length()
     bits = max(1, (text.sending - 1).bit_length()) + step_bits
     told = max(1, min(_TOLD, 41 // bits))
+    drawing = "(({0} + LANES - 1) / LANES)".format(fours(plan, shape))
     top = _TOP.format(
         copies=COPIES, told=told, bits=bits, step_bits=step_bits, tables="\n    ".join(text.tables),
-        interval=room.interval, most=most(shape, room.interval),
+        interval=room.interval, most=most(shape, room.interval), drawing=drawing,
     )  # fmt: skip
     body = _KERNEL.format(
         ring="(A*)(&pool + 1)" if room.inside else "ring_memory + (L)part * RING * SLOTS",

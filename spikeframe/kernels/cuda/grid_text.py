@@ -334,9 +334,7 @@ class Text:
         self.pointer("drives", "L", True)
         for name, kind in (("high", "unsigned"), ("low", "unsigned"), ("guide", "int")):
             self.pointer(name, kind, True)
-        parts = self.shape.parts
-        fours = sum(-(-((drive.hi + 3) // 4 - drive.lo // 4) // parts) for drive in drives)
-        many = max(1, -(-fours // self.threads))
+        many = max(1, -(-fours(self.plan, self.shape) // self.threads))
         before = [
             f"Four fours[{many}];",
             "#pragma unroll" if many <= _UNROLLED else "#pragma unroll 1",
@@ -350,14 +348,17 @@ class Text:
             "    const unsigned c0 = (unsigned)(step >> 32) << 1;",
             "    const Words w = philox(c0, (unsigned)step, f.four, f.stream, k0, k1);",
             "    int found[4];",
+            "    unsigned edge[4];",
             "    #pragma unroll",
             "    for (int i = 0; i < 4; ++i) found[i] = guide[256 * f.drive + (w.w[i] >> 24)];",
+            "    #pragma unroll",
+            "    for (int i = 0; i < 4; ++i) edge[i] = high[f.law + found[i]];",
             "    #pragma unroll",
             "    for (int i = 0; i < 4; ++i) {",
             "        const int neuron = f.four * 4 + i;",
             "        if (neuron < f.lo || neuron >= f.hi) continue;",
-            "        found[i] = arrivals(w.w[i], found[i], high + f.law, low + f.law, c0, (unsigned)step, neuron,",
-            "                            f.stream, k0, k1);",
+            "        found[i] = arrivals(w.w[i], found[i], edge[i], high + f.law, low + f.law, c0, (unsigned)step,",
+            "                            neuron, f.stream, k0, k1);",
             "        if (found[i]) add(a + f.slot + i, (A)f.weight * found[i]);",
             "        f.came += found[i];",
             "    }",
@@ -448,6 +449,16 @@ class Text:
             "}",
         ]
         return Piece(before, during, after)
+
+
+def fours(plan: Plan, shape: Shape) -> int:
+    """Return the most fours of neurons that a block has for all Poisson inputs.
+
+    Args:
+        plan: the network.
+        shape: where its neurons are.
+    """
+    return sum(-(-((drive.hi + 3) // 4 - drive.lo // 4) // shape.parts) for drive in plan.poisson)
 
 
 def ring(plan: Plan) -> int:
