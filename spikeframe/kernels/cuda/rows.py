@@ -20,7 +20,7 @@ from spikeframe.kernels.grid import Bundle, Ints, Longs, Plan
 _TYPES = {"u1": "unsigned char", "u2": "unsigned short", "i2": "short", "i4": "int", "i8": "L", "u4": "unsigned",
           "u8": "unsigned long long", "f4": "float", "f8": "double"}  # fmt: skip
 #: Most places of a row; longer ones go on in the list.
-_LONGEST = 128
+_LONGEST = 512
 #: Places come in pieces of so many.
 PIECE = 8
 #: Most entries of the table of rows' lengths.
