@@ -320,7 +320,7 @@ def write(
     step_bits = (room.interval - 1).bit_length()
     bits = max(1, (text.sending - 1).bit_length()) + step_bits
     told = max(1, min(_TOLD, 41 // bits))
-    drawing = "(({0} + LANES - 1) / LANES)".format(fours(plan, shape))
+    drawing = f"(({fours(plan, shape)} + LANES - 1) / LANES)"
     top = _TOP.format(
         copies=COPIES, told=told, bits=bits, step_bits=step_bits, tables="\n    ".join(text.tables),
         interval=room.interval, most=most(shape, room.interval), drawing=drawing,

@@ -24,7 +24,7 @@ from spikeframe.kernels.trace import FLOAT, Program
 _UNROLLED = 4
 
 #: Synapses whose loads a lane has under way at once.
-_FLIGHT = 8
+_FLIGHT = 12
 
 #: What the modules of all drivers open with. NEAR: rows of the ring that are at hand; those of the other steps to come,
 #: if there are any, are in another ring, in global memory (`far`), and are moved over when they come near.
@@ -381,6 +381,7 @@ class Text:
         bundle = self.plan.bundles[b]
         at = self.firsts[bundle.source]
         size = self.plan.groups[bundle.source].size
+        width = places.widest
         self.pointer(f"b{b}_places", "S", True)
         table, begin = self.begin(b, places)
         before = [f"b{b}_places += (L)part * {places.pieces * PIECE};", f"unsigned hits{b} = 0;", *table]
@@ -389,64 +390,65 @@ class Text:
             self.pointer(f"b{b}_rest", "S", True)
             before.append(f"b{b}_rest_start += (L)part * {size};")
         after = [f"if (hits{b}) atomicAdd(delivered + {b}, (K)hits{b});"]
-        own = f"u >= {at} && u < {at + size}"
-        during = ["{"]
-        if over:  # lookups first, so that they are under way together
-            during += [
-                "    L from = 0, to = 0;",
-                f"    if ({own}) {{ from = b{b}_rest_start[u - {at}]; to = b{b}_rest_start[u - {at} + 1]; }}",
-            ]
-        if places.widest:
-            shift = places.shift
-            during += [
-                f"    unsigned left = __ballot_sync(ALL, {own});",
-                "    const S* place = nullptr;",
-                "    for (int lag = 0, behind = 0; left || behind > 0;) {  // places of a row that are still to be read",
-                f"        S got[{_FLIGHT}];",
-                f"        int lags[{_FLIGHT}], used = 0;",
-                "        #pragma unroll",
-                f"        for (int q = 0; q < {_FLIGHT}; ++q) {{",
-                "            got[q] = S{};",
-                "            if (behind <= 0) {",
-                "                if (!left) continue;",
-                "                const K one = __shfl_sync(ALL, who, __ffs(left) - 1);",
-                "                left &= left - 1;",
-                f"                const int source = (int)one - {at}, entry = source >> {shift};",
-                f"                const unsigned first_piece = {begin}[entry];",
-                f"                const unsigned each = ({begin}[entry + 1] - first_piece) >> {shift};",
-                f"                place = b{b}_places + ((L)first_piece + (source & {(1 << shift) - 1}) * each) * {PIECE};",
-                f"                behind = {PIECE} * each;",
-                "                lag = (int)(one >> 32) - now;",
-                "            }",
-                "            if (lane < behind) LOAD(got[q], place + lane);",
-                "            lags[q] = lag;",
-                "            used = q + 1;",
-                "            place += LANES;",
-                "            behind -= LANES;",
-                "        }",
-                "        #pragma unroll",
-                f"        for (int q = 0; q < {_FLIGHT}; ++q) {{",
-                "            if (q >= used) break;",
-                f"            arrive(got[q], lags[q], hits{b});",
-                "        }",
-                "    }",
-            ]
-        if over:
-            during += [
-                "    for (unsigned left = __ballot_sync(ALL, from < to); left; left &= left - 1) {",
-                "        const int which = __ffs(left) - 1, lag = (int)(__shfl_sync(ALL, who, which) >> 32) - now;",
-                "        const L stop = __shfl_sync(ALL, to, which);",
-                f"        for (L e = __shfl_sync(ALL, from, which) + lane; e < stop; e += {_FLIGHT} * LANES) {{",
-                f"            S got[{_FLIGHT}];",
-                "            #pragma unroll",
-                f"            for (int c = 0; c < {_FLIGHT}; ++c)",
-                f"                got[c] = e + c * LANES < stop ? b{b}_rest[e + c * LANES] : S{{}};",
-                "            #pragma unroll",
-                f"            for (int c = 0; c < {_FLIGHT}; ++c) arrive(got[c], lag, hits{b});",
-                "        }",
-                "    }",
-            ]
-        return Piece(before, [*during, "}"], after)
+        # On the GPU; a warp of another width has other numbers of pieces.
+        spikes = max(1, min(8, _FLIGHT // max(1, -(-width // 32))))
+        pieces = f"(({width} + LANES - 1) / LANES)"
+        empty = [
+            f"for (int c = 0; c < {pieces}; ++c) got[q][c] = S{{}};",
+        ]
+        shift = places.shift
+        look = [
+            f"        const unsigned first_piece = {begin}[source >> {shift}];",
+            f"        const unsigned each = ({begin}[(source >> {shift}) + 1] - first_piece) >> {shift};",
+            f"        const S* from_place = b{b}_places"
+            f" + ((L)first_piece + (source & {(1 << shift) - 1}) * each) * {PIECE};",
+            "        #pragma unroll",
+            f"        for (int c = 0; c < {pieces}; ++c)",
+            f"            if (c * LANES + lane < {PIECE} * each) LOAD(got[q][c], from_place + c * LANES + lane);",
+        ]
+        more = [
+            f"        for (L e = from[q] + lane; e < to[q]; e += {_FLIGHT // 2} * LANES) {{",
+            f"            S got[{_FLIGHT // 2}];",
+            "            #pragma unroll",
+            f"            for (int c = 0; c < {_FLIGHT // 2}; ++c)"
+            f" got[c] = e + c * LANES < to[q] ? b{b}_rest[e + c * LANES] : S{{}};",
+            "            #pragma unroll",
+            f"            for (int c = 0; c < {_FLIGHT // 2}; ++c) arrive(got[c], lag[q], hits{b});",
+            "        }",
+        ]
+        during = [
+            f"for (unsigned left = __ballot_sync(ALL, u >= {at} && u < {at + size}); left;) {{",
+            f"    int lag[{spikes}];",
+            *([f"    L from[{spikes}], to[{spikes}];"] if over else []),
+            *([f"    S got[{spikes}][{pieces}];"] if width else []),
+            "    #pragma unroll",
+            f"    for (int q = 0; q < {spikes}; ++q) {{  // loads first, so that they are under way together",
+            *(["        #pragma unroll", *("        " + line for line in empty)] if width else []),
+            *(["        from[q] = to[q] = 0;"] if over else []),
+            "        lag[q] = 0;",
+            "        if (!left) continue;",
+            "        const K one = __shfl_sync(ALL, who, __ffs(left) - 1);",
+            "        left &= left - 1;",
+            f"        const int source = (int)one - {at};",
+            "        lag[q] = (int)(one >> 32) - now;",
+            *([f"        from[q] = b{b}_rest_start[source]; to[q] = b{b}_rest_start[source + 1];"] if over else []),
+            *(look if width else []),
+            "    }",
+            "    #pragma unroll",
+            f"    for (int q = 0; q < {spikes}; ++q) {{",
+            *(
+                [
+                    "        #pragma unroll",
+                    f"        for (int c = 0; c < {pieces}; ++c) arrive(got[q][c], lag[q], hits{b});",
+                ]
+                if width
+                else []
+            ),
+            *(more if over else []),
+            "    }",
+            "}",
+        ]
+        return Piece(before, during, after)
 
 
 def fours(plan: Plan, shape: Shape) -> int:

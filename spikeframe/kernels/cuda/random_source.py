@@ -26,8 +26,8 @@ static __device__ __noinline__ bool reached(const unsigned low, const unsigned c
     return philox(c0 + 1, c1, neuron, stream, k0, k1).w[0] >= low;
 }}
 
-// Arrivals of one neuron, at least k: a 64-bit uniform number among a law's thresholds, of which `edge` is the k-th; its
-// low half is drawn if it matters.
+// Arrivals of one neuron, at least k: a 64-bit uniform number among a law's thresholds, of which `edge` is the k-th;
+// its low half is drawn if it matters.
 static __device__ inline int arrivals(const unsigned w, int k, unsigned edge, const unsigned* high, const unsigned* low,
                                       const unsigned c0, const unsigned c1, const unsigned neuron,
                                       const unsigned stream, const unsigned k0, const unsigned k1) {{
