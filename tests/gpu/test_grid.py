@@ -7,8 +7,9 @@ import torch
 
 import spikeframe as sf
 from spikeframe.errors import BackendError, NonFiniteError
+from spikeframe.kernels.cuda import grid_source, grid_text
 from spikeframe.kernels.reference.grid import ReferenceGrid
-from tests.kernels.grid_networks import NETWORKS, assert_same, results
+from tests.kernels.grid_networks import LAUNCHED, NETWORKS, assert_same, results
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -26,6 +27,39 @@ def test_spikes_states_samples_and_counts_are_those_of_the_reference(name, dtype
     device.shared = 64
     device.threads = 64
     assert_same(expected, results(NETWORKS[name](), CudaGrid(device), [200], dtype, 2))
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [*LAUNCHED, *NETWORKS])
+def test_plain_launches_give_the_reference_s_bits(name, dtype):
+    """Plastic synapses, gap junctions, spikes that arrive at once and rows drawn again, with weights and traces."""
+    from spikeframe.kernels.cuda.grid import CudaGrid, _CupyGrid
+
+    network = {**NETWORKS, **LAUNCHED}[name]
+    expected = results(network(), ReferenceGrid(), [200], dtype, 1)
+    assert_same(expected, results(network(), CudaGrid(_CupyGrid(), plain=True), [200], dtype, 1))
+    cut = results(network(), CudaGrid(_CupyGrid(), plain=True), [101, 1, 98], dtype, 3)
+    assert_same(expected, cut, samples=False)
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("rows", [1, 7])
+def test_rows_of_accumulators_that_do_not_fit_come_near_in_time(rows, monkeypatch):
+    from spikeframe.kernels.cuda.grid import CudaGrid, _CupyGrid
+
+    whole, found = grid_source.fit, []
+
+    def cramped(plan, shape, lines, shared):
+        row, all_rows = grid_text.accumulator_bytes(plan, shape), grid_text.ring(plan)
+        found.append(whole(plan, shape, lines, whole(plan, shape, lines, shared).shared - (all_rows - rows) * row))
+        return found[-1]
+
+    monkeypatch.setattr(grid_source, "fit", cramped)
+    expected = results(NETWORKS["mixed"](), ReferenceGrid(), [200], "float32", 1)
+    cuda = CudaGrid(_CupyGrid())
+    assert_same(expected, results(NETWORKS["mixed"](), cuda, [101, 1, 98], "float32", 3), samples=False)
+    assert [room.near for room in found] == [rows]
 
 
 @pytest.mark.exact

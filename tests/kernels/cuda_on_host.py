@@ -63,6 +63,8 @@ static unsigned __ballot_sync(unsigned, const bool yes) {
     for (int i = 0; i < LANES; ++i) found |= (unsigned)all[i] << i;
     return found;
 }
+static void __syncwarp() { heard(0); }
+static int __popc(const unsigned x) { return __builtin_popcount(x); }
 static int __ffs(const unsigned x) { return __builtin_ffs((int)x); }
 static void __syncthreads() { pthread_barrier_wait(&barriers[blockIdx.x]); }
 static void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
@@ -187,6 +189,14 @@ class HostGrid:
         """Run all threads at once."""
         library = built(text, self.folder)
         library.together(library.drive, ctypes.c_void_p(table.ctypes.data), blocks, threads, shared)
+
+    def sequence(
+        self, text: str, once: list[str], kernels: list[str], blocks: int, threads: int, table: np.ndarray, times: int
+    ) -> None:
+        """Run kernels one after the other."""
+        library = built(text, self.folder)
+        for name in [*once, *kernels * (times + 1)]:  # a turn too many must do nothing
+            library.together(getattr(library, name), ctypes.c_void_p(table.ctypes.data), blocks, threads, 0)
 
     def each(self, text: str, kernel: str, many: int, arguments: list[int]) -> None:
         """Run a kernel's threads one after the other."""

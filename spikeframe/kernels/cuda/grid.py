@@ -1,7 +1,8 @@
 """Runs of a recurrent network on the grid clock on a GPU (see `spikeframe.kernels.grid` and `grid_source`).
 
-A plan's synapses are copied to the GPU once. A stretch of steps is one launch; states and the spikes that are still
-under way come from the host and go back to it, so that any provider can go on from there.
+A plan's synapses are copied to the GPU once. A stretch of steps is one launch (`grid_source`), or launches of every
+phase of a step where a network needs them (`plain_source`); states and the spikes that are still under way come from
+the host and go back to it, so that any provider can go on from there.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from spikeframe.errors import BackendError
-from spikeframe.kernels.cuda import grid_source
-from spikeframe.kernels.cuda.rows import Packing, Rows, Shape, packing, rows, shape_of
+from spikeframe.kernels.cuda import grid_source, plain_source, plastic_source, procedural_source
+from spikeframe.kernels.cuda.grid_text import accumulator_bytes, ring
+from spikeframe.kernels.cuda.rows import Packing, Places, Rows, Shape, packing, rows, shape_of
 from spikeframe.kernels.emit import identifier
 from spikeframe.kernels.grid import Chunk, Ints, Longs, Plan, State, dense_updates, kept_spikes
 from spikeframe.kernels.reference.poisson import guide, thresholds
@@ -69,6 +71,11 @@ class GridDevice(Protocol):
     def launch(self, text: str, blocks: int, threads: int, shared: int, table: Longs) -> None:
         """Launch ``drive`` of a module with all its blocks at once."""
 
+    def sequence(
+        self, text: str, once: list[str], kernels: list[str], blocks: int, threads: int, table: Longs, times: int
+    ) -> None:
+        """Launch kernels of a module one after the other: some once, then others at least so many times."""
+
     def each(self, text: str, kernel: str, many: int, arguments: list[int]) -> None:
         """Launch a kernel of a module with so many threads that know nothing of each other."""
 
@@ -79,8 +86,10 @@ class _Resident:
 
     shape: Shape
     form: Packing
-    rows: list[Rows]
+    rows: list[Rows | None]
     arrays: dict[str, Any]
+    room: grid_source.Fit
+    plain: bool
     sources: dict[tuple[bool, ...], grid_source.Source] = field(default_factory=dict)
     columns: list[tuple[int, Longs]] = field(default_factory=list)
 
@@ -90,12 +99,13 @@ class CudaGrid:
 
     Args:
         device: where it runs.
+        plain: launch every phase of a step, also of networks that one kernel could run.
     """
 
     speed = 100.0
 
-    def __init__(self, device: GridDevice) -> None:
-        self.device = device
+    def __init__(self, device: GridDevice, plain: bool = False) -> None:
+        self.device, self.plain = device, plain
         self._resident: weakref.WeakKeyDictionary[Plan, _Resident] = weakref.WeakKeyDictionary()
 
     def parts(self, neurons: int, threads: int) -> int:
@@ -113,14 +123,13 @@ class CudaGrid:
         Raises:
             BackendError: the network has something that this provider does not run, or does not fit the GPU.
         """
-        _check(plan)
         resident = self._resident.get(plan)
         if resident is None:
             resident = self._resident[plan] = self._load(plan)
-        capacity = max(_CAPACITY // resident.shape.parts, grid_source.most(plan, resident.shape))
+        kind = _Launches if resident.plain else _Stretch
         steps = min(steps, _STEPS)
         while True:
-            done = _Stretch(self.device, plan, state, steps, given, resident, capacity)
+            done = kind(self.device, plan, state, steps, given, resident)
             done.launch()
             if done.steps == steps:
                 return done.chunk()
@@ -131,12 +140,15 @@ class CudaGrid:
         neurons = sum(group.size for group in plan.groups if group.program is not None)
         shape = shape_of(plan, max(1, min(self.device.blocks, neurons // _LEAST)))
         form = packing(plan, shape)
-        placed = [rows(self.device, plan, bundle, shape, form) for bundle in plan.bundles]
+        placed = [None if b.plastic is not None else rows(self.device, plan, b, shape, form) for b in plan.bundles]
         put = self.device.put
         arrays: dict[str, Any] = {}
-        for b, one in enumerate(placed):
-            arrays[f"b{b}_places"], arrays[f"b{b}_begin"] = one.held, put(one.places.begin)
-            arrays[f"b{b}_rest_start"], arrays[f"b{b}_rest"] = one.rest_start, one.rest
+        for b, (bundle, one) in enumerate(zip(plan.bundles, placed, strict=True)):
+            if bundle.plastic is not None:
+                arrays |= {n: put(a) for n, a in plastic_source.arrays(plan, b, bundle.plastic).items()}
+            if one is not None:
+                arrays[f"b{b}_places"], arrays[f"b{b}_begin"] = one.held, put(one.places.begin)
+                arrays[f"b{b}_rest_start"], arrays[f"b{b}_rest"] = one.rest_start, one.rest
         for g, group in enumerate(plan.groups):
             if group.bias is not None:
                 arrays[f"g{g}_bias"] = put(np.asarray(group.bias, plan.dtype))
@@ -159,11 +171,32 @@ class CudaGrid:
             where[ids] = np.arange(ids.size)
             arrays[f"where{i}"] = put(where)
             columns.append((int(ids.size), back.astype(np.int64)))
-        lines = [(one.places, one.rest_start is not None) for one in placed]
-        if grid_source.pool_bytes(shape, lines) + grid_source.accumulator_bytes(plan, shape) > self.device.shared:
-            kind = np.int32 if plan.dtype == np.float32 else np.int64
-            arrays["ring_memory"] = self.device.empty(shape.parts * shape.slots * plan.horizon, kind)
-        return _Resident(shape, form, placed, arrays, columns=columns)
+        if plan.gaps is not None:
+            for name in ("start", "other", "conductance"):
+                arrays[f"gap_{name}"] = put(getattr(plan.gaps, name))
+        for k, weight in enumerate(plan.weights):
+            arrays[f"weights_at{k}"], arrays[f"weights_width{k}"] = put(weight.places), int(weight.places.size)
+        for r, link in enumerate(plan.regenerated):
+            arrays |= {n: put(a) for n, a in procedural_source.arrays(r, link).items()}
+        room = grid_source.fit(plan, shape, [_line(one) for one in placed if one is not None], self.device.shared)
+        plain = self.plain or not _stays(plan) or room.shared > self.device.shared
+        if plain or not room.inside or room.near < ring(plan):
+            size = shape.parts * accumulator_bytes(plan, shape) * ring(plan)
+            if size > self.device.room():
+                raise BackendError(
+                    f"backend 'cuda': delays of up to {plan.horizon} steps need {size / 2**20:,.0f} MiB of "
+                    f"accumulators and {self.device.room() / 2**20:,.0f} MiB are free: shorten the longest delay or "
+                    "enlarge dt."
+                )
+            arrays["far_memory" if room.inside and not plain else "ring_memory"] = self.device.empty(
+                size // 4, np.int32
+            )
+        found = _Resident(shape, form, placed, arrays, room, plain, columns=columns)
+        if plan.regenerated:
+            warps = shape.parts * -(-_threads(self.device, plan, shape) // 4)  # a warp on the host has 4 lanes
+            each = max(procedural_source.room(link) for link in plan.regenerated)
+            arrays["scratch"] = self.device.empty(max(1, warps * each), np.int32)
+        return found
 
 
 class _Stretch:
@@ -171,26 +204,21 @@ class _Stretch:
 
     def __init__(
         self, device: GridDevice, plan: Plan, state: State, steps: int, given: list[tuple[Longs, Ints] | None],
-        resident: _Resident, capacity: int,
+        resident: _Resident,
     ) -> None:  # fmt: skip
         self.device, self.plan, self.state, self.steps, self.given = device, plan, state, steps, given
         self.resident = resident
-        put, parts = device.put, resident.shape.parts
-        most = grid_source.most(plan, resident.shape)
-        kept = [
+        put = device.put
+        kept = np.concatenate([
             (np.repeat(np.arange(-plan.horizon, 0, dtype=np.int64), np.diff(state.start[g])) << 32)
             | (state.ids[g].astype(np.int64) + at)
             for g, at in enumerate(_firsts(plan))
-        ]
+        ])  # fmt: skip
         self.arrays: dict[str, Any] = {
             **resident.arrays,
-            "first": state.step, "capacity": capacity, "steps": steps,
-            "k0_64": plan.seed & 0xFFFFFFFF, "k1_64": plan.seed >> 32,
-            "words": device.zeros(2 * grid_source.COPIES * parts, np.uint64),
-            "others": device.zeros(2 * parts * (most + 1), np.uint64),
-            "log": device.ones(capacity * parts), "finished": device.zeros(1 + parts, np.uint64),
-            "kept": put(np.concatenate(kept)), "many_kept": sum(k.size for k in kept),
-            "delivered": device.zeros(max(1, len(plan.bundles)), np.uint64),
+            "first": state.step, "steps": steps, "many_kept": kept.size,
+            "k0": plan.seed & 0xFFFFFFFF, "k1": plan.seed >> 32,
+            "delivered": device.zeros(max(1, len(plan.carriers)), np.uint64),
             "came": device.zeros(max(1, len(plan.poisson)), np.uint64),
         }  # fmt: skip
         for g, group in enumerate(plan.groups):
@@ -208,31 +236,49 @@ class _Stretch:
             self.arrays[f"width{i}"] = resident.columns[i][0]
             rows = _samples(state.step, steps, sample.every) * resident.columns[i][0]
             self.arrays[f"rows{i}"] = device.empty(max(1, rows), plan.dtype)
+        self._own(kept)
+
+    def _own(self, kept: Longs) -> None:
+        """Make what this driver keeps its spikes in, those from before among them."""
+        device, parts, interval = self.device, self.resident.shape.parts, self.resident.room.interval
+        most = grid_source.most(self.resident.shape, interval)
+        self.capacity = max(_CAPACITY // parts, most)
+        self.arrays |= {
+            "capacity": self.capacity, "kept": device.put(kept),
+            "words": device.zeros(2 * grid_source.COPIES * parts, np.uint64),
+            "others": device.zeros(2 * parts * (most + 1), np.uint64),
+            "log": device.ones(self.capacity * parts), "finished": device.zeros(1 + parts, np.uint64),
+        }  # fmt: skip
+
+    def _written(self, given: list[bool], threads: int) -> grid_source.Source:
+        """Write the source."""
+        one = self.resident
+        lines = [_line(held) for held in one.rows if held is not None]
+        return grid_source.write(self.plan, one.shape, one.form, lines, given, threads, one.room)
 
     def launch(self) -> None:
         """Run; afterwards `steps` is how many were done and `spikes` how many there were."""
         given = tuple(g is not None for g in self.given)
-        programs = [g.program for g in self.plan.groups if g.program is not None]
-        shape = self.resident.shape
-        largest = 1024 if all(len(p.nodes) <= _SHORT for p in programs) else 512
-        threads = self.device.threads or min(largest, max(768, -(-max(shape.widths) // 64) * 64))
+        threads = _threads(self.device, self.plan, self.resident.shape)
         source = self.resident.sources.get(given)
         if source is None:
-            lines = [(one.places, one.rest_start is not None) for one in self.resident.rows]
-            source = grid_source.write(
-                self.plan, shape, self.resident.form, lines, list(given), threads, self.device.shared
-            )  # fmt: skip
-            self.resident.sources[given] = source
+            source = self.resident.sources[given] = self._written(list(given), threads)
         table = [a if isinstance(a, int) else self.device.address(a) for a in (self.arrays[n] for n in source.names)]
-        self.device.launch(source.text, shape.parts, threads, source.shared, np.array(table, np.int64))
+        self._drive(source, threads, np.array(table, np.int64))
+
+    def _drive(self, source: grid_source.Source, threads: int, table: Longs) -> None:
+        self.device.launch(source.text, self.resident.shape.parts, threads, source.shared, table)
         self.steps, *logged = (int(n) for n in self.device.get(self.arrays["finished"]))
         self.spikes, self.longest = sum(logged), max(1, *logged)
+
+    def _keys(self) -> Any:
+        """Return the spikes on the device: step, and neuron among those of all groups; more may follow."""
+        return self.arrays["log"].reshape(self.resident.shape.parts, -1)[:, : self.longest].ravel()
 
     def _fired(self) -> tuple[Longs, Ints]:
         """Return where each step's spikes begin, and all neurons that fired, numbered over all groups, in order."""
         device = self.device.module
-        log = self.arrays["log"].reshape(self.resident.shape.parts, -1)[:, : self.longest]
-        keys = device.sort(log.ravel())[: self.spikes]
+        keys = device.sort(self._keys())[: self.spikes]
         start = device.searchsorted(keys, device.arange(self.steps + 1, dtype=np.uint64) << np.uint64(32))
         who = keys.astype(np.uint32).astype(np.int32)
         return self.device.get(start).astype(np.int64), self.device.get(who)
@@ -242,7 +288,7 @@ class _Stretch:
         plan, state, steps = self.plan, self.state, self.steps
         start_of_all, who = self._fired()
         starts, ids = [], []
-        several = sum(group.program is not None for group in plan.groups) > 1
+        several = sum(group.program is not None for group in plan.groups) > 1 or self.resident.plain
         when = np.repeat(np.arange(steps), np.diff(start_of_all)) if several else None
         for g, (group, at) in enumerate(zip(plan.groups, _firsts(plan), strict=True)):
             outside = self.given[g]
@@ -264,14 +310,105 @@ class _Stretch:
         samples = []
         for i, sample in enumerate(plan.samples):
             width, back = self.resident.columns[i]
-            rows = _samples(state.step, steps, sample.every)
-            found = self.device.get(self.arrays[f"rows{i}"])[: rows * width].reshape(rows, width)
-            samples.append(np.ascontiguousarray(found[:, back]))
-        state.step += steps
-        delivered = self.device.get(self.arrays["delivered"])[: len(plan.bundles)].astype(np.int64)
+            samples.append(np.ascontiguousarray(self._recorded(f"rows{i}", sample.every, width)[:, back]))
+        weights = [self._recorded(f"weights{k}", w.every, w.places.size) for k, w in enumerate(plan.weights)]
+        self._changed()
+        delivered = self.device.get(self.arrays["delivered"])[: len(plan.carriers)].astype(np.int64)
         came = self.device.get(self.arrays["came"])[: len(plan.poisson)].astype(np.int64)
         updates = [dense_updates(group, steps) for group in plan.groups]
-        return Chunk(steps, starts, ids, samples, delivered, came, updates)
+        state.step += steps
+        return Chunk(steps, starts, ids, samples, delivered, came, updates, weights)
+
+    def _recorded(self, name: str, every: int, width: int) -> Array:
+        """Return the rows that were written down."""
+        rows = _samples(self.state.step, self.steps, every)
+        return self.device.get(self.arrays[name])[: rows * width].reshape(rows, width)
+
+    def _changed(self) -> None:
+        """Bring what else the state has to the stretch's end."""
+
+
+class _Launches(_Stretch):
+    """A stretch as a sequence of plain launches."""
+
+    def _own(self, kept: Longs) -> None:
+        """Put all spikes into one list, step by step; copy plastic synapses and membranes."""
+        device, plan, state, steps = self.device, self.plan, self.state, self.steps
+        for bundle in plan.bundles:
+            outside = self.given[bundle.source]
+            if bundle.plastic is not None and outside is not None:
+                _once(plan.groups[bundle.source].name, *outside)
+        order = np.argsort(kept >> 32, kind="stable")
+        given = [int(np.diff(g[0]).max(initial=0)) for g in self.given if g is not None]
+        most = sum(group.size for group in plan.groups if group.program is not None) + sum(given)
+        capacity = max(_CAPACITY, most)
+        log = device.empty(kept.size + capacity, np.uint64)
+        log[: kept.size] = device.put(kept[order].astype(np.uint64))
+        when = np.zeros(ring(plan) + steps + 1, np.int64)
+        when[: ring(plan) + 1] = np.searchsorted(kept[order] >> 32, np.arange(-ring(plan), 1))
+        self.arrays |= {"capacity": capacity, "most": most, "kept": log, "log": log, "when": device.put(when),
+                        "clock": device.zeros(3, np.uint64)}  # fmt: skip
+        if plan.gaps is not None:
+            self.arrays["gap_v"] = device.put(np.tile(plan.gaps.membranes(state.values), 2))
+        for k, weight in enumerate(plan.weights):
+            rows = _samples(state.step, steps, weight.every) * weight.places.size
+            self.arrays[f"weights{k}"] = device.empty(max(1, rows), plan.dtype)
+        for b, bundle in enumerate(plan.bundles):
+            if bundle.plastic is not None:
+                fall, lift = plastic_source.factors(bundle.plastic.rule, state.step, steps, plan.dtype)
+                self.arrays |= {f"p{b}_fall": device.put(fall), f"p{b}_lift": device.put(lift)}
+                for array, name, value in self._plastic(b):
+                    self.arrays[array], self.arrays[f"p{b}_many_{name}"] = device.put(value.ravel()), int(value.size)
+
+    def _plastic(self, b: int) -> list[tuple[str, str, Array]]:
+        """Return name on the device, name and value of a bundle's weights and traces."""
+        return [(f"p{b}_w" if name == "w" else f"p{b}_r_{name}", name, v) for name, v in self.state.plastic[b].items()]
+
+    def _written(self, given: list[bool], threads: int) -> grid_source.Source:
+        """Write the source."""
+        one = self.resident
+        lines = [None if held is None else _line(held) for held in one.rows]
+        return plain_source.write(self.plan, one.shape, one.form, lines, given, threads)
+
+    def _drive(self, source: grid_source.Source, threads: int, table: Longs) -> None:
+        kernels = [[k for k in source.kernels if k.startswith("begin") == first] for first in (True, False)]
+        self.device.sequence(source.text, *kernels, self.resident.shape.parts, threads, table, self.steps)
+        self.steps, self.spikes, _ = (int(n) for n in self.device.get(self.arrays["clock"]))
+
+    def _keys(self) -> Any:
+        first = self.arrays["many_kept"]
+        return self.arrays["log"][first : first + self.spikes]
+
+    def _changed(self) -> None:
+        """Bring plastic synapses to the stretch's end."""
+        for b, bundle in enumerate(self.plan.bundles):
+            if bundle.plastic is not None:
+                for array, _, value in self._plastic(b):
+                    value[...] = self.device.get(self.arrays[array]).reshape(value.shape)
+
+
+def _once(name: str, start: Longs, ids: Ints) -> None:
+    """Refuse two spikes of one source in one step, which would change its plastic synapses twice at once."""
+    key = np.sort(np.repeat(np.arange(start.size - 1), np.diff(start)) << 32 | ids[start[0] : start[-1]])
+    twice = np.flatnonzero(key[1:] == key[:-1])
+    if twice.size:
+        neuron = int(key[twice[0]] & 0xFFFFFFFF)
+        raise BackendError(
+            f"backend 'cuda': neuron {neuron} of {name!r} is given two spikes in one step, and its synapses are "
+            "plastic: give one, or use backend='numba'."
+        )
+
+
+def _line(one: Rows) -> tuple[Places, bool]:
+    """Return where a bundle's rows are, and whether some go on behind."""
+    return one.places, one.rest_start is not None
+
+
+def _threads(device: GridDevice, plan: Plan, shape: Shape) -> int:
+    """Return the threads of a block."""
+    programs = [g.program for g in plan.groups if g.program is not None]
+    largest = 1024 if all(len(p.nodes) <= _SHORT for p in programs) else 512
+    return device.threads or min(largest, max(768, -(-max(shape.widths) // 64) * 64))
 
 
 def _firsts(plan: Plan) -> list[int]:
@@ -284,22 +421,10 @@ def _samples(first: int, steps: int, every: int) -> int:
     return (first + steps) // every - first // every
 
 
-def _check(plan: Plan) -> None:
-    """Refuse what is not run here."""
-    others = {
-        "plastic synapses": any(bundle.plastic is not None for bundle in plan.bundles),
-        "recorded weights": bool(plan.weights),
-        "gap junctions": plan.gaps is not None, "projections drawn at every spike": bool(plan.regenerated),
-    }  # fmt: skip
-    for name, there in others.items():
-        if there:
-            raise BackendError(f"backend 'cuda' does not run {name} yet: use backend='numba'.")
-    if any(bundle.delays[0] < 1 for bundle in plan.bundles):
-        raise BackendError("backend 'cuda' does not run synapses without delay yet: use backend='numba'.")
-    for group in plan.groups:
-        known = {*group.receptors, *group.randoms, group.current}
-        if group.program is not None and not set(group.program.names("input")) <= known:
-            raise BackendError(f"backend 'cuda': {group.name} has inputs that are not run yet: use backend='numba'.")
+def _stays(plan: Plan) -> bool:
+    """Return whether one kernel runs a network."""
+    later = all(bundle.plastic is None and bundle.delays[0] > 0 for bundle in plan.bundles)
+    return later and plan.gaps is None and not plan.regenerated
 
 
 class _CupyGrid:
@@ -350,6 +475,15 @@ class _CupyGrid:
 
         held = self.put(table)
         cooperative(text, blocks, threads, shared, self.address(held), self.cupy.cuda.get_current_stream().ptr)
+
+    def sequence(
+        self, text: str, once: list[str], kernels: list[str], blocks: int, threads: int, table: Longs, times: int
+    ) -> None:
+        """Launch kernels one after the other; those of some steps are captured in a graph."""
+        from spikeframe.kernels.cuda.launch import sequence
+
+        held = self.put(table)
+        sequence(text, once, kernels, blocks, threads, self.address(held), times)
 
     def each(self, text: str, kernel: str, many: int, arguments: list[int]) -> None:
         """Launch a kernel of a module with so many threads that know nothing of each other."""

@@ -13,6 +13,8 @@ from spikeframe.kernels.source import compiling
 
 #: Every rounding of a step is its own; division and square root are correctly rounded by default.
 OPTIONS = ("--fmad=false",)
+#: Launches that a graph is made of.
+_NODES = 256
 _EXTRAS = "pip install 'spikeframe[cuda13]' for a driver of CUDA 13, 'spikeframe[cuda12]' for one of CUDA 12"
 
 
@@ -129,3 +131,46 @@ def cooperative(text: str, blocks: int, threads: int, shared: int, table: int, s
         raise BackendError(
             f"backend 'cuda': {blocks} blocks of {threads} threads do not run here ({error})."
         ) from error
+
+
+def sequence(text: str, once: list[str], kernels: list[str], blocks: int, threads: int, table: int, times: int) -> None:
+    """Launch kernels of a module on the current GPU, one after the other: some once, then others again and again.
+
+    Several turns of the latter are captured in a CUDA graph, so that the host does not have to keep up; there may be
+    more turns than were asked for.
+
+    Args:
+        text: the module's source.
+        once: kernels that come first.
+        kernels: kernels of a turn.
+        blocks: of each grid.
+        threads: of a block.
+        table: address on the device of the kernels' argument table.
+        times: turns, at least.
+
+    Raises:
+        BackendError: CuPy or the GPU is not usable.
+    """
+    module = cupy()
+    device = module.cuda.Device().id
+    values = array("q", [table])
+    places = array("Q", [values.buffer_info()[0]])
+    handles = {name: _function(text, name, device) for name in (*once, *kernels)}
+
+    def launch_all(names: list[str], stream: Any) -> None:
+        for name in names:
+            module.cuda.driver.launchKernel(
+                handles[name], blocks, 1, 1, threads, 1, 1, 0, stream.ptr, places.buffer_info()[0], 0
+            )  # fmt: skip
+
+    here, side = module.cuda.get_current_stream(), module.cuda.Stream(non_blocking=True)
+    side.wait_event(here.record())
+    launch_all(once, side)
+    turns = max(1, min(times, _NODES // len(kernels)))
+    side.begin_capture()
+    launch_all(kernels * turns, side)
+    graph = side.end_capture()
+    for _ in range(-(-times // turns)):
+        graph.launch(side)
+    here.wait_event(side.record())
+    here.synchronize()

@@ -26,13 +26,13 @@ static __device__ __noinline__ bool reached(const unsigned low, const unsigned c
     return philox(c0 + 1, c1, neuron, stream, k0, k1).w[0] >= low;
 }}
 
-// Arrivals of one neuron, at least k: a 64-bit uniform number among a law's thresholds; its low half is drawn if it
-// matters.
-static __device__ inline int arrivals(const unsigned w, int k, const unsigned* high, const unsigned* low,
+// Arrivals of one neuron, at least k: a 64-bit uniform number among a law's thresholds, of which `edge` is the k-th;
+// its low half is drawn if it matters.
+static __device__ inline int arrivals(const unsigned w, int k, unsigned edge, const unsigned* high, const unsigned* low,
                                       const unsigned c0, const unsigned c1, const unsigned neuron,
                                       const unsigned stream, const unsigned k0, const unsigned k1) {{
-    while (w > high[k]) ++k;
-    if (w == high[k] && reached(low[k], c0, c1, neuron, stream, k0, k1)) ++k;
+    for (; w > edge; edge = high[k]) ++k;
+    if (w == edge && reached(low[k], c0, c1, neuron, stream, k0, k1)) ++k;
     return k;
 }}
 """
@@ -40,6 +40,7 @@ static __device__ inline int arrivals(const unsigned w, int k, const unsigned* h
 _NORMAL = """
 static __device__ inline double log64(const double x) {{
     if (!(x > 0.0)) return x == 0.0 ? -1.0 / 0.0 : 0.0 / 0.0;
+    if (x > 1.7976931348623157e308) return x;
     const bool subnormal = x < 2.2250738585072014e-308;
     const long long bits = __double_as_longlong(subnormal ? x * 18014398509481984.0 : x);
     const long long shifted = bits + (0x3FF0000000000000LL - 0x3FE6A09E667F3BCDLL);
@@ -52,10 +53,13 @@ static __device__ inline double log64(const double x) {{
     return k * {ln2_high} - ((half - (s * (half + series * z) + k * {ln2_low})) - f);
 }}
 
+static __device__ inline double uniform64(const unsigned a, const unsigned b) {{
+    return ((double)(a >> 5) * 67108864.0 + (double)(b >> 6)) * 1.1102230246251565e-16;
+}}
+
 {ratios}
 static __device__ inline double normal64(const unsigned a, const unsigned b) {{
-    const double u = ((double)(a >> 5) * 67108864.0 + (double)(b >> 6)) * 1.1102230246251565e-16;
-    const double q = (u - 0.5) + 5.5511151231257827e-17, size = q < 0.0 ? -q : q;
+    const double q = (uniform64(a, b) - 0.5) + 5.5511151231257827e-17, size = q < 0.0 ? -q : q;
     if (size <= {centre}) return q * middle({centre_squared} - q * q);
     const double tail = sqrt(-log64(0.5 - size));
     const double far = tail <= {far} ? near_tail(tail - {tail_shift}) : far_tail(tail - {far});
@@ -76,10 +80,10 @@ def _ratio(name: str, form: tuple[tuple[float, ...], tuple[float, ...]]) -> str:
 
 
 def randoms(normal: bool) -> str:
-    """Return the functions `philox`, `uniform32`, `arrivals` and, if asked for, `normal64`.
+    """Return the functions `philox`, `uniform32`, `arrivals` and, if asked for, `log64`, `uniform64`, `normal64`.
 
     Args:
-        normal: whether normal numbers are drawn.
+        normal: whether normal numbers are drawn, or logarithms taken.
     """
     text = _PHILOX.format(
         rounds=ref.ROUNDS, m0=ref.MULTIPLIERS[0], m1=ref.MULTIPLIERS[1], w0=ref.KEY_STEPS[0], w1=ref.KEY_STEPS[1]

@@ -4,7 +4,7 @@ Neurons go round the blocks in fours, so that populations of unlike rates and si
 of a group is in block ``(j / 4) % parts``. Sources that are neighbours have rows of one length, so that a small table
 says where a row is, and reading it takes one look-up. What does not fit in is in a list behind, whose rows begin where
 `rest_start` says. A synapse is packed into 4 bytes (8, 16 if it must): its slot, its delay and its integer weight. A
-delay of 0 marks an empty place.
+delay of 0 marks an empty place; a synapse without delay is held as one with a delay of 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from spikeframe.kernels.grid import Bundle, Ints, Longs, Plan
 _TYPES = {"u1": "unsigned char", "u2": "unsigned short", "i2": "short", "i4": "int", "i8": "L", "u4": "unsigned",
           "u8": "unsigned long long", "f4": "float", "f8": "double"}  # fmt: skip
 #: Most places of a row; longer ones go on in the list.
-_LONGEST = 128
+_LONGEST = 512
 #: Places come in pieces of so many.
 PIECE = 8
 #: Most entries of the table of rows' lengths.
@@ -151,9 +151,9 @@ def packing(plan: Plan, shape: Shape, least: int = 32) -> Packing:
         shape: where its neurons are.
         least: bits that a synapse has at least.
     """
-    slot, delay = max(1, (shape.slots - 1).bit_length()), plan.horizon.bit_length()
-    largest = max((int(abs(int(w))) for b in plan.bundles if b.weight.size for w in (b.weight.min(), b.weight.max())),
-                  default=1)  # fmt: skip
+    slot, delay = max(1, (shape.slots - 1).bit_length()), max(1, plan.horizon.bit_length())
+    static = [b.weight for b in plan.bundles if b.plastic is None and b.weight.size]
+    largest = max((int(abs(int(w))) for weight in static for w in (weight.min(), weight.max())), default=1)
     bits = max(least, slot + delay + largest.bit_length() + 1)
     if bits > 64:
         return Packing(_WIDE, 4)
@@ -289,9 +289,10 @@ def _sort(device: Any, plan: Plan, bundle: Bundle, shape: Shape, form: Packing, 
             held += [device.put(a) for a in (segments, bundle.segment_delay[span], bundle.segment_size[span])]
         addresses = [device.address(a) for a in held] + ([] if segmented else [0, 0, 0])
         spans_there = device.put(spans)
+        delay = 0 if bundle.delay is None else max(1, bundle.delay)
         device.each(text, "sort", sources, [
-            sources, fill, shape.parts, bundle.delay or 0, *addresses, device.address(spans_there),
-            spans.shape[0], device.address(count), *rest,
+            sources, fill, shape.parts, delay, *addresses, device.address(spans_there), spans.shape[0],
+            device.address(count), *rest,
         ])  # fmt: skip
 
 
