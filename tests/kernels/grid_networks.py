@@ -75,6 +75,8 @@ def learning(seed: int = 7) -> sf.Network:
         (exc, other, {"receptor": "exc", "weight": 60.0, "delay": 0.7}, rules.SynapticScaling(w_max=90.0, rate=30.0)),
         (inh, exc, single, sf.TsodyksMarkram(tau_psc=3.0)),
         (inh, inh, {**spread, "receptor": "inh", "weight": -1.0}, sf.TsodyksMarkram(tau_fac=100.0)),
+        (source, exc, spread, sf.Bernoulli(0.4)),
+        (inh, exc, single, sf.Quantal(0.4, 100.0, 50.0, n=3)),
     ]
     made = [network.connect(a, b, many, synapse=rule, **how)[0] for a, b, how, rule in links]
     network.connect(inh, exc, sf.FixedInDegree(3), receptor="inh", weight=-1.0, delay=0.3)

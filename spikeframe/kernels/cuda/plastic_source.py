@@ -129,6 +129,8 @@ def arrays(plan: Plan, b: int, plastic: Plastic) -> dict[str, Array]:
         "incoming_source": plastic.incoming_source, "segments": bundle.segment_start, "delay": bundle.segment_delay,
         "size": bundle.segment_size,
     }  # fmt: skip
+    if rule.random:
+        found["place"] = bundle.weight.astype(np.uint32)
     return {f"p{b}_{name}": np.ascontiguousarray(array) for name, array in found.items()}
 
 
@@ -160,6 +162,8 @@ class _Rule:
                  ("segments", "L"), ("delay", "int"), ("size", "int")]  # fmt: skip
         for name, kind in whole:
             text.pointer(f"p{b}_{name}", kind, True)
+        if self.rule.random:
+            text.pointer(f"p{b}_place", "unsigned", True)
         text.pointer(f"p{b}_w", "F")
         for name in self.rule.traces:
             text.pointer(f"p{b}_r_{name}", "F")
@@ -182,9 +186,11 @@ class _Rule:
         if program is None:
             return []
         b, rule = self.b, self.rule
-        lines = []
+        lines = self.random() if name == "at_pre" else []
         for leaf in program.leaves:
             value = identifier(leaf.name)
+            if leaf.name in rule.random:
+                continue
             if leaf.kind == "coefficient":
                 lines.append(f"const F {value} = p{b}_c[{rule.numbers.index(leaf.name)}];")
             elif leaf.name == "w":
@@ -201,6 +207,16 @@ class _Rule:
                 lines.append(f"p{b}_w[i] = {value};")
             elif output != "sent":
                 lines.append(f"p{b}_r_{output}[{self.place(output)}] = {value} * {self.factor('lift', output)};")
+        return lines
+
+    def random(self) -> list[str]:
+        """Return the statements that draw the random numbers of an arrival at synapse `i`; a Philox call gives four."""
+        lines = []
+        for k, name in enumerate(self.rule.random):
+            if k % 4 == 0:
+                counter = f"({k // 4}u << 16) + (unsigned)(step >> 32), (unsigned)step, p{self.b}_place[i]"
+                lines.append(f"const Words words{k // 4} = philox({counter}, {self.plastic.stream}u, k0, k1);")
+            lines.append(f"const F {identifier(name)} = (F)uniform32(words{k // 4}.w[{k % 4}]);")
         return lines
 
     def variable(self, name: str) -> str:
