@@ -47,7 +47,7 @@ def test_a_command_of_the_pages_is_one_that_the_program_takes(command):
     if options:
         assert cli._parser().parse_args([name, *options]).command == name
     else:  # a command's name in running text
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             cli._parser().parse_args([name, "--help"])
 
 
