@@ -215,24 +215,23 @@ def main(
         for kind in kinds(quick):
             rows.append(experiment(kind, given, count, 5 if quick else PIECES, seed))
             print(json.dumps(rows[-1]), flush=True)
-    figure = Figure(figsize=(7.5, 4.5), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(8.5, 4.5), layout="constrained", facecolor="white")
     ax = figure.add_subplot()
     print(f"{'liquid':28} branching factor   accuracy (5 folds)   accuracy (test)   spikes/s")
-    for kind in kinds(quick):
+    for kind, marker in zip(kinds(quick), "osD^v", strict=False):
         own = [r for r in rows if r["kind"] == kind.name]
         mean = {key: np.mean([r[key] for r in own]) for key in ("branching", "validated", "test", "rate")}
         sd = {key: np.std([r[key] for r in own]) for key in ("branching", "validated", "test")}
         print(f"{kind.name:28} {mean['branching']:8.3f} ± {sd['branching']:.3f}    {mean['validated']:8.1%} ± "
               f"{sd['validated']:.1%}    {mean['test']:8.1%} ± {sd['test']:.1%}    {mean['rate']:8.1f}")  # fmt: skip
         colour = "#d55e00" if kind.astrocyte else "#0072b2" if kind.plastic else "#24292f"
-        ax.errorbar(mean["branching"], 100 * mean["validated"], 100 * sd["validated"], sd["branching"], "o",
-                    color=colour, capsize=3)  # fmt: skip
-        ax.annotate(kind.name, (mean["branching"], 100 * mean["validated"]), xytext=(5, 4), fontsize=8,
-                    textcoords="offset points", color=colour)  # fmt: skip
+        ax.errorbar(mean["branching"], 100 * mean["validated"], 100 * sd["validated"], sd["branching"],
+                    marker, color=colour, capsize=3, alpha=0.8, label=kind.name)  # fmt: skip
     ax.axvline(1.0, color="#999999", linewidth=0.8, linestyle="--")
     ax.set(xlabel="branching factor (1: edge of chaos)", ylabel="accuracy (%)",
            title=f"{'N-MNIST' if data else 'digits'}, {count} to learn from")  # fmt: skip
     ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     figure.savefig(out, dpi=120)
     print(f"picture: {out}")
     return Path(out)

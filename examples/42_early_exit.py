@@ -83,7 +83,8 @@ def main(quick: bool = False, out: str = "early_exit.png") -> Path:
     ax.plot(EXITS, fixed, "s-", color="#8b949e", label="fixed step")
     ax.plot([r[1] for r in rows], [r[0] for r in rows], "o", color="#0072b2", label="learned exits, by price")
     for price, row in zip(prices, rows, strict=True):
-        ax.annotate(f"{price:g}", (row[1], row[0]), textcoords="offset points", xytext=(5, -10), fontsize=8)
+        ax.annotate(f"{price:g}", (row[1], row[0]), textcoords="offset points", xytext=(-7, -3), ha="right",
+                    fontsize=8)  # fmt: skip
     ax.set(xlabel="steps looked at, mean", ylabel="test accuracy (%)", xlim=(0, STEPS + 1))
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)

@@ -96,7 +96,7 @@ def draw(found: dict[str, dict[str, Tensor]], out: str) -> None:
         ax.set_yticks(range(len(rows)), list(rows))
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].invert_yaxis()
-    axes[1].legend(frameon=False, fontsize=8, loc="lower right")
+    axes[1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     figure.savefig(out, dpi=120)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from scipy.stats import ks_2samp
 
 from benchmarks.migration import KEPT, PAGE, PEERS, blocks, frame, result, rows, sections
+from spikeframe import cli
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/tutorials").glob("*.md"))]
@@ -30,6 +33,34 @@ MIGRATION = [
 ]
 
 
+def commands(program: str) -> list[str]:
+    """What the pages call from a shell, in blocks and in running text."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    lines = re.findall(rf"^(?: {{4}}|.* && )?({program} [^#\n`]+)", text, flags=re.MULTILINE)
+    return sorted({command.strip() for command in lines + re.findall(rf"`(?:[^`\n]* && )?({program} [^`]+)`", text)})
+
+
+@pytest.mark.parametrize("command", commands("spikeframe"))
+def test_a_command_of_the_pages_is_one_that_the_program_takes(command):
+    """Running them is left to the tests of the command line, of models, papers and reports."""
+    _, name, *options = shlex.split(command)
+    if options:
+        assert cli._parser().parse_args([name, *options]).command == name
+    else:  # a command's name in running text
+        with pytest.raises(SystemExit, match=r"^0$"):
+            cli._parser().parse_args([name, "--help"])
+
+
+@pytest.mark.parametrize("command", commands("python"))
+def test_a_script_of_the_pages_is_there_and_knows_its_options(command):
+    script, *options = shlex.split(command)[1:]
+    if script == "-m":
+        assert importlib.util.find_spec(options[0])
+    else:
+        text = (ROOT / script).read_text(encoding="utf-8")
+        assert all(f'"{option}"' in text for option in options if option.startswith("--"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -46,7 +77,7 @@ def test_both_sides_of_a_migration_table_spike_alike(peer):
     part = text.split(f"## {heading}\n")[1].split("\n## ")[0]
     names: dict[str, object] = {}
     exec(blocks(text, "python") + blocks(part, "py"), names)
-    pairs = [[cell[0] for cell in row.values()] for row in rows(part)]
+    pairs = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|$", part, flags=re.MULTILINE)
     assert pairs
     for theirs, ours in pairs:
         with torch.no_grad():
