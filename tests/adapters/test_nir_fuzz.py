@@ -15,7 +15,7 @@ h5py = pytest.importorskip("h5py")
 nir = pytest.importorskip("nir")
 
 from spikeframe.adapters.nir import from_nir, read_nir, to_nir, write_nir  # noqa: E402
-from spikeframe.errors import SpikeframeError  # noqa: E402
+from spikeframe.errors import GraphError, SpikeframeError  # noqa: E402
 from spikeframe.neurons import IF, LI, LIF, Exp, Recurrent, Sequential, SumPool2d  # noqa: E402
 
 #: What stands in the place of a data set, given its shape.
@@ -117,6 +117,19 @@ def bits(whole, path, seeds):
         path.write_bytes(content)
         outcomes.append(check(path))
     return outcomes
+
+
+@pytest.mark.fault
+def test_a_heap_of_text_that_hdf5_would_go_through_for_ever_is_refused(whole, tmp_path):
+    content = bytearray(whole[0])
+    place = content.index(b"GCOL") + 16
+    while content[place : place + 2] != b"\0\0":  # to the free place behind the texts
+        place += 16 + -(-int.from_bytes(content[place + 8 : place + 16], "little") // 8) * 8
+    content[place + 8 : place + 16] = bytes(8)
+    path = tmp_path / "ring.nir"
+    path.write_bytes(content)
+    with pytest.raises(GraphError, match=f"byte {place + 8} of its text says that 0 bytes are free"):
+        read_nir(path)
 
 
 @pytest.mark.fault
