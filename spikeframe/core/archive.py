@@ -29,7 +29,9 @@ from spikeframe.neurons.parameters import Parametric
 
 KIND, VERSION = "spikeframe simulation", 3
 #: Where the rules of plastic synapses are.
-RULES = ("spikeframe.learning_rules.", "spikeframe.core.short_term")
+RULES = (
+    "spikeframe.learning_rules.", "spikeframe.core.short_term", "spikeframe.core.bernoulli", "spikeframe.core.quantal",
+)  # fmt: skip
 
 
 def save(circuit: Circuit, path: str | Path) -> None:

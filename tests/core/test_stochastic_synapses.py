@@ -59,6 +59,23 @@ def test_kernels_threads_and_cuts_change_no_bit(rule, delay):
 
 
 @pytest.mark.exact
+@pytest.mark.parametrize("rule", [sf.Bernoulli(0.3), QUANTAL], ids=lambda rule: type(rule).__name__)
+def test_a_run_that_was_saved_goes_on_as_if_it_had_not_been(rule, tmp_path):
+    net = sf.Network(SEED)
+    source = net.population("a", 2, sf.SpikeSource(np.repeat(np.arange(1.0, 20.0), 2), np.tile([0, 1], 19)))
+    target = net.population("b", 9, sf.neurons.LIF(v_th=1e9, receptors={"in": sf.neurons.Delta()}))
+    net.connect(source, target, sf.AllToAll(), weight=1.0, delay=1.5, synapse=rule)
+    net.record(target, "v")
+    whole = sf.Simulator(net, dt=DT, backend="reference", dtype="float64").run(20.0).traces["b"]["v"].values
+    first = sf.Simulator(net, dt=DT, backend="reference", dtype="float64")
+    first.run(8.0)
+    first.save(tmp_path / "half.h5")
+    rest = sf.Simulator.load(tmp_path / "half.h5").run(12.0).traces["b"]["v"].values
+    np.testing.assert_array_equal(rest, whole[80:])
+    assert len(set(whole[-1])) > 1
+
+
+@pytest.mark.exact
 def test_a_loop_with_the_same_random_numbers_sends_the_same():
     """Site by site, with the counters that are promised: step, place of the synapse, stream of the projection."""
     times, targets = np.array([2.0, 3.0, 7.5, 9.0, 22.0]), 50
