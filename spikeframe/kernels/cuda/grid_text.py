@@ -45,6 +45,9 @@ typedef unsigned long long K;
 extern __shared__ L dynamic_pool[];
 #define POOL dynamic_pool
 #define GLOBAL(place) __builtin_assume(__isGlobal(place))
+#define AHEAD(place) asm volatile("prefetch.global.L2 [%0];" :: "l"(place))
+#elif !defined(AHEAD)
+#define AHEAD(place)
 #endif
 #define WARPS (THREADS / LANES)
 {packing}
