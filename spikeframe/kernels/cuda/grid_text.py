@@ -428,7 +428,7 @@ class Text:
             f"    for (int q = 0; q < {spikes}; ++q) {{  // loads first, so that they are under way together",
             *(["        #pragma unroll", *("        " + line for line in empty)] if width else []),
             *(["        from[q] = to[q] = 0;"] if over else []),
-            "        lag[q] = 0;",
+            "        lag[q] = -1;",
             "        if (!left) continue;",
             "        const K one = __shfl_sync(ALL, who, __ffs(left) - 1);",
             "        left &= left - 1;",
