@@ -393,17 +393,67 @@ def networks() -> dict[str, Any]:
     return results
 
 
-def power() -> subprocess.Popen[str]:
-    """Start reading the power (W) that the GPU draws."""
-    asked = ["nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits", "-lms", "50"]
-    return subprocess.Popen(asked, stdout=subprocess.PIPE, text=True)
+def joules() -> float:
+    """Return the energy that the GPU has taken since its driver was loaded, from NVML."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    handle = pynvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
+    return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) * 1e-3
 
 
-def watts(meter: subprocess.Popen[str]) -> float:
-    """Stop reading; return the median."""
-    meter.terminate()
-    found = [float(line) for line in meter.communicate()[0].split()]
-    return statistics.median(found) if found else float("nan")
+#: What thread 0 of every block spends a step on: comments of the kernel that end a phase.
+PHASES = ["update", "drive", "exchange", "delivery", "others"]
+
+
+def clocked(text: str) -> str:
+    """Return a kernel that stays with clocks at the ends of its phases."""
+    head, body = text.split('extern "C"', 1)
+    head += """__device__ unsigned long long phases[PARTS * 8];
+#define SPEND(q) if (tid == 0) { const long long c = clock64(); spent[q] += c - at_clock; at_clock = c; }
+"""
+    body = body.replace("// @begin", "long long at_clock = clock64(), spent[8] = {};")
+    for q, phase in enumerate(PHASES):
+        body = body.replace(f"// @{phase}", f"SPEND({q})")
+    body = body.replace("// @end", "if (tid == 0) for (int q = 0; q < 8; ++q) phases[part * 8 + q] = spent[q];")
+    return head + 'extern "C"' + body
+
+
+def breakdown(simulator: Any, steps: int = 20_000) -> dict[str, Any]:
+    """Run a microcircuit with and without clocks in the kernel; return microseconds and clock cycles of a step."""
+    import cupy
+
+    from spikeframe.kernels.cuda.launch import OPTIONS
+
+    circuit = simulator.circuit
+    device, times, cycles = circuit._provider.device, [], {}
+    plain = device.launch
+
+    def timed(*arguments: Any) -> None:
+        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+        begin.record()
+        plain(*arguments)
+        end.record()
+        end.synchronize()
+        times.append(cupy.cuda.get_elapsed_time(begin, end) * 1e3 / steps)
+
+    def instrumented(text: str, blocks: int, threads: int, shared: int, table: Any) -> None:
+        module = cupy.RawModule(code=clocked(text), options=OPTIONS, enable_cooperative_groups=True)
+        kernel = module.get_function("drive")
+        kernel.max_dynamic_shared_size_bytes = shared
+        kernel((blocks,), (threads,), (cupy.asarray(table),), shared_mem=shared)
+        found = cupy.ndarray((blocks, 8), cupy.uint64, module.get_global("phases")).get()
+        cycles.update(zip(PHASES, (found.mean(0) / steps).round(1).tolist(), strict=False))
+
+    whole = []
+    for launch in (timed, timed, timed, instrumented):
+        device.launch = launch
+        started = time.perf_counter()
+        circuit._provider.run(circuit.laid.plan, circuit.state, steps, circuit._given(steps), 1)
+        whole.append((time.perf_counter() - started) * 1e6 / steps)
+    device.launch = plain
+    return {"kernel_microseconds": statistics.median(times), "stretch_microseconds": statistics.median(whole[:3]),
+            "cycles_of_thread_0": cycles}  # fmt: skip
 
 
 def other_rates(scale: float, seconds: float, seed: int) -> dict[str, float]:
@@ -444,22 +494,19 @@ def microcircuit(scale: float, seconds: float, compare_ms: float) -> dict[str, A
         flush=True,
     )
     simulator.run(max(0.0, 500.0 - compare_ms), progress=False)
-    meter = power()
     started = time.perf_counter()
     result = simulator.run(seconds * 1e3, progress=False)
     wall = time.perf_counter() - started
-    results["watts"] = watts(meter)
     results["seconds"], results["real_time_factor"] = seconds, wall / seconds
-    results["joules_per_synaptic_event"] = results["watts"] * wall / result.delivered
-    provider, steps = circuit._provider, 10_000
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        provider.run(plan, circuit.state, steps, circuit._given(steps), 1)
-        times.append(time.perf_counter() - started)
-    results["microseconds_a_step"] = statistics.median(times) / steps * 1e6
+    energy, started, events = joules(), time.perf_counter(), 0
+    while time.perf_counter() - started < 3.0:
+        events += simulator.run(seconds * 1e3, progress=False).delivered
+    energy = joules() - energy
+    results["watts"] = energy / (time.perf_counter() - started)
+    results["joules_per_synaptic_event"] = energy / events
+    results["step"] = breakdown(simulator)
     rates = [result.rates()]
-    del simulator, circuit, provider, plan, other
+    del simulator, circuit, plan, other
     rates += [other_rates(scale, seconds, seed) for seed in (2, 3)]
     results["rates"] = {name: statistics.mean(r[name] for r in rates) for name in rates[0]}
     results["published_rates"] = dict(zip(rates[0], PUBLISHED, strict=True))

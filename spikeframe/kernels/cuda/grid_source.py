@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spikeframe.kernels.cuda.grid_text import ARRIVE, Text, accumulator_bytes, fours, joined, ring
-from spikeframe.kernels.cuda.rows import Packing, Places, Shape
+from spikeframe.kernels.cuda.rows import PIECE, Packing, Places, Shape
 from spikeframe.kernels.grid import Plan
 
 #: Copies of the words that blocks publish.
@@ -24,6 +24,8 @@ COPIES = 16
 
 #: Most spikes of a word.
 _TOLD = 4
+
+FETCHING, APART = True, False
 
 #: Most steps between two exchanges.
 _MOST_STEPS = 64
@@ -110,6 +112,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         }}
         if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = 0;
         logged += fired;
+        {ahead}
         if (!DRAWING || warp < DRAWING) stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
         now = stop;
         row = stop % NEAR;
@@ -240,6 +243,21 @@ def most(shape: Shape, interval: int) -> int:
     return max(1, sum(shape.widths)) * interval
 
 
+#: Fetch the rows that a block's spikes have in all blocks into the second cache, while their words travel.
+_AHEAD = """for (int q = 0; q < TOLD && q < fired; ++q) {{
+            const int mine = (int)(pool.own[q] >> STEP_BITS) - {sender};
+            if (mine < 0 || mine >= {width}) continue;
+            const int source = ((mine >> 2) * PARTS + part) << 2 | (mine & 3);
+            const unsigned piece = {begin}[source >> {shift}];
+            const unsigned each = ({begin}[(source >> {shift}) + 1] - piece) >> {shift};
+            const S* own_place = b{b}_places + ((L)piece + (source & {mask}) * each) * {piece};
+            const char* place = (const char*)(own_place - (L)part * {all});
+            for (int x = tid; x < PARTS * {lines}; x += THREADS)
+                if (x % {lines} * 128u < {piece} * each * sizeof(S))
+                    AHEAD(place + (L)(x / {lines}) * {all} * sizeof(S) + x % {lines} * 128);
+        }}"""
+
+
 class _Text(Text):
     """The pieces as this driver needs them: tables of rows in shared memory, spikes told to all blocks."""
 
@@ -313,6 +331,15 @@ def write(
                 f"    for (L e = {start}[t] + warp * LANES; e < {start}[t + 1]; e += THREADS)",
                 f"        send(e + lane < {start}[t + 1] ? {text.firsts[g]} + {spikes}[e + lane] : -1, t);",
             ]
+    ahead = [
+        _AHEAD.format(
+            b=b, sender=text.senders[bundle.source], width=shape.widths[bundle.source], begin=f"pool.begin{b}",
+            shift=places.shift, mask=(1 << places.shift) - 1, all=f"{places.pieces * PIECE}LL", piece=PIECE,
+            lines=-(-places.widest * 4 * form.words // 128),
+        )
+        for b, ((places, _), bundle) in enumerate(zip(rows, plan.bundles, strict=True))
+        if places.widest and not given[bundle.source]
+    ]  # fmt: skip
     if not room.inside:
         text.pointer("ring_memory", "A")
     if room.near < ring(plan):
@@ -320,7 +347,7 @@ def write(
     step_bits = (room.interval - 1).bit_length()
     bits = max(1, (text.sending - 1).bit_length()) + step_bits
     told = max(1, min(_TOLD, 41 // bits))
-    drawing = f"(({fours(plan, shape)} + LANES - 1) / LANES)"
+    drawing = "0" if not APART else f"(({fours(plan, shape)} + LANES - 1) / LANES)"
     top = _TOP.format(
         copies=COPIES, told=told, bits=bits, step_bits=step_bits, tables="\n    ".join(text.tables),
         interval=room.interval, most=most(shape, room.interval), drawing=drawing,
@@ -328,6 +355,7 @@ def write(
     body = _KERNEL.format(
         ring="(A*)(&pool + 1)" if room.inside else "ring_memory + (L)part * RING * SLOTS",
         far="nullptr" if room.near == ring(plan) else "far_memory + (L)part * RING * SLOTS",
+        ahead=joined(ahead if FETCHING else [], 2),
         nearer="" if room.near == ring(plan) else _NEARER,
         prologue=joined([line for piece in every for line in piece.before], 1),
         arrive=ARRIVE.format(sent=joined([line for piece in bundles for line in piece.during], 2)),

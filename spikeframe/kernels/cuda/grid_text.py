@@ -45,6 +45,9 @@ typedef unsigned long long K;
 extern __shared__ L dynamic_pool[];
 #define POOL dynamic_pool
 #define GLOBAL(place) __builtin_assume(__isGlobal(place))
+#define AHEAD(place) asm volatile("prefetch.global.L2 [%0];" :: "l"(place))
+#elif !defined(AHEAD)
+#define AHEAD(place)
 #endif
 #define WARPS (THREADS / LANES)
 {packing}
@@ -425,7 +428,7 @@ class Text:
             f"    for (int q = 0; q < {spikes}; ++q) {{  // loads first, so that they are under way together",
             *(["        #pragma unroll", *("        " + line for line in empty)] if width else []),
             *(["        from[q] = to[q] = 0;"] if over else []),
-            "        lag[q] = 0;",
+            "        lag[q] = -1;",
             "        if (!left) continue;",
             "        const K one = __shfl_sync(ALL, who, __ffs(left) - 1);",
             "        left &= left - 1;",
