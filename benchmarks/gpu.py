@@ -479,7 +479,12 @@ def microcircuit(scale: float, seconds: float, compare_ms: float) -> dict[str, A
     built = time.perf_counter() - started
     synapses = sum(b.synapses for b in plan.bundles)
     print(f"{sum(g.size for g in plan.groups):,} neurons, {synapses:,} synapses, built in {built:.1f} s", flush=True)
-    results: dict[str, Any] = {"synapses": synapses, "build_seconds": built, "parts": plan.parts}
+    results: dict[str, Any] = {
+        "gpu": device()["gpu"],
+        "synapses": synapses,
+        "build_seconds": built,
+        "parts": plan.parts,
+    }
     started, start = time.perf_counter(), _copied(circuit.state)
     first = simulator.run(compare_ms, progress=False)
     print(f"first {compare_ms:g} ms with copying and compiling: {time.perf_counter() - started:.1f} s", flush=True)
@@ -535,7 +540,7 @@ def growth(scales: tuple[float, ...], seconds: float = 3.0, compare_ms: float = 
         started = time.perf_counter()
         simulator.run(seconds * 1e3, progress=False)
         results.append({
-            "scale": scale, "neurons": sum(g.size for g in circuit.laid.plan.groups),
+            "gpu": device()["gpu"], "scale": scale, "neurons": sum(g.size for g in circuit.laid.plan.groups),
             "synapses": sum(b.synapses for b in circuit.laid.plan.bundles), "build_seconds": built, "equal": equal,
             "real_time_factor": (time.perf_counter() - started) / seconds,
         })  # fmt: skip

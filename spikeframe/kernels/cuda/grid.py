@@ -371,8 +371,9 @@ class _Launches(_Stretch):
         return plain_source.write(self.plan, one.shape, one.form, lines, given, threads)
 
     def _drive(self, source: grid_source.Source, threads: int, table: Longs) -> None:
-        kernels = [[k for k in source.kernels if k.startswith("begin") == first] for first in (True, False)]
-        self.device.sequence(source.text, *kernels, self.resident.shape.parts, threads, table, self.steps)
+        once = [name for name in source.kernels if name.startswith("begin")]
+        again = [name for name in source.kernels if name not in once]
+        self.device.sequence(source.text, once, again, self.resident.shape.parts, threads, table, self.steps)
         self.steps, self.spikes, _ = (int(n) for n in self.device.get(self.arrays["clock"]))
 
     def _keys(self) -> Any:

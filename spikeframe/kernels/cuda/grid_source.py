@@ -6,26 +6,25 @@ many steps to come as fit are in shared memory, and the rest, which few synapses
 Per smallest delay all blocks exchange their spikes, and nothing else holds them together. A block publishes one word of
 64 bits: how many spikes it has, and the first few; the rest goes to a list of its own. Every word carries the number of
 the exchange, so each is valid by itself and a reader just waits for it; a block can be at most one exchange ahead of
-another, so two sets of words suffice. Copies of the words keep readers out of each other's way. Some warps draw the
-random arrivals for the next steps meanwhile; the others wait for their share of the words and add the rows of the
-spikes that they find there, several at once. The lists, which are rare, are shared by all warps afterwards.
+another, so two sets of words suffice. Copies of the words keep readers out of each other's way. While they travel, each
+block fetches the rows of its spikes for all blocks into the second cache, and draws its random arrivals for the next
+steps. A warp waits for its share of the words and adds the rows of the spikes that it finds there, several at once; the
+lists, which are rare, are shared by all warps afterwards.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spikeframe.kernels.cuda.grid_text import ARRIVE, Text, accumulator_bytes, fours, joined, ring
+from spikeframe.kernels.cuda.grid_text import ARRIVE, Text, accumulator_bytes, joined, ring
 from spikeframe.kernels.cuda.rows import PIECE, Packing, Places, Shape
 from spikeframe.kernels.grid import Plan
 
 #: Copies of the words that blocks publish.
-COPIES = 16
+COPIES = 64
 
 #: Most spikes of a word.
 _TOLD = 4
-
-FETCHING, APART = True, False
 
 #: Most steps between two exchanges.
 _MOST_STEPS = 64
@@ -37,8 +36,7 @@ _TOP = """
 #define TOLD {told}
 #define BITS {bits}
 #define STEP_BITS {step_bits}
-#define DRAWING (2 * {drawing} < WARPS ? {drawing} : 0)  // warps that draw and do not listen
-#define SHARE ((PARTS + WARPS - DRAWING - 1) / (WARPS - DRAWING))
+#define SHARE ((PARTS + WARPS - 1) / WARPS)
 #define PASS (LANES / TOLD)
 
 // Wait until a word carries the number of the exchange.
@@ -113,16 +111,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = 0;
         logged += fired;
         {ahead}
-        if (!DRAWING || warp < DRAWING) stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
+        stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
         now = stop;
         row = stop % NEAR;
         {nearer}
         // @drive
-        const int share = warp - DRAWING, end = (share + 1) * SHARE < PARTS ? (share + 1) * SHARE : PARTS;
+        const int end = (warp + 1) * SHARE < PARTS ? (warp + 1) * SHARE : PARTS;
         #pragma unroll
         for (int pass = 0; pass < (SHARE + PASS - 1) / PASS; ++pass) {{
-            if (share < 0) break;
-            const int from = share * SHARE + pass * PASS;
+            const int from = warp * SHARE + pass * PASS;
             const int block = from + lane / TOLD, which = lane % TOLD;
             const bool there = block < end && lane < PASS * TOLD;
             const K word = there ? seen(box + part % COPIES * PARTS + block, tag) : 0;
@@ -347,15 +344,14 @@ def write(
     step_bits = (room.interval - 1).bit_length()
     bits = max(1, (text.sending - 1).bit_length()) + step_bits
     told = max(1, min(_TOLD, 41 // bits))
-    drawing = "0" if not APART else f"(({fours(plan, shape)} + LANES - 1) / LANES)"
     top = _TOP.format(
         copies=COPIES, told=told, bits=bits, step_bits=step_bits, tables="\n    ".join(text.tables),
-        interval=room.interval, most=most(shape, room.interval), drawing=drawing,
+        interval=room.interval, most=most(shape, room.interval),
     )  # fmt: skip
     body = _KERNEL.format(
         ring="(A*)(&pool + 1)" if room.inside else "ring_memory + (L)part * RING * SLOTS",
         far="nullptr" if room.near == ring(plan) else "far_memory + (L)part * RING * SLOTS",
-        ahead=joined(ahead if FETCHING else [], 2),
+        ahead=joined(ahead, 2),
         nearer="" if room.near == ring(plan) else _NEARER,
         prologue=joined([line for piece in every for line in piece.before], 1),
         arrive=ARRIVE.format(sent=joined([line for piece in bundles for line in piece.during], 2)),

@@ -337,7 +337,8 @@ class Text:
         self.pointer("drives", "L", True)
         for name, kind in (("high", "unsigned"), ("low", "unsigned"), ("guide", "int")):
             self.pointer(name, kind, True)
-        many = max(1, -(-fours(self.plan, self.shape) // self.threads))
+        fours = sum(-(-((drive.hi + 3) // 4 - drive.lo // 4) // self.shape.parts) for drive in drives)
+        many = max(1, -(-fours // self.threads))
         before = [
             f"Four fours[{many}];",
             "#pragma unroll" if many <= _UNROLLED else "#pragma unroll 1",
@@ -452,16 +453,6 @@ class Text:
             "}",
         ]
         return Piece(before, during, after)
-
-
-def fours(plan: Plan, shape: Shape) -> int:
-    """Return the most fours of neurons that a block has for all Poisson inputs.
-
-    Args:
-        plan: the network.
-        shape: where its neurons are.
-    """
-    return sum(-(-((drive.hi + 3) // 4 - drive.lo // 4) // shape.parts) for drive in plan.poisson)
 
 
 def ring(plan: Plan) -> int:
