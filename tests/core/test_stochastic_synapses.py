@@ -44,11 +44,11 @@ def sent(rule, times, targets, sources=1, cuts=(), **options):
 @pytest.mark.parametrize(
     ("rule", "delay"),
     [
-        pytest.param(sf.Bernoulli(0.3), 1.0, marks=pytest.mark.campaign),
-        pytest.param(QUANTAL, 1.0, marks=pytest.mark.campaign),
-        (QUANTAL, sf.Uniform(0.5, 3.0)),
+        (sf.Quantal(U=0.2, tau_rec=50.0, tau_fac=200.0), 1.0),
+        pytest.param(QUANTAL, sf.Uniform(0.5, 3.0), marks=pytest.mark.campaign),
+        pytest.param(sf.Bernoulli(0.3), sf.Uniform(0.5, 3.0), marks=pytest.mark.campaign),
     ],
-    ids=["bernoulli", "one delay", "many"],
+    ids=["one site", "many delays", "bernoulli"],
 )
 def test_kernels_threads_and_cuts_change_no_bit(rule, delay):
     times = np.array([2.0, 3.0, 7.5, 9.0, 22.0])
