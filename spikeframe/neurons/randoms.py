@@ -54,4 +54,6 @@ def uniform(like: Tensor, seed: int, start: int, stream: int) -> Tensor:
         for at in range(0, columns, _CHUNK):
             neurons = np.arange(at, min(columns, at + _CHUNK))
             found[t, at : at + _CHUNK] = uniform32(philox(0, start + t, neurons, stream, low, high)[0])
-    return torch.from_numpy(found).reshape(like.shape).to(like)
+    # In 16 bits the largest of them would be rounded to 1.
+    most = 1.0 - torch.finfo(like.dtype).eps / 2
+    return torch.from_numpy(found).reshape(like.shape).to(like).clamp_(max=most)

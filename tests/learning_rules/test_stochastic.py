@@ -263,3 +263,11 @@ def test_the_penalty_is_the_divergence_from_the_target_and_training_reaches_it()
 def test_bad_input_is_refused_by_name(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_uniform_numbers_stay_below_one_in_every_type(kind):
+    found = randoms.uniform(torch.empty(4, 1, 5000, dtype=kind), 3, 0, 0)
+    assert found.dtype == kind
+    assert 0.0 <= found.min() < 0.01
+    assert 0.99 < found.max() < 1.0
