@@ -1,4 +1,4 @@
-"""A feed-forward network that a torch model describes, as the event-driven run takes it."""
+"""A network that a torch model describes, a chain or a graph with loops, as the event-driven run takes it."""
 
 from __future__ import annotations
 

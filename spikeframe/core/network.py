@@ -157,7 +157,7 @@ class Network:
     def from_module(
         model: nn.Module, input_shape: tuple[int, ...], input_max: int = 16, weight_bits: int | None = None
     ) -> FeedForward:
-        """Read a feed-forward torch model; see `FeedForward.from_module`."""
+        """Read a torch model: a chain, or a graph with loops; see `FeedForward.from_module`."""
         from spikeframe.core.feedforward import FeedForward
 
         return FeedForward.from_module(model, input_shape, input_max, weight_bits)
@@ -178,7 +178,7 @@ class Network:
         self, model: FeedForward | nn.Module, name: str, source: Population | str,
         input_shape: tuple[int, ...] | None = None, delay: float | None = None,
     ) -> list[Population]:  # fmt: skip
-        """Add a feed-forward torch model: its layers become populations and projections; see `embedding.embed`.
+        """Add a torch model: its layers become populations and projections; see `embedding.embed`.
 
         Args:
             model: what `from_module` gave, or a torch model that it takes.
