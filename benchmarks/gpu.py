@@ -426,7 +426,9 @@ def breakdown(simulator: Any, steps: int = 20_000) -> dict[str, Any]:
     from spikeframe.kernels.cuda.launch import OPTIONS
 
     circuit = simulator.circuit
-    device, times, cycles = circuit._provider.device, [], {}
+    device = circuit._provider.device
+    times: list[float] = []
+    cycles: dict[str, float] = {}
     plain = device.launch
 
     def timed(*arguments: Any) -> None:

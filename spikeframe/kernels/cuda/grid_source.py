@@ -104,7 +104,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
             K word = (K)tag << 44 | (K)(fired > TOLD ? 7 : fired) << 41;
             #pragma unroll
             for (int q = 0; q < TOLD; ++q) if (q < fired) word |= (K)pool.own[q] << q * BITS;
-            TELL(box + tid * PARTS + part, word);
+            for (int c = tid; c < COPIES; c += THREADS) TELL(box + c * PARTS + part, word);
             if (fired > TOLD && tid == 0)
                 TELL(others + ((L)even * PARTS + part) * (MOST + 1), (K)tag << 44 | (unsigned)fired);
         }}
