@@ -4,9 +4,8 @@
 
 DIR holds ``nmnist_small/NMNIST`` in tonic's layout, and ``formats`` with camera files. Nothing is timed before the
 results agree: the same events from both readers, the same counts where tonic loses none. Reading includes opening the
-files, which are in the page cache; tonic reads a file a call, ours also many with one iterator, as its data sets do.
-Frames are counted as int16, which is tonic's type, and as int32, our default. Times are medians over the repeats; the
-two sides take turns within each repeat, and both run on one thread.
+files, which are in the page cache. Frames are counted as int16, which is tonic's type, and as int32, our default. Times
+are medians over the repeats; the two sides take turns within each repeat, and both run on one thread.
 """
 
 from __future__ import annotations
@@ -67,16 +66,6 @@ def after(read: Callable[[Any], Any], turn: Callable[[Any], object]) -> Callable
     return lambda name: turn(read(name))
 
 
-def many(names: Sequence[str], turn: Callable[[Any], object]) -> Callable[[], None]:
-    """Read all files through one iterator and turn each recording's events into something else."""
-
-    def run() -> None:
-        for recording in readers.read_nmnist_many(names):
-            turn(recording.events)
-
-    return run
-
-
 def agree(name: str, same: bool) -> None:
     """Stop unless the results are the same."""
     if not same:
@@ -116,8 +105,7 @@ def measure(data: Path, files: int, repeats: int) -> list[dict[str, Any]]:
     names = [str(path) for path in paths]
     arrays = [readers.read_nmnist(name).events for name in names]
     foreign = [read_mnist_file(name, dtype) for name in names]
-    together = [recording.events for recording in readers.read_nmnist_many(names)]
-    for mine, theirs in zip([*arrays, *together], [*foreign, *foreign], strict=True):
+    for mine, theirs in zip(arrays, foreign, strict=True):
         agree("N-MNIST", len(mine) == len(theirs) and all((mine[name] == theirs[name]).all() for name in "xytp"))
     events = sum(array.size for array in arrays)
 
@@ -126,8 +114,7 @@ def measure(data: Path, files: int, repeats: int) -> list[dict[str, Any]]:
 
     lines: list[dict[str, Any]] = []
     tonic_read = each(lambda name: read_mnist_file(name, dtype), names)
-    compare("N-MNIST, a file a call", each(readers.read_nmnist, names), tonic_read)
-    compare("N-MNIST, many files", many(names, lambda events: None), tonic_read)
+    compare("N-MNIST, open and read", each(readers.read_nmnist, names), tonic_read)
     divisions: dict[str, dict[str, Any]] = {
         "10 bins": {"n_time_bins": 10},
         "100 bins": {"n_time_bins": 100},
@@ -141,7 +128,11 @@ def measure(data: Path, files: int, repeats: int) -> list[dict[str, Any]]:
             compare(f"frames, {label}, {kind.__name__}", each(turn, arrays), each(transform, foreign))
         turn = partial(to_frames, sensor_size=SIZE, dtype=np.int16, **division)
         read_and_turn = each(after(lambda name: read_mnist_file(name, dtype), transform), names)
-        compare(f"read + frames, {label}, int16", many(names, turn), read_and_turn)
+        compare(
+            f"read + frames, {label}, int16",
+            each(after(lambda name: readers.read_nmnist(name).events, turn), names),
+            read_and_turn,
+        )
     alone: list[tuple[str, Callable[[Any], object]]] = [
         ("voxel grid, 10 bins", lambda e: to_voxel_grid(e, SIZE, 10)),
         ("sparse frames, 1 ms windows", lambda e: to_sparse(e, SIZE, time_window=WINDOW)),

@@ -168,6 +168,8 @@ class BatchRun:
         self._sources = prod(network.input_shape)
         self._initial = [_initial(population) for population in network.populations]
         self._memory = chain.memory(network.plan)
+        self._windowed = [p for p in network.populations if p.neuron.window is not None]
+        self._known = [p.name for p in network.populations] + [""] * (chain.INPUT in self._memory)
 
     def run(
         self, inputs: Frames | chain.Events, state: Mapping[str, Mapping[str, NDArray[Any]]] | None = None
@@ -191,20 +193,19 @@ class BatchRun:
                 f"these events were encoded for {events.sources} inputs and counts up to {events.largest}; this "
                 f"network has {self._sources} and {self.network.input_max}. Use its own encode."
             )
-        for p in self.network.populations:
-            if p.neuron.window not in (None, events.steps):
+        for p in self._windowed:
+            if p.neuron.window != events.steps:
                 raise ShapeError(
                     f"{p.name}: {type(p.neuron).__name__} runs over windows of {p.neuron.window} steps, the inputs "
                     f"have {events.steps}."
                 )
-        known = [p.name for p in self.network.populations] + [""] * (chain.INPUT in self._memory)
         for name in state or {}:
-            if name not in known:
-                raise unknown_name("population", name, known)
+            if name not in self._known:
+                raise unknown_name("population", name, self._known)
         states = []
         for population, initial in zip(self.network.populations, self._initial, strict=True):
-            given = None if state is None else state.get(population.name)
-            if given is None or population.neuron.window is not None:
+            given = None if state is None or population in self._windowed else state.get(population.name)
+            if given is None:
                 states.append({n: v[np.newaxis].repeat(events.samples, axis=0) for n, v in initial.items()})
             else:
                 states.append(_given(population, events.samples, initial, given))

@@ -62,8 +62,8 @@ class EventDataset(ABC):
         return self._item(self.events(number), number)
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        for number, events in enumerate(self.all_events()):
-            yield self._item(events, number)
+        for number in range(len(self)):
+            yield self._item(self.events(number), number)
 
     def _item(self, events: Any, number: int) -> tuple[Any, Any]:
         label: Any = int(self.labels[number])
@@ -72,10 +72,6 @@ class EventDataset(ABC):
         if self.target_transform is not None:
             label = self.target_transform(label)
         return events, label
-
-    def all_events(self) -> Iterator[Events]:
-        """Yield the events of every recording in order: the same as `events` of each, where a set has no faster way."""
-        return map(self.events, range(len(self)))
 
     @abstractmethod
     def events(self, number: int) -> Events:

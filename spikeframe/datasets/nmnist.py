@@ -6,7 +6,6 @@ MNIST. A part of the set in this layout is a set too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -63,13 +62,3 @@ class NMNIST(EventDataset):
         from spikeframe.datasets import readers
 
         return readers.read(self.files[number], format="nmnist").events
-
-    def all_events(self) -> Iterator[Events]:
-        """Yield the events of every recording in order.
-
-        Raises:
-            EventFileError: a file is damaged.
-        """
-        from spikeframe.datasets import readers
-
-        return (recording.events for recording in readers.read_nmnist_many(self.files))

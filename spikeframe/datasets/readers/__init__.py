@@ -12,7 +12,7 @@ from spikeframe.datasets.readers._file import as_path, load, text_header
 from spikeframe.datasets.readers.aedat import read_aedat2, read_aedat3, read_cochlea
 from spikeframe.datasets.readers.aedat4 import read_aedat4
 from spikeframe.datasets.readers.hdf5 import SpikeFile, read_shd
-from spikeframe.datasets.readers.nmnist import read_bs1, read_bs2, read_nmnist, read_nmnist_many
+from spikeframe.datasets.readers.nmnist import read_bs1, read_bs2, read_nmnist
 from spikeframe.datasets.readers.numpy_file import read_numpy
 from spikeframe.datasets.readers.prophesee import evt_version, read_dat, read_evt2, read_evt3
 from spikeframe.errors import EventFileError, ParameterError, unknown_name
@@ -111,7 +111,6 @@ __all__ = [
     "read_evt2",
     "read_evt3",
     "read_nmnist",
-    "read_nmnist_many",
     "read_numpy",
     "read_shd",
 ]

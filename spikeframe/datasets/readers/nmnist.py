@@ -8,12 +8,7 @@ doi:10.3389/fnins.2015.00437.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
-from itertools import islice
-
 import numpy as np
-import numpy.typing as npt
 
 from spikeframe.datasets.events import (
     EVENT_DTYPE,
@@ -25,7 +20,6 @@ from spikeframe.datasets.events import (
 )
 from spikeframe.datasets.readers._file import PathLike, checked, load, whole_records
 from spikeframe.errors import EventFileError
-from spikeframe.kernels import buffers
 from spikeframe.kernels.numba import events as kernels
 from spikeframe.kernels.numba import records
 
@@ -34,8 +28,6 @@ _RECORD = np.dtype([("head", "<u4"), ("tail", "u1")])
 _MARKER = 240
 # An event with x and y as one word, for `decode_plain_40bit`.
 _WORDS = np.dtype([("xy", "<u4"), ("t", "<i8"), ("p", "u1")])
-# Bytes of files that are decoded together, few enough that they and their events stay in a core's cache, and files.
-_BATCH, _FILES = 1 << 19, 32
 
 
 def read_nmnist(path: PathLike, sensor_size: SensorSize | None = (34, 34, 2)) -> Recording:
@@ -56,6 +48,9 @@ def read_nmnist(path: PathLike, sensor_size: SensorSize | None = (34, 34, 2)) ->
     whole_records(path, data, 0, _RECORD.itemsize)
     found = np.frombuffer(data, _RECORD)
     events = np.empty(found.size, EVENT_DTYPE)
+    # An overflow marker is not plain either.
+    if records.decode_plain_40bit(found, events.view(_WORDS), width, height if marker < 0 else min(height, marker)):
+        return Recording(events, sensor_size)
     count, markers, bad = kernels.decode_40bit(found, events, width, height, marker)
     if bad >= 0:
         # The kernel has written the offending event, so that it can be described.
@@ -66,70 +61,12 @@ def read_nmnist(path: PathLike, sensor_size: SensorSize | None = (34, 34, 2)) ->
     return Recording(events, sensor_size)
 
 
-def read_nmnist_many(paths: Iterable[PathLike], sensor_size: SensorSize | None = (34, 34, 2)) -> Iterator[Recording]:
-    """Read many recordings of 40-bit records, one after the other: what `read_nmnist` gives for each, sooner.
-
-    Files share system buffers and decoding. Recordings of neighbouring files are views of one array.
-
-    Args:
-        paths: the ``.bin`` files.
-        sensor_size: as for `read_nmnist`.
-
-    Yields:
-        The recording of each file.
-
-    Raises:
-        EventFileError: at the file that is damaged.
-    """
-    width, height, marker = _bounds(sensor_size)
-    if os.name != "posix":
-        yield from (read_nmnist(path, sensor_size) for path in paths)
-        return
-    raw = buffers.empty((_BATCH,), np.uint8)
-    coming = iter(paths)
-    batch = [(path, _name(path)) for path in islice(coming, _FILES)]
-    while batch:
-        names = [name for _, name in batch]
-        starts = np.cumsum([0, *map(len, names)])
-        ends = np.zeros(len(batch) + 1, np.int64)
-        count = records.read_files(np.frombuffer(b"".join(names), np.uint8), starts[:-1], raw, ends)
-        found = [path for path, _ in batch[:count]]
-        yield from _decoded(found, raw, ends[: count + 1], (width, height, marker), sensor_size)
-        batch = batch[count:] + [(path, _name(path)) for path in islice(coming, count)]
-
-
-def _decoded(
-    paths: list[PathLike], raw: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], bounds: tuple[int, int, int],
-    sensor_size: SensorSize | None,
-) -> Iterator[Recording]:  # fmt: skip
-    """Decode files that lie one behind the other in `raw`; `read_nmnist` says what is wrong where one is not plain."""
-    width, height, marker = bounds
-    first = ends // _RECORD.itemsize
-    events = buffers.empty((int(first[-1]),), EVENT_DTYPE)
-    plain = np.empty(len(paths), np.bool_)
-    # An overflow marker is not plain either.
-    low = height if marker < 0 else min(height, marker)
-    records.decode_plain_40bit(raw[: ends[-1]].view(_RECORD), events.view(_WORDS), first, width, low, plain)
-    cuts = first.tolist()
-    for path, good, a, b in zip(paths, plain.tolist(), cuts, cuts[1:], strict=False):
-        yield Recording(events[a:b], sensor_size) if good and b > a else read_nmnist(path, sensor_size)
-
-
 def _bounds(sensor_size: SensorSize | None) -> tuple[int, int, int]:
     """Width and height that coordinates stay below, and the y that marks a time overflow or -1."""
     if sensor_size is None:
         return 256, 256, _MARKER
     width, height, _ = check_sensor_size(sensor_size)
     return width, height, _MARKER if height <= _MARKER else -1
-
-
-def _name(path: PathLike) -> bytes:
-    """Return a path as the C library takes it; no name where it can be none."""
-    try:
-        name = os.fsencode(path)
-    except (TypeError, ValueError):
-        name = b""
-    return (b"" if b"\0" in name else name) + b"\0"
 
 
 def read_bs2(path: PathLike, sensor_size: SensorSize | None = None) -> Recording:

@@ -376,28 +376,38 @@ def _driver(part: list[int], layers: list[Layer], longest: Mapping[int, int]) ->
     return _Driver(members, own, drive, before, past, fixed, [])
 
 
+class _Compiled(NamedTuple):
+    """The drivers of a network and what its runs ask about its layers."""
+
+    drivers: list[_Driver]
+    graded: list[int | None]
+    most: int
+
+
 class NumbaChain:
     """Compiled runs of layers (see `spikeframe.kernels.chain.ChainProvider`)."""
 
     def __init__(self) -> None:
-        self._chains: dict[tuple[int, ...], list[_Driver]] = {}
+        self._chains: dict[tuple[int, ...], _Compiled] = {}
 
-    def _drivers(self, layers: list[Layer]) -> list[_Driver]:
+    def _compiled(self, layers: list[Layer]) -> _Compiled:
         # Drivers hold their layers, so that ids stay theirs.
         key = tuple(map(id, layers))
-        if key not in self._chains:
-            self._chains[key] = [_driver(part, layers, memory(layers)) for part in loops(layers)]
-        return self._chains[key]
+        found = self._chains.get(key)
+        if found is None:
+            drivers = [_driver(part, layers, memory(layers)) for part in loops(layers)]
+            graded = [n.neurons if _kind(n) == "graded" else None for n in layers]
+            found = self._chains[key] = _Compiled(drivers, graded, max((n.neurons for n in layers), default=1))
+        return found
 
     def run(
         self, layers: list[Layer], events: Events, states: list[dict[str, Array]], past: Mapping[int, Past],
         threads: int,
     ) -> list[Trains]:  # fmt: skip
         """Run every sample."""
-        drivers = self._drivers(layers)
+        drivers, graded, most = self._compiled(layers)
         samples, steps = events.samples, events.steps
-        shape = samples, steps
-        outputs = [None if _kind(n) != "graded" else np.zeros((*shape, n.neurons), np.float32) for n in layers]
+        outputs = [None if n is None else np.zeros((samples, steps, n), np.float32) for n in graded]
         #: Of each range of samples, by its first: what every layer did.
         pieces: dict[int, list[_Piece]] = {}
 
@@ -412,7 +422,7 @@ class NumbaChain:
             pieces[lo] = [found[i] for i in range(len(layers))]
 
         work(0, min(1, samples))
-        chunk = max(1, _RECORD_LIMIT // max(1, steps * max((n.neurons for n in layers), default=1)))
+        chunk = max(1, _RECORD_LIMIT // max(1, steps * most))
         for begin in range(1, samples, chunk):
             in_ranges(lambda lo, hi, at=begin: work(at + lo, at + hi), min(chunk, samples - begin), threads)  # type: ignore[misc]
         parts = [pieces[lo] for lo in sorted(pieces)]

@@ -1,8 +1,7 @@
-"""40-bit event records without a branch an event, and the files they lie in (reference: ``decode_40bit``)."""
+"""40-bit event records, four at a time without a branch (reference: ``decode_40bit``)."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -96,64 +95,31 @@ fours: Any = _fours
 
 
 @njit(cache=True, nogil=True)
-def decode_plain_40bit(records, out, first, width, height, good):  # type: ignore[no-untyped-def]
-    """Decode files of 40-bit records that need no care: file k has the records first[k] to first[k + 1] - 1.
+def decode_plain_40bit(records, out, width, height):  # type: ignore[no-untyped-def]
+    """Decode 40-bit records that need no care; return whether that is so.
 
-    ``out`` views x and y as one word. ``good[k]`` says whether the file's times keep order and all its x and y lie
-    below width and height; if not, `decode_40bit` has to say what it holds.
+    ``out`` views x and y as one word. Times must keep order and all x and y lie below width and height; if not,
+    `decode_40bit` has to say what the records hold.
     """
     # Added to a legal x (or y), it leaves the word's highest bit 0.
     room = np.int64(0x8000 - width) | np.int64(0x8000 - height) << 16
-    for k in range(first.size - 1):
-        i, end = first[k], first[k + 1]
-        fours_end = i + 1 + max(0, min(end - i - 1, first[-1] - _SPARE - i)) // _FOUR * _FOUR
-        before, beyond, back, wrong = np.int64(0), np.int64(0), np.int64(0), False
-        while i < end:
-            if first[k] < i < fours_end:
-                wrong = fours(records, out, i, fours_end, width, height)
-                i = fours_end
-                before = out[i - 1].t
-                continue
-            head = np.int64(records[i].head)
-            xy = (head & 0xFF) | (head & 0xFF00) << 8
-            t = (head & 0x7F0000) | (head >> 16) & 0xFF00 | np.int64(records[i].tail)
-            beyond |= xy + room
-            back |= t - before
-            before = t
-            event = out[i]
-            event.xy = xy
-            event.t = t
-            event.p = (head >> 23) & 1
-            i += 1
-        good[k] = not wrong and beyond & 0x80008000 == 0 and back >= 0
-
-
-# The C library's, so that a file costs no call from Python.
-_open: Any = types.ExternalFunction("open", types.intc(types.voidptr, types.intc))
-_read: Any = types.ExternalFunction("read", types.intp(types.intc, types.voidptr, types.uintp))
-_close: Any = types.ExternalFunction("close", types.intc(types.intc))
-_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
-
-
-@njit(cache=True, nogil=True)
-def read_files(names, start, raw, ends):  # type: ignore[no-untyped-def]
-    """Read files one behind the other into ``raw``, as many as fit but at least one; return how many (POSIX only).
-
-    Name k is the NUL-terminated ``names[start[k]:]``; its bytes end at ``ends[k + 1]``. A file that cannot be read, is
-    too large, or has other than whole records takes no bytes.
-    """
-    for k in range(start.size):
-        ends[k + 1] = ends[k]
-        descriptor = _open(names[start[k] :].ctypes, _FLAGS)
-        if descriptor < 0:
+    fours_end = 1 + max(0, records.size - _SPARE) // _FOUR * _FOUR
+    before, beyond, back, wrong, i = np.int64(0), np.int64(0), np.int64(0), False, 0
+    while i < records.size:
+        if 0 < i < fours_end:
+            wrong = fours(records, out, i, fours_end, width, height)
+            i = fours_end
+            before = out[i - 1].t
             continue
-        room = raw.size - ends[k]
-        size = _read(descriptor, raw[ends[k] :].ctypes, room)
-        whole = 0 < size < room and size % _RECORD == 0
-        # The second call finds the end of the file.
-        if whole and _read(descriptor, raw[ends[k] + size :].ctypes, 1) == 0:
-            ends[k + 1] = ends[k] + size
-        _close(descriptor)
-        if size == room and k > 0:
-            return k
-    return start.size
+        head = np.int64(records[i].head)
+        xy = (head & 0xFF) | (head & 0xFF00) << 8
+        t = (head & 0x7F0000) | (head >> 16) & 0xFF00 | np.int64(records[i].tail)
+        beyond |= xy + room
+        back |= t - before
+        before = t
+        event = out[i]
+        event.xy = xy
+        event.t = t
+        event.p = (head >> 23) & 1
+        i += 1
+    return not wrong and beyond & 0x80008000 == 0 and back >= 0
