@@ -9,7 +9,6 @@ import sys
 import pytest
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from spikeframe.errors import DTypeError, NonFiniteError
 from spikeframe.neurons import ALIF, LIF, AdEx, EscapeLIF, Exp
@@ -178,25 +177,38 @@ def test_under_autocast_a_network_learns_in_sixteen_bits(wrap):
     assert net.lif.log_tau_m.grad != 0
 
 
-def shared_gradients(rank, world, folder):
-    """Return what one of several processes learns from its part of the batch."""
-    torch.manual_seed(0)
-    net, x = Net(learnable=["tau_m", "v_th"]), torch.rand(21, 8, 6)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
-    shared = DistributedDataParallel(net)
-    for _ in range(2):
-        net.zero_grad()
-        out, v = shared(x[:, rank::world])
-        (out.square().mean() + v.mean()).backward()
-    torch.distributed.destroy_process_group()
-    return [p.grad for p in net.parameters()]
+#: Ends without tidying up: a process group of gloo that goes while Python's lock is held can wait for ever.
+_WORKER = """
+import os, sys
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from tests.neurons.test_compiled import Net
+
+rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+torch.set_num_threads(1)
+torch.manual_seed(0)
+net, x = Net(learnable=["tau_m", "v_th"]), torch.rand(21, 8, 6)
+torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+shared = DistributedDataParallel(net)
+for _ in range(2):  # the second call is a prepared one
+    net.zero_grad()
+    out, v = shared(x[:, rank::world])
+    (out.square().mean() + v.mean()).backward()
+torch.save([p.grad for p in net.parameters()], f"{folder}/{rank}.pt")
+torch.distributed.barrier()
+os._exit(0)
+"""
 
 
 def test_gradients_of_two_processes_are_those_of_one_on_the_joined_batch(tmp_path):
-    text = f"from tests.neurons.test_compiled import shared_gradients; shared_gradients(1, 2, {str(tmp_path)!r})"
-    with subprocess.Popen([sys.executable, "-c", text]) as other:
-        found = shared_gradients(0, 2, tmp_path)
-    assert other.returncode == 0
+    workers = [subprocess.Popen([sys.executable, "-c", _WORKER, str(k), "2", str(tmp_path)]) for k in range(2)]
+    try:
+        assert [worker.wait(240) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+    found, others = (torch.load(tmp_path / f"{k}.pt") for k in range(2))
+    assert all(map(torch.equal, found, others))
     torch.manual_seed(0)
     net = Net(learnable=["tau_m", "v_th"])
     out, v = net(torch.rand(21, 8, 6))
