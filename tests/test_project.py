@@ -74,7 +74,7 @@ def test_importing_the_package_imports_nothing_heavy():
 
 
 def test_using_neurons_and_the_core_imports_no_optional_library():
-    heavy = ["norse", "tonic", "matplotlib", "cupy", "sklearn"]
+    heavy = ["norse", "tonic", "matplotlib", "cupy", "sklearn", "torch._dynamo"]
     code = f"import sys, spikeframe as sf; sf.Network, sf.neurons.LIF; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert answer.stdout.strip() == "[]"

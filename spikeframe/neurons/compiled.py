@@ -38,7 +38,7 @@ def enrol(layer: Neuron) -> int:
     return number
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@fused.constant
 def _prepared(number: int) -> int:
     """Let a layer know the kind of its state, which a graph returns; return its number of state variables."""
     layer = _layers[number]

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from spikeframe.kernels.cuda.source import Cut
 from spikeframe.kernels.cuda.steps import CudaSteps, Prepared
 from spikeframe.kernels.steps import Provider
 from spikeframe.kernels.trace import FLOAT, Program
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 #: Bytes of registers that a thread on a GPU may use for one piece of steps.
 _REGISTERS = 192
@@ -137,6 +139,18 @@ def launch_on(x: Tensor, text: str, kernel: str, threads: int, arguments: list[i
 _watches: weakref.WeakKeyDictionary[torch.nn.Module, Watch] = weakref.WeakKeyDictionary()
 
 
+def constant(function: _Function) -> _Function:
+    """Mark a function whose result a graph of `torch.compile` may hold: `torch.compiler.assume_constant_result`.
+
+    That imports the compiler, which takes longer than torch and spikeframe together.
+
+    Args:
+        function: the function.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
 def watch_of(layer: torch.nn.Module) -> Watch:
     """Return the watch of a layer; it is made at the first call.
 
@@ -149,7 +163,7 @@ def watch_of(layer: torch.nn.Module) -> Watch:
     return found
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant
 def gpu_ready() -> bool:
     """Whether kernels for the GPU can be compiled and run here; says once what is missing."""
     return _gpu_ready()

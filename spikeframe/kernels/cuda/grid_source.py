@@ -7,8 +7,8 @@ Per smallest delay all blocks exchange their spikes, and nothing else holds them
 64 bits: how many spikes it has, and the first few; the rest goes to a list of its own. Every word carries the number of
 the exchange, so each is valid by itself and a reader just waits for it; a block can be at most one exchange ahead of
 another, so two sets of words suffice. Copies of the words keep readers out of each other's way. While they travel, each
-block fetches the rows of its spikes for all blocks into the second cache, and draws its random arrivals for the next
-steps. A warp waits for its share of the words and adds the rows of the spikes that it finds there, several at once; the
+block fetches the rows of its spikes for all blocks into the second cache, and now and then draws its random arrivals for
+as many of the next steps as it has threads for. A warp waits for its share of the words and adds the rows of the spikes that it finds there, several at once; the
 lists, which are rare, are shared by all warps afterwards.
 """
 
@@ -32,6 +32,7 @@ _MOST_STEPS = 64
 _TOP = """
 #define INTERVAL {interval}
 #define MOST {most}
+#define DRAWN {drawn}
 #define COPIES {copies}
 #define TOLD {told}
 #define BITS {bits}
@@ -74,17 +75,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
     int now = 0, row = 0, logged = 0;
     int running[(SHARE + PASS - 1) / PASS] = {{}};  // spikes of the blocks that a lane hears
     {prologue}{arrive}
-    const auto stimulate = [&](const int from, const int to) {{
-        for (int t = from; t < to; ++t) {{
-            const L step = first + t;
-            A* a = ring + t % NEAR * SLOTS;
+    int drawn = 0;  // steps whose random arrivals are there
+    const auto stimulate = [&](const int to) {{
+        for (; drawn < to; drawn += DRAWN) {{
             {stimuli}
         }}
     }};
     __syncthreads();
     for (int e = warp * LANES; e < many_kept; e += THREADS)
         send(e + lane < many_kept ? (int)kept[e + lane] : -1, e + lane < many_kept ? (int)(kept[e + lane] >> 32) : 0);
-    stimulate(0, INTERVAL < steps ? INTERVAL : steps);
+    stimulate(INTERVAL < steps ? INTERVAL : steps);
     __syncthreads();
     int done = 0;
     // @begin
@@ -111,7 +111,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = 0;
         logged += fired;
         {ahead}
-        stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
+        stimulate(stop + INTERVAL < steps ? stop + INTERVAL : steps);
         now = stop;
         row = stop % NEAR;
         {nearer}
@@ -316,7 +316,7 @@ def write(
     """
     text = _Text(plan, shape, threads)
     groups = [text.group(g) for g in range(len(plan.groups))]
-    drives = text.poisson()
+    drives, drawn = text.poisson("drawn", room.near - room.interval + 1)
     bundles = [text.bundle(b, places, over) for b, (places, over) in enumerate(rows)]
     every = [*groups, drives, *bundles]
     outside = []
@@ -347,6 +347,7 @@ def write(
     top = _TOP.format(
         copies=COPIES, told=told, bits=bits, step_bits=step_bits, tables="\n    ".join(text.tables),
         interval=room.interval, most=most(shape, room.interval),
+        drawn=drawn,
     )  # fmt: skip
     body = _KERNEL.format(
         ring="(A*)(&pool + 1)" if room.inside else "ring_memory + (L)part * RING * SLOTS",

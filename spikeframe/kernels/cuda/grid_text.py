@@ -72,9 +72,9 @@ ARRIVE = """
     }};"""
 
 FOUR = """
-// Four neurons that one call of the generator serves, and the drive they have it for.
+// Four neurons that one call of the generator serves, the drive they have it for, and how many steps later.
 struct Four {
-    int drive, four, lo, hi, slot, law;
+    int drive, four, lo, hi, slot, law, later;
     unsigned stream, came;
     L weight, start, stop;
 };
@@ -329,28 +329,42 @@ class Text:
                 )
         return lines
 
-    def poisson(self) -> Piece:
-        """Return random arrivals: a thread has fours of neurons, one call of the generator each, of one drive each."""
+    def poisson(self, at: str, most: int) -> tuple[Piece, int]:
+        """Return random arrivals, and of how many steps: of several where there are threads for all.
+
+        A thread has fours of neurons, one call of the generator each, of one drive and step each.
+
+        Args:
+            at: the first of the steps.
+            most: steps whose accumulators are at hand.
+        """
         drives = self.plan.poisson
         if not drives:
-            return Piece()
+            return Piece(), most
         self.pointer("drives", "L", True)
         for name, kind in (("high", "unsigned"), ("low", "unsigned"), ("guide", "int")):
             self.pointer(name, kind, True)
-        fours = sum(-(-((drive.hi + 3) // 4 - drive.lo // 4) // self.shape.parts) for drive in drives)
-        many = max(1, -(-fours // self.threads))
+        fours = max(1, sum(-(-((drive.hi + 3) // 4 - drive.lo // 4) // self.shape.parts) for drive in drives))
+        many, together = -(-fours // self.threads), max(1, min(most, self.threads // fours))
         before = [
             f"Four fours[{many}];",
             "#pragma unroll" if many <= _UNROLLED else "#pragma unroll 1",
-            f"for (int n = 0; n < {many}; ++n) fours[n] = four_of(n * THREADS + tid, {len(drives)}, part, drives);",
+            f"for (int n = 0; n < {many}; ++n) {{",
+            f"    const int one = n * THREADS + tid, later = one / {fours};",
+            f"    fours[n] = four_of(later < {together} ? one % {fours} : -1, {len(drives)}, part, drives);",
+            "    fours[n].later = later;",
+            "}",
         ]
         during = [
             "#pragma unroll" if many <= _UNROLLED else "#pragma unroll 1",
             f"for (int n = 0; n < {many}; ++n) {{",
             "    Four& f = fours[n];",
-            "    if (f.drive < 0 || step < f.start || step >= f.stop) continue;",
-            "    const unsigned c0 = (unsigned)(step >> 32) << 1;",
-            "    const Words w = philox(c0, (unsigned)step, f.four, f.stream, k0, k1);",
+            f"    const int s = {at} + f.later;",
+            "    const L when = first + s;",
+            "    if (f.drive < 0 || s >= steps || when < f.start || when >= f.stop) continue;",
+            "    A* arrived = ring + s % NEAR * SLOTS + f.slot;",
+            "    const unsigned c0 = (unsigned)(when >> 32) << 1;",
+            "    const Words w = philox(c0, (unsigned)when, f.four, f.stream, k0, k1);",
             "    int found[4];",
             "    unsigned edge[4];",
             "    #pragma unroll",
@@ -361,9 +375,9 @@ class Text:
             "    for (int i = 0; i < 4; ++i) {",
             "        const int neuron = f.four * 4 + i;",
             "        if (neuron < f.lo || neuron >= f.hi) continue;",
-            "        found[i] = arrivals(w.w[i], found[i], edge[i], high + f.law, low + f.law, c0, (unsigned)step,",
+            "        found[i] = arrivals(w.w[i], found[i], edge[i], high + f.law, low + f.law, c0, (unsigned)when,",
             "                            neuron, f.stream, k0, k1);",
-            "        if (found[i]) add(a + f.slot + i, (A)f.weight * found[i]);",
+            "        if (found[i]) add(arrived + i, (A)f.weight * found[i]);",
             "        f.came += found[i];",
             "    }",
             "}",
@@ -372,7 +386,7 @@ class Text:
             f"for (int n = 0; n < {many}; ++n) if (fours[n].drive >= 0 && fours[n].came) "
             "atomicAdd(came + fours[n].drive, (K)fours[n].came);"
         ]
-        return Piece(before, during, after)
+        return Piece(before, during, after), together
 
     def bundle(self, b: int, places: Places, over: bool) -> Piece:
         """Return the addition of the rows that a warp's spikes have in a bundle (part of `ARRIVE`).
