@@ -38,6 +38,9 @@ WORK = 1e8
 _RATE = 5.0
 #: Fewest and most steps of a stretch; most of one that runs elsewhere, where beginning and end cost more than steps.
 _LEAST, _MOST, _MOST_ELSEWHERE = 50, 10_000, 40_000
+#: Most threads that take down what runs elsewhere, and steps that the last stretch there may have, so that little is
+#: left to take down when it has ended.
+_HELPERS, _LAST = 4, 8_000
 #: Longest delay, in steps: so long are spikes kept.
 LONGEST = 1 << 22
 
@@ -106,6 +109,7 @@ class Circuit:
                 f"at most {LONGEST:,} steps ({LONGEST * dt:g} ms). Use a larger dt, or check the delays' unit (ms)."
             )
         self.state = State(0, self.laid.values, *_no_spikes(plan), self.laid.synapses)
+        self._owed: tuple[State, int, int] | None = None
 
     def _laid_out(self, network: Network) -> Laid:
         """Build a network for this run."""
@@ -139,13 +143,14 @@ class Circuit:
         first = self.state.step
         sizes = spike_sizes(self.network)
         file = None if output is None else SpikeWriter(output, sizes, self.dt, self.network.seed, first)
-        elsewhere = self._provider.speed > 1  # not on the cores that would write down
-        recording = Recording(self.network, self.laid, self.dt, first, self.bins, file, elsewhere)
+        helpers = min(self.threads, _HELPERS) if self._provider.speed > 1 else 0  # cores that have nothing else to do
+        recording = Recording(self.network, self.laid, self.dt, first, self.bins, file, helpers)
         before = self._in_flight()
         with tqdm(total=round(steps * self.dt), unit="ms", delay=2.0, disable=not progress, leave=False) as bar:
             stretch = self._stretch()
             while (left := first + steps - self.state.step) > 0:
-                bar.update(round(self._advance(min(left, stretch), recording) * self.dt))
+                here = min(left, stretch, max(_LAST, left * 2 // 3)) if helpers else min(left, stretch)
+                bar.update(round(self._advance(here, recording) * self.dt))
         recording.finish()
         return self._result(steps, recording, before, None if file is None else file.path)
 
@@ -237,8 +242,10 @@ class Circuit:
         return {p.name: given.train(p, self.dt) for p in sources}
 
     def _in_flight(self) -> int:
-        """Count the synaptic events that kept spikes still owe."""
+        """Count the synaptic events that kept spikes still owe; a run begins where the last one has counted them."""
         total, state, horizon = 0, self.state, self.laid.plan.horizon
+        if self._owed is not None and self._owed[0] is state and self._owed[1] == state.step:
+            return self._owed[2]
         for bundle in self.laid.plan.bundles:
             spikes = state.start[bundle.source], state.ids[bundle.source], horizon
             segments = bundle.segment_start, bundle.segment_delay, bundle.segment_size
@@ -246,6 +253,7 @@ class Circuit:
         plan = self.laid.plan
         for link in plan.regenerated:
             total += owed_by_rows(link, state.start[link.source], state.ids[link.source], horizon, plan.seed)
+        self._owed = state, state.step, total
         return total
 
     def _result(self, steps: int, recording: Recording, before: int, output: Path | None) -> CircuitResult:

@@ -103,6 +103,30 @@ def rate_bins(network: Network, dt: float) -> list[Bins]:
     return found
 
 
+class _Growing:
+    """Steps and neurons of spikes, in arrays that grow by half when they are full."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._columns = np.zeros(0, np.int64), np.zeros(0, np.int64)
+
+    def append(self, steps: Longs, ids: Longs) -> None:
+        """Add some."""
+        size = self.size + steps.size
+        if size > self._columns[0].size:
+            wider = np.empty(size + self.size // 2, np.int64), np.empty(size + self.size // 2, np.int64)
+            for old, new in zip(self._columns, wider, strict=True):
+                new[: self.size] = old[: self.size]
+            self._columns = wider
+        for column, more in zip(self._columns, (steps, ids), strict=True):
+            column[self.size : size] = more
+        self.size = size
+
+    def columns(self) -> Fired:
+        """Return them."""
+        return self._columns[0][: self.size], self._columns[1][: self.size]
+
+
 class Recording:
     """Gathers what one run gives. With a file, spikes go there and are not kept.
 
@@ -113,7 +137,8 @@ class Recording:
         first: step at which the run begins.
         bins: of the recorded rates.
         file: takes the spikes.
-        apart: whether a thread of its own takes in what comes, while the next stretch runs elsewhere; not with a file.
+        helpers: threads that take in what comes, while the next stretch runs elsewhere; 0: this thread, at once. Of
+            what goes to a file, this thread does its part.
 
     Attributes (complete after `finish`):
         fired: per population, ``[size]`` how often each neuron has fired.
@@ -124,12 +149,12 @@ class Recording:
 
     def __init__(
         self, network: Network, laid: Laid, dt: float, first: int, bins: list[Bins], file: SpikeWriter | None = None,
-        apart: bool = False,
+        helpers: int = 0,
     ) -> None:  # fmt: skip
         self._network, self._place, self._dt, self._file = network, laid.place, dt, file
         self._first = self._at = first
         self._listed = {r.population.name: r for r in network.recorders if r.variable == "spikes"}
-        self._spikes: dict[str, list[Fired]] = {name: [] for name in self._listed}
+        self._spikes = {name: _Growing() for name in self._listed}
         self._bins, self._counts = bins, [list[Longs]() for _ in bins]
         self._sampled = laid.plan.samples
         self._samples: list[list[NDArray[Any]]] = [[] for _ in self._sampled]
@@ -138,7 +163,8 @@ class Recording:
         self._weights: list[list[NDArray[Any]]] = [[] for _ in self._wanted]
         self.delivered, self.arrivals = 0, np.zeros(len(laid.plan.poisson), np.int64)
         self.updates = [dense_updates(group, 0) for group in laid.plan.groups]
-        self._clerk = ThreadPoolExecutor(1) if apart and file is None else None
+        self._clerk = ThreadPoolExecutor(1) if helpers and file is None else None
+        self._helpers, self._parts = ThreadPoolExecutor(helpers) if helpers else None, helpers
         self._pending: Future[None] | None = None
 
     def add(self, chunk: Chunk) -> None:
@@ -166,9 +192,7 @@ class Recording:
             self._file.append(listed, self._at + chunk.steps)
         else:
             for name, spikes in listed.items():
-                self._spikes[name].append(spikes)
-        for name, (_, ids) in fired.items():
-            self.fired[name] += np.bincount(ids, minlength=self.fired[name].size)
+                self._spikes[name].append(*spikes)
         for bins, counts in zip(self._bins, self._counts, strict=True):
             when, _ = _chosen(fired[bins.recorder.population.name], bins.recorder)
             counts.append(bins.add(self._at, chunk.steps, when))
@@ -183,21 +207,23 @@ class Recording:
         self._at += chunk.steps
 
     def _of(self, chunk: Chunk) -> dict[str, Fired]:
-        """Return the spikes of every population, out of its group's."""
+        """Return the spikes of every population, out of its group's, and count those of every neuron."""
         found: dict[str, Fired] = {}
         for g, (start, ids) in enumerate(zip(chunk.start, chunk.ids, strict=True)):
             names = sorted((n for n, (group, _) in self._place.items() if group == g), key=lambda n: self._place[n][1])
             edges = np.cumsum([0, *(self._network.populations[n].size for n in names)])
-            begin, when, who = by_population(start, ids, edges, self._at)
+            many = np.bincount(ids, minlength=edges[-1])
+            for i, name in enumerate(names):
+                self.fired[name] += many[edges[i] : edges[i + 1]]
+            begin, when, who = by_population(start, ids, edges, self._at, self._helpers, self._parts)
             found |= {n: (when[begin[i] : begin[i + 1]], who[begin[i] : begin[i + 1]]) for i, n in enumerate(names)}
         return {name: found[name] for name in self._network.populations}
 
     def spikes(self) -> dict[str, Spikes]:
         """Return the spikes that were kept, per population."""
         found = {}
-        for name, parts in self._spikes.items() if self._file is None else ():
-            steps, ids = (np.concatenate([np.zeros(0, np.int64), *(p[i] for p in parts)]) for i in (0, 1))
-            found[name] = Spikes(np.zeros(steps.size, np.int64), steps, ids, self._dt)
+        for name, kept in self._spikes.items() if self._file is None else ():
+            found[name] = Spikes(np.zeros(kept.size, np.int64), *kept.columns(), self._dt)
         return found
 
     def traces(self) -> dict[str, dict[str, Trace]]:

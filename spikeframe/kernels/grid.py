@@ -369,5 +369,7 @@ def kept_spikes(state: State, group: int, chunk_start: Longs, chunk_ids: Ints, s
     """
     old = state.start[group]
     start = np.concatenate([old, old[-1] + chunk_start[1:]])[steps:]
-    state.ids[group] = np.concatenate([state.ids[group], chunk_ids])[start[0] :]
+    late = int(start[0]) - int(old[-1])  # of the stretch's spikes; less than 0: some from before are kept too
+    before = state.ids[group][old[-1] + min(late, 0) :]
+    state.ids[group] = np.concatenate([before, chunk_ids[max(late, 0) :]])
     state.start[group] = start - start[0]

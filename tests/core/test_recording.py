@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from spikeframe.errors import (
     TimeGridError,
     UnknownNameError,
 )
-from spikeframe.kernels.numba import crew
+from spikeframe.kernels.numba import crew, recording
 
 
 def network(seed: int = 3, rates: bool = True) -> sf.Network:
@@ -313,20 +314,21 @@ def test_what_is_no_spike_file_is_named(tmp_path):
         read_spikes(tmp_path / "short.h5")
 
 
-def test_spikes_of_a_group_go_to_their_populations_also_when_a_thread_of_its_own_takes_them_in():
-    from spikeframe.kernels.numba.recording import by_population
-
+def test_spikes_of_a_group_go_to_their_populations_also_when_a_thread_of_its_own_takes_them_in(monkeypatch):
     random = np.random.Generator(np.random.Philox(3))
     fired = random.random((40, 23)) < 0.1
     start = np.concatenate([[0], np.cumsum(fired.sum(1))])
     ids = np.nonzero(fired)[1].astype(np.int32)
     edges = np.array([0, 5, 5, 21, 23])
-    begin, when, who = by_population(start, ids, edges, 100)
-    for i, (lo, hi) in enumerate(itertools.pairwise(edges)):
-        own = slice(begin[i], begin[i + 1])
-        steps, neurons = np.nonzero(fired[:, lo:hi])
-        assert np.array_equal(when[own], steps + 100)
-        assert np.array_equal(who[own], neurons)
+    monkeypatch.setattr(recording, "_WORTH", 7)
+    for threads in (0, 1, 3):
+        with ThreadPoolExecutor(max(1, threads)) as helpers:
+            begin, when, who = recording.by_population(start, ids, edges, 100, helpers if threads else None, threads)
+        for i, (lo, hi) in enumerate(itertools.pairwise(edges)):
+            own = slice(begin[i], begin[i + 1])
+            steps, neurons = np.nonzero(fired[:, lo:hi])
+            assert np.array_equal(when[own], steps + 100)
+            assert np.array_equal(who[own], neurons)
 
     network = sf.Network(seed=1)
     cells = network.population("E", 50, sf.neurons.LIF(tau_m=20.0, v_th=20.0, v_reset=10.0))

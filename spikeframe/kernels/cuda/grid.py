@@ -281,7 +281,7 @@ class _Stretch:
         keys = device.sort(self._keys())[: self.spikes]
         start = device.searchsorted(keys, device.arange(self.steps + 1, dtype=np.uint64) << np.uint64(32))
         who = keys.astype(np.uint32).astype(np.int32)
-        return self.device.get(start).astype(np.int64), self.device.get(who)
+        return self.device.get(start).astype(np.int64, copy=False), self.device.get(who)
 
     def chunk(self) -> Chunk:
         """Return what the stretch gave, and bring the state to its end."""
@@ -300,7 +300,7 @@ class _Stretch:
                     own = (who >= at) & (who < at + group.size)
                     start = np.searchsorted(when[own], np.arange(steps + 1)).astype(np.int64)
                     neuron = who[own]
-                neuron = neuron - np.int32(at)
+                neuron = neuron - np.int32(at) if at else neuron
             neuron = neuron.astype(np.int32, copy=False)
             kept_spikes(state, g, start, neuron, steps)
             starts.append(start)

@@ -7,8 +7,8 @@ Per smallest delay all blocks exchange their spikes, and nothing else holds them
 64 bits: how many spikes it has, and the first few; the rest goes to a list of its own. Every word carries the number of
 the exchange, so each is valid by itself and a reader just waits for it; a block can be at most one exchange ahead of
 another, so two sets of words suffice. Copies of the words keep readers out of each other's way. While they travel, each
-block fetches the rows of its spikes for all blocks into the second cache, and now and then draws its random arrivals for
-as many of the next steps as it has threads for. A warp waits for its share of the words and adds the rows of the spikes that it finds there, several at once; the
+block fetches the rows of its spikes for all blocks into the second cache, and draws its random arrivals for the next
+steps. A warp waits for its share of the words and adds the rows of the spikes that it finds there, several at once; the
 lists, which are rare, are shared by all warps afterwards.
 """
 
@@ -32,7 +32,6 @@ _MOST_STEPS = 64
 _TOP = """
 #define INTERVAL {interval}
 #define MOST {most}
-#define DRAWN {drawn}
 #define COPIES {copies}
 #define TOLD {told}
 #define BITS {bits}
@@ -53,7 +52,7 @@ static __device__ inline K seen(const K* place, const unsigned tag) {{
 
 // What threads of a block share beside the ring; counts of even and of odd exchanges.
 // A word: 20 bits of tag, 3 of the number of spikes (7: more than a word tells), and of each its step and neuron.
-struct Pool {{
+struct alignas(8) Pool {{
     unsigned own[TOLD];
     {tables}
     int over_block[PARTS], over_count[PARTS];
@@ -75,16 +74,17 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
     int now = 0, row = 0, logged = 0;
     int running[(SHARE + PASS - 1) / PASS] = {{}};  // spikes of the blocks that a lane hears
     {prologue}{arrive}
-    int drawn = 0;  // steps whose random arrivals are there
-    const auto stimulate = [&](const int to) {{
-        for (; drawn < to; drawn += DRAWN) {{
+    const auto stimulate = [&](const int from, const int to) {{
+        for (int t = from; t < to; ++t) {{
+            const L step = first + t;
+            A* a = ring + t % NEAR * SLOTS;
             {stimuli}
         }}
     }};
     __syncthreads();
     for (int e = warp * LANES; e < many_kept; e += THREADS)
         send(e + lane < many_kept ? (int)kept[e + lane] : -1, e + lane < many_kept ? (int)(kept[e + lane] >> 32) : 0);
-    stimulate(INTERVAL < steps ? INTERVAL : steps);
+    stimulate(0, INTERVAL < steps ? INTERVAL : steps);
     __syncthreads();
     int done = 0;
     // @begin
@@ -111,7 +111,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = 0;
         logged += fired;
         {ahead}
-        stimulate(stop + INTERVAL < steps ? stop + INTERVAL : steps);
+        stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
         now = stop;
         row = stop % NEAR;
         {nearer}
@@ -247,11 +247,8 @@ _AHEAD = """for (int q = 0; q < TOLD && q < fired; ++q) {{
             const int source = ((mine >> 2) * PARTS + part) << 2 | (mine & 3);
             const unsigned piece = {begin}[source >> {shift}];
             const unsigned each = ({begin}[(source >> {shift}) + 1] - piece) >> {shift};
-            const S* own_place = b{b}_places + ((L)piece + (source & {mask}) * each) * {piece};
-            const char* place = (const char*)(own_place - (L)part * {all});
-            for (int x = tid; x < PARTS * {lines}; x += THREADS)
-                if (x % {lines} * 128u < {piece} * each * sizeof(S))
-                    AHEAD(place + (L)(x / {lines}) * {all} * sizeof(S) + x % {lines} * 128);
+            const char* place = (const char*)(b{b}_places + ((L)piece + (source & {mask}) * each) * PARTS * {piece});
+            for (unsigned x = tid * 128; x < PARTS * {piece} * each * sizeof(S); x += THREADS * 128) AHEAD(place + x);
         }}"""
 
 
@@ -316,7 +313,7 @@ def write(
     """
     text = _Text(plan, shape, threads)
     groups = [text.group(g) for g in range(len(plan.groups))]
-    drives, drawn = text.poisson("drawn", room.near - room.interval + 1)
+    drives = text.poisson()
     bundles = [text.bundle(b, places, over) for b, (places, over) in enumerate(rows)]
     every = [*groups, drives, *bundles]
     outside = []
@@ -331,8 +328,7 @@ def write(
     ahead = [
         _AHEAD.format(
             b=b, sender=text.senders[bundle.source], width=shape.widths[bundle.source], begin=f"pool.begin{b}",
-            shift=places.shift, mask=(1 << places.shift) - 1, all=f"{places.pieces * PIECE}LL", piece=PIECE,
-            lines=-(-places.widest * 4 * form.words // 128),
+            shift=places.shift, mask=(1 << places.shift) - 1, piece=PIECE,
         )
         for b, ((places, _), bundle) in enumerate(zip(rows, plan.bundles, strict=True))
         if places.widest and not given[bundle.source]
@@ -347,7 +343,6 @@ def write(
     top = _TOP.format(
         copies=COPIES, told=told, bits=bits, step_bits=step_bits, tables="\n    ".join(text.tables),
         interval=room.interval, most=most(shape, room.interval),
-        drawn=drawn,
     )  # fmt: skip
     body = _KERNEL.format(
         ring="(A*)(&pool + 1)" if room.inside else "ring_memory + (L)part * RING * SLOTS",

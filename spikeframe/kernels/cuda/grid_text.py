@@ -72,9 +72,9 @@ ARRIVE = """
     }};"""
 
 FOUR = """
-// Four neurons that one call of the generator serves, the drive they have it for, and how many steps later.
+// Four neurons that one call of the generator serves, and the drive they have it for.
 struct Four {
-    int drive, four, lo, hi, slot, law, later;
+    int drive, four, lo, hi, slot, law;
     unsigned stream, came;
     L weight, start, stop;
 };
@@ -329,42 +329,28 @@ class Text:
                 )
         return lines
 
-    def poisson(self, at: str, most: int) -> tuple[Piece, int]:
-        """Return random arrivals, and of how many steps: of several where there are threads for all.
-
-        A thread has fours of neurons, one call of the generator each, of one drive and step each.
-
-        Args:
-            at: the first of the steps.
-            most: steps whose accumulators are at hand.
-        """
+    def poisson(self) -> Piece:
+        """Return random arrivals: a thread has fours of neurons, one call of the generator each, of one drive each."""
         drives = self.plan.poisson
         if not drives:
-            return Piece(), most
+            return Piece()
         self.pointer("drives", "L", True)
         for name, kind in (("high", "unsigned"), ("low", "unsigned"), ("guide", "int")):
             self.pointer(name, kind, True)
-        fours = max(1, sum(-(-((drive.hi + 3) // 4 - drive.lo // 4) // self.shape.parts) for drive in drives))
-        many, together = -(-fours // self.threads), max(1, min(most, self.threads // fours))
+        fours = sum(-(-((drive.hi + 3) // 4 - drive.lo // 4) // self.shape.parts) for drive in drives)
+        many = max(1, -(-fours // self.threads))
         before = [
             f"Four fours[{many}];",
             "#pragma unroll" if many <= _UNROLLED else "#pragma unroll 1",
-            f"for (int n = 0; n < {many}; ++n) {{",
-            f"    const int one = n * THREADS + tid, later = one / {fours};",
-            f"    fours[n] = four_of(later < {together} ? one % {fours} : -1, {len(drives)}, part, drives);",
-            "    fours[n].later = later;",
-            "}",
+            f"for (int n = 0; n < {many}; ++n) fours[n] = four_of(n * THREADS + tid, {len(drives)}, part, drives);",
         ]
         during = [
             "#pragma unroll" if many <= _UNROLLED else "#pragma unroll 1",
             f"for (int n = 0; n < {many}; ++n) {{",
             "    Four& f = fours[n];",
-            f"    const int s = {at} + f.later;",
-            "    const L when = first + s;",
-            "    if (f.drive < 0 || s >= steps || when < f.start || when >= f.stop) continue;",
-            "    A* arrived = ring + s % NEAR * SLOTS + f.slot;",
-            "    const unsigned c0 = (unsigned)(when >> 32) << 1;",
-            "    const Words w = philox(c0, (unsigned)when, f.four, f.stream, k0, k1);",
+            "    if (f.drive < 0 || step < f.start || step >= f.stop) continue;",
+            "    const unsigned c0 = (unsigned)(step >> 32) << 1;",
+            "    const Words w = philox(c0, (unsigned)step, f.four, f.stream, k0, k1);",
             "    int found[4];",
             "    unsigned edge[4];",
             "    #pragma unroll",
@@ -375,9 +361,9 @@ class Text:
             "    for (int i = 0; i < 4; ++i) {",
             "        const int neuron = f.four * 4 + i;",
             "        if (neuron < f.lo || neuron >= f.hi) continue;",
-            "        found[i] = arrivals(w.w[i], found[i], edge[i], high + f.law, low + f.law, c0, (unsigned)when,",
+            "        found[i] = arrivals(w.w[i], found[i], edge[i], high + f.law, low + f.law, c0, (unsigned)step,",
             "                            neuron, f.stream, k0, k1);",
-            "        if (found[i]) add(arrived + i, (A)f.weight * found[i]);",
+            "        if (found[i]) add(a + f.slot + i, (A)f.weight * found[i]);",
             "        f.came += found[i];",
             "    }",
             "}",
@@ -386,7 +372,7 @@ class Text:
             f"for (int n = 0; n < {many}; ++n) if (fours[n].drive >= 0 && fours[n].came) "
             "atomicAdd(came + fours[n].drive, (K)fours[n].came);"
         ]
-        return Piece(before, during, after), together
+        return Piece(before, during, after)
 
     def bundle(self, b: int, places: Places, over: bool) -> Piece:
         """Return the addition of the rows that a warp's spikes have in a bundle (part of `ARRIVE`).
@@ -402,7 +388,7 @@ class Text:
         width = places.widest
         self.pointer(f"b{b}_places", "S", True)
         table, begin = self.begin(b, places)
-        before = [f"b{b}_places += (L)part * {places.pieces * PIECE};", f"unsigned hits{b} = 0;", *table]
+        before = [f"unsigned hits{b} = 0;", *table]
         if over:
             self.pointer(f"b{b}_rest_start", "L", True)
             self.pointer(f"b{b}_rest", "S", True)
@@ -418,8 +404,8 @@ class Text:
         look = [
             f"        const unsigned first_piece = {begin}[source >> {shift}];",
             f"        const unsigned each = ({begin}[(source >> {shift}) + 1] - first_piece) >> {shift};",
-            f"        const S* from_place = b{b}_places"
-            f" + ((L)first_piece + (source & {(1 << shift) - 1}) * each) * {PIECE};",
+            f"        const L pieces = ((L)first_piece + (source & {(1 << shift) - 1}) * each) * PARTS + part * each;",
+            f"        const S* from_place = b{b}_places + pieces * {PIECE};",
             "        #pragma unroll",
             f"        for (int c = 0; c < {pieces}; ++c)",
             f"            if (c * LANES + lane < {PIECE} * each) LOAD(got[q][c], from_place + c * LANES + lane);",

@@ -133,7 +133,7 @@ def _sent(pieces: list[Piece], sent_in: str, template: str, now: str = "t + 1") 
 def _updates(text: _Text, given: list[bool], static: list[tuple[int, Piece]]) -> dict[str, str]:
     """Return kernels that update the groups in order: a new one where a group's spikes arrive within the step."""
     plan = text.plan
-    drives, _ = text.poisson("t", 1)
+    drives = text.poisson()
     found: dict[str, str] = {}
     body = [line for g, there in enumerate(given) if there for line in text.given(g)]
     if plan.poisson:

@@ -1,10 +1,11 @@
-"""A plan's synapses as the blocks of a GPU want them: for every block and source a row of so many places.
+"""A plan's synapses as the blocks of a GPU want them: for every source and block a row of so many places.
 
 Neurons go round the blocks in fours, so that populations of unlike rates and sizes weigh on all blocks alike: neuron j
-of a group is in block ``(j / 4) % parts``. Sources that are neighbours have rows of one length, so that a small table
-says where a row is, and reading it takes one look-up. What does not fit in is in a list behind, whose rows begin where
-`rest_start` says. A synapse is packed into 4 bytes (8, 16 if it must): its slot, its delay and its integer weight. A
-delay of 0 marks an empty place; a synapse without delay is held as one with a delay of 1.
+of a group is in block ``(j / 4) % parts``. A source's rows for all blocks lie side by side. Sources that are neighbours
+have rows of one length, so that a small table says where a row is, and reading it takes one look-up. What does not fit
+in is in a list behind, whose rows begin where `rest_start` says. A synapse is packed into 4 bytes (8, 16 if it must):
+its slot, its delay and its integer weight. A delay of 0 marks an empty place; a synapse without delay is held as one
+with a delay of 1.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ extern "C" __global__ void sort(
     const L sources, const L fill, const L parts, const L delay, const L* __restrict__ start,
     const {target}* __restrict__ target, const {weight}* __restrict__ weight, const L* __restrict__ segment_start,
     const int* __restrict__ segment_delay, const int* __restrict__ segment_size, const L* __restrict__ spans,
-    const L many, unsigned* __restrict__ count, const unsigned* __restrict__ begin, const L shift, const L pieces,
+    const L many, unsigned* __restrict__ count, const unsigned* __restrict__ begin, const L shift,
     S* __restrict__ places, const L* __restrict__ rest_start, S* __restrict__ rest) {{
     const L s = (L)blockIdx.x * blockDim.x + threadIdx.x;
     if (s >= sources) return;
@@ -82,7 +83,7 @@ extern "C" __global__ void sort(
         const L j = at + spans[3 * span + 1], four = j >> 2, row = four % parts * sources + s, n = count[row]++;
         if (!fill) continue;
         const S one = packed(spans[3 * span + 2] + (four / parts << 2 | (j & 3)), d, weight[{which}]);
-        if (n < width) places[(four % parts * pieces + place) * {piece} + n] = one;
+        if (n < width) places[(place * parts + four % parts * each) * {piece} + n] = one;
         else rest[rest_start[row] + n - width] = one;
     }}
 }}
@@ -171,7 +172,7 @@ class Places:
 
     Attributes:
         shift: ``2**shift`` neighbouring sources have rows of one length.
-        begin: pieces before the first row of each such range, and all of them.
+        begin: pieces of a block before the first row of each such range, and all of them.
     """
 
     shift: int
@@ -222,7 +223,7 @@ def rows(device: Any, plan: Plan, bundle: Bundle, shape: Shape, form: Packing) -
     many, size = shape.parts * sources, 4 * form.words
     _check_room(device, bundle.synapses, many * 4 + bundle.synapses * size)
     count = device.zeros(max(1, many), np.uint32)
-    _sort(device, plan, bundle, shape, form, [0, count, 0, 0, 0, 0, 0, 0])
+    _sort(device, plan, bundle, shape, form, [0, count, 0, 0, 0, 0, 0])
     found = device.get(count)[:many].reshape(shape.parts, sources)
     places = _places(found, shape.parts, bundle.synapses, size)
     width = np.repeat(np.diff(places.begin) >> places.shift, 1 << places.shift)[:sources] * PIECE
@@ -234,7 +235,7 @@ def rows(device: Any, plan: Plan, bundle: Bundle, shape: Shape, form: Packing) -
     starts, begin = device.put(rest_start) if over.any() else None, device.put(places.begin)
     count[:] = 0
     behind = [0 if starts is None else device.address(starts), device.address(rest)]
-    to = [1, count, device.address(begin), places.shift, places.pieces, device.address(held), *behind]
+    to = [1, count, device.address(begin), places.shift, device.address(held), *behind]
     _sort(device, plan, bundle, shape, form, to)
     return Rows(places, held, starts, rest)
 

@@ -154,7 +154,8 @@ def owed(start, ids, horizon, delay, rows, segments, segment_delay, segment_size
                     if h + delay >= horizon:
                         events += rows[part, source + 1] - rows[part, source]
                     continue
-                for s in range(segments[part, source], segments[part, source + 1]):
-                    if h + segment_delay[s] >= horizon:
-                        events += segment_size[s]
+                for s in range(segments[part, source + 1] - 1, segments[part, source] - 1, -1):
+                    if h + segment_delay[s] < horizon:
+                        break  # delays ascend
+                    events += segment_size[s]
     return events
