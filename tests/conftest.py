@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+# Set before torch is loaded, and inherited by workers and by programs under test: two workers have two threads each on
+# what may be two cores, and threads that wait for others spin on them, for two thirds of all the time of trainings.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the type checker: the longest test, which nothing should wait for in the end."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numba import njit
 
 import spikeframe as sf
 from spikeframe.kernels.emit import identifier
 from spikeframe.kernels.numba import population
+from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.lean import lean_statements
 from spikeframe.kernels.reference.steps import interpret
 
@@ -29,6 +32,12 @@ NEURONS = {
     "reset above zero": lambda: _lif(2.0, 5.0, 1.0),
     "conductances": lambda: sf.neurons.CondLIF(t_ref=1.0),
 }
+
+
+@cache
+def _from_python(inner: Any) -> Any:
+    """Return a generated function that compiled code alone may call, as one that Python may."""
+    return njit(**BORROWING)(inner.py_func)
 
 
 def _both(neuron: Any, dtype: np.dtype[Any], n: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -55,7 +64,7 @@ def _both(neuron: Any, dtype: np.dtype[Any], n: int) -> tuple[dict[str, Any], di
     written["out"] = np.broadcast_to(written["out"] != 0, n)
     written = {k: np.broadcast_to(v, n) for k, v in written.items()}
 
-    update = population.module(program, names, coefficients, False, dtype).update
+    update = _from_python(population.module(program, names, coefficients, False, dtype).update)
     own = {f"r_{identifier(s)}": v.copy() for s, v in states.items()}
     given = {f"q_{identifier(r)}": arriving[r].copy() for r in names} | {f"unit_{identifier(r)}": unit for r in names}
     given |= own | {identifier(c): v[()] for c, v in coefficients.items()}

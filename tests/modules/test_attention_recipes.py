@@ -401,15 +401,12 @@ def test_a_tree_search_evaluates_logarithmically_many_scores_and_sums_find_the_n
         tree = Tree(16)
         _, scored = tree._search(q, q, False)
         assert scored == tokens * 2 * 16 * int(math.log2(tokens / 16))
-    found = {True: 0, False: 0}
-    for needle in range(50):
-        k = torch.zeros(1, 256, 8)
-        k[0, (needle * 37 + 5) % 256, 2] = 1.0
-        q = torch.zeros(1, 256, 8)
-        q[0, 100, 2] = 1.0
-        for first in found:
-            plan, _ = Tree(8, first=first)(q, k)
-            found[first] += bool(plan.mask()[0, 100, (needle * 37 + 5) % 256])
+    needle = torch.arange(50)
+    place = (needle * 37 + 5) % 256
+    k, q = torch.zeros(50, 256, 8), torch.zeros(50, 256, 8)
+    k[needle, place, 2] = 1.0
+    q[:, 100, 2] = 1.0
+    found = {first: int(Tree(8, first=first)(q, k)[0].mask()[needle, 100, place].sum()) for first in (True, False)}
     assert found[False] == 50 > found[True]
 
 

@@ -152,9 +152,15 @@ def _long_run(frames, held_out, folder, progress: bool) -> dict[str, bytes]:
     return _bits(model)
 
 
+@pytest.fixture(scope="module")
+def whole(frames, held_out, tmp_path_factory) -> dict[str, bytes]:
+    """What a run leaves that nothing interrupts."""
+    return _long_run(frames, held_out, tmp_path_factory.mktemp("runs") / "whole", progress=False)
+
+
 @pytest.mark.exact
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_process_leaves_a_run_that_goes_on_exactly(frames, held_out, tmp_path, number):
+def test_a_killed_process_leaves_a_run_that_goes_on_exactly(frames, held_out, whole, tmp_path, number):
     here = Path(__file__).parent
     script = _SCRIPT.format(path=[str(here), str(here.parents[1])])
     with subprocess.Popen(
@@ -170,7 +176,6 @@ def test_a_killed_process_leaves_a_run_that_goes_on_exactly(frames, held_out, tm
     done = len((tmp_path / "killed" / "metrics.jsonl").read_text().splitlines())
     assert 2 <= done < 30
     assert read_config(tmp_path / "killed")["seed"] == 7
-    whole = _long_run(frames, held_out, tmp_path / "whole", progress=False)
     assert _long_run(frames, held_out, tmp_path / "killed", progress=False) == whole
 
 

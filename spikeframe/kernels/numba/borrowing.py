@@ -1,4 +1,4 @@
-"""How functions are compiled that work on their caller's arrays and make none of their own."""
+"""How functions are compiled: those that work on their caller's arrays and make none of their own, and inner ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from numba import njit
 
 #: Without Numba's run-time (its ``_nrt``) no array can be made, and none is counted: each count up or down of an
 #: argument is an atomic operation, at every call, and together they cost more than the delivery of a spike.
-BORROWING: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+BORROWING: dict[str, Any] = {
+    "cache": True, "nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True,
+}  # fmt: skip
+#: For generated functions that only compiled code calls: the way in from Python takes a fifth of their compilation.
+#: Called from Python they would crash.
+INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 _BIG = np.finfo(np.float32).max
 

@@ -51,7 +51,7 @@ from spikeframe.kernels.numba.gap_junctions import couple, publish
 from spikeframe.kernels.numba.stimuli import inject, uniform
 {imports}
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
 def drive(thread, threads, first, steps, interval, horizon, counter, full, cuts, offsets, bases, acc, delivered,
           arrivals, k0, k1, numbers, {parameters}):
     """Run up to `steps` steps on one thread; returns the steps done."""

@@ -51,7 +51,7 @@ from spikeframe.kernels.numba.lazy import REST, touched_slots
 B = np.int{bits}
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", **INNER)
 def silent(lo, hi, steps, {own}):
     """Up to `steps` steps without input, in which nobody spikes; returns the steps done and whether it is at rest.
 
@@ -78,7 +78,7 @@ def silent(lo, hi, steps, {own}):
     return steps, False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", **INNER)
 def resting(lo, hi, {own}):
     """Whether a step without input would change no bit and bring no spike."""
     changed = B(0)
@@ -88,7 +88,7 @@ def resting(lo, hi, {own}):
     return changed == 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", **INNER)
 def waiting(lo, hi, {own}):
     """Whether nobody can spike without further input."""
     awake = I(0)
@@ -99,7 +99,7 @@ def waiting(lo, hi, {own}):
     return awake == 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", **INNER)
 def rouse(first, last, size, valid, awake, driven, {own}):
     """Say which of the blocks first..last must be updated; returns their number."""
     many = 0
@@ -110,7 +110,7 @@ def rouse(first, last, size, valid, awake, driven, {own}):
     return many
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", **INNER)
 def settle(first, last, size, t, valid, updates, {own}):
     """Catch up the blocks first..last to the start of step t."""
     for b in range(first, last):
@@ -120,7 +120,7 @@ def settle(first, last, size, t, valid, updates, {own}):
             valid[b] = REST if still else t
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", **INNER)
 def tick(t, first, last, size, cut, base, width, a, some, touched, valid, awake, driven, updates, flags, words,
          mine, n, {parameters}):
     """Advance those of the blocks first..last that need it to the end of step t; `some` says that any is touched.

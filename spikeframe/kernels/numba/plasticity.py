@@ -29,7 +29,7 @@ from spikeframe.kernels.numba.plasticity import lifted, renewed
 A = np.{integer}
 {programs}
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", **INNER)
 def transmit({spikes}, rows, target, shift, lo, hi, step, rate, period, c, place, key, per_unit, acc, {arrays}):
     """Deliver what arrives in this step; returns the number of synaptic events."""
     {renew}
@@ -39,7 +39,7 @@ def transmit({spikes}, rows, target, shift, lo, hi, step, rate, period, c, place
     return events
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", **INNER)
 def learn({spikes}, rows, mine, first, last, start_in, incoming, source_in, lo, hi, step, rate, period, c, gain,
           {arrays}):
     """Change weights at the spikes first..last of the targets `mine`, then the traces of all who spiked or follow."""
@@ -159,7 +159,8 @@ def _function(name: str, program: Program) -> str:
     """Return one traced program as a function of the traces it reads and the coefficients."""
     outputs = ", ".join(result(program, n) for n, _ in program.outputs)
     body = "\n    ".join([*statements(program, _DIALECT), f"return {outputs}"])
-    return f'\n\n@njit(cache=True, nogil=True, error_model="numpy")\ndef {name}({_given(program)}):\n    {body}\n'
+    options = 'cache=True, nogil=True, error_model="numpy", **INNER'
+    return f"\n\n@njit({options})\ndef {name}({_given(program)}):\n    {body}\n"
 
 
 def _called(name: str, program: Program) -> str:

@@ -22,7 +22,7 @@ from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.lean import fma, wide
 
 
-@njit(**BORROWING)
+@njit(**BORROWING | INNER)
 def update(lo, hi, flags, {parameters}):
     """One step for neurons lo..hi; accumulators come as the part's own slices.
 

@@ -34,6 +34,7 @@ _HEADER = '''"""{title}: generated from a traced step; do not edit."""
 import numpy as np
 from numba import njit
 
+from spikeframe.kernels.numba.borrowing import INNER
 from spikeframe.kernels.numba.exponential import exp{bits} as exp
 
 F = np.float{bits}
@@ -74,11 +75,15 @@ def _arguments(program: Program, kinds: tuple[str, ...], per_neuron: frozenset[s
     return names
 
 
-def _function(name: str, parameters: list[str], body: list[str]) -> str:
+def _function(name: str, parameters: list[str], body: list[str], inner: bool = False) -> str:
+    """Return a function's source; an `inner` one is called by others of the module only."""
     lines = "\n    ".join(body)
-    return (
-        f'\n\n@njit(cache=True, nogil=True, error_model="numpy")\ndef {name}({", ".join(parameters)}):\n    {lines}\n'
-    )
+    options = 'cache=True, nogil=True, error_model="numpy", ' + ("**INNER" if inner else "no_cfunc_wrapper=True")
+    return f"\n\n@njit({options})\ndef {name}({', '.join(parameters)}):\n    {lines}\n"
+
+
+#: A loop compiles in a fraction of the time that an assignment to a slice takes.
+_COPY = _function("copy", ["w", "r_from", "o_to"], ["for j in range(w):", "    o_to[j] = r_from[j]"], inner=True)
 
 
 def _indent(lines: list[str], levels: int = 1) -> list[str]:
@@ -100,7 +105,8 @@ def _advance(program: Program, per_neuron: frozenset[str]) -> str:
     body = loads(program, ("input", "state", "coefficient"), per_neuron)
     body += [*_finite_check(program), *statements(program, NUMBA), f"r_out[j] = {result(program, 'out')}"]
     body += [f"o_{identifier(s)}[j] = {result(program, s)}" for s in states]
-    return _function("advance", parameters, ["bad = I(0)", "for j in range(w):", *_indent(body), "return bad"])
+    lines = ["bad = I(0)", "for j in range(w):", *_indent(body), "return bad"]
+    return _function("advance", parameters, lines, inner=True)
 
 
 def _slices(program: Program, per_neuron: frozenset[str], rows: dict[str, str]) -> list[str]:
@@ -138,15 +144,15 @@ def _forward(program: Program, per_neuron: frozenset[str]) -> str:
         ["w", *_slices(program, per_neuron, rows), "out[t, c:c + w]", *(f"row_{si[s]}[1 - k]" for s in states)]
     )
     body = [f"row_{si[s]} = np.empty((2, width), first_{si[s]}.dtype)" for s in states]
-    inner = [f"row_{si[s]}[0, :w] = first_{si[s]}[c:c + w]" for s in states]
-    keep = [f"kept_{si[s]}[t // every, c:c + w] = row_{si[s]}[k, :w]" for s in states] or ["pass"]
+    inner = [f"copy(w, first_{si[s]}[c:c + w], row_{si[s]}[0])" for s in states]
+    keep = [f"copy(w, row_{si[s]}[k], kept_{si[s]}[t // every, c:c + w])" for s in states] or ["pass"]
     inner += [
         "k = 0",
         "for t in range(steps):",
         *_indent(["if every > 0 and t % every == 0:", *_indent(keep)]),
         *_indent([f"bad = advance({call})", "if bad and bad_at[block] < 0:", "    bad_at[block] = t", "k = 1 - k"]),
     ]
-    inner += [f"last_{si[s]}[c:c + w] = row_{si[s]}[k, :w]" for s in states]
+    inner += [f"copy(w, row_{si[s]}[k], last_{si[s]}[c:c + w])" for s in states]
     return _function("forward", parameters, [*body, *_block("width"), *_indent(inner)])
 
 
@@ -161,7 +167,7 @@ def _pull(program: Program, derived: Program, per_neuron: frozenset[str], wanted
     body += [f"o_{identifier('g.' + x)}[j] = {result(derived, 'g.' + x)}" for x in program.names("input")]
     body += [f"r_{identifier(g)}[j] = {result(derived, g)}" for g in state_gradients]
     body += [f"sum_{identifier(c)}[j] += {result(derived, 'g.' + c)}" for c in wanted]
-    return _function("pull", parameters, ["for j in range(w):", *_indent(body)])
+    return _function("pull", parameters, ["for j in range(w):", *_indent(body)], inner=True)
 
 
 def _backward(program: Program, derived: Program, per_neuron: frozenset[str], wanted: tuple[str, ...]) -> str:
@@ -186,7 +192,7 @@ def _backward(program: Program, derived: Program, per_neuron: frozenset[str], wa
     )
     body = [f"path_{si[s]} = np.empty((every, width), kept_{si[s]}.dtype)" for s in states]
     body += ["unused = np.empty(width, g_out.dtype)"]
-    begin = [f"path_{si[s]}[0, :w] = kept_{si[s]}[piece, c:c + w]" for s in states]
+    begin = [f"copy(w, kept_{si[s]}[piece, c:c + w], path_{si[s]}[0])" for s in states]
     inner = [
         "for piece in range((steps + every - 1) // every - 1, -1, -1):",
         *_indent(["start = piece * every", "stop = min(steps, start + every)", *begin]),
@@ -198,7 +204,7 @@ def _backward(program: Program, derived: Program, per_neuron: frozenset[str], wa
 
 @lru_cache(maxsize=256)
 def _forward_module(program: Program, per_neuron: frozenset[str], dtype: np.dtype[Any]) -> ModuleType:
-    text = header("Forward over time", dtype) + _advance(program, per_neuron) + _forward(program, per_neuron)
+    text = header("Forward over time", dtype) + _COPY + _advance(program, per_neuron) + _forward(program, per_neuron)
     return source.load(text, "forward")
 
 
@@ -207,7 +213,7 @@ def _backward_module(
     program: Program, derivative: object, per_neuron: frozenset[str], dtype: np.dtype[Any], wanted: tuple[str, ...]
 ) -> ModuleType:
     derived = differentiate(program, wanted)
-    text = header("Backward over time", dtype) + _advance(program, per_neuron)
+    text = header("Backward over time", dtype) + _COPY + _advance(program, per_neuron)
     text += _pull(program, derived, per_neuron, wanted) + _backward(program, derived, per_neuron, wanted)
     return source.load(text, "backward")
 
