@@ -1,24 +1,115 @@
-"""What every reader of HDF5 files refuses: links and data that lead into other files."""
+"""The one guard of every reader of HDF5 files: what is damaged or leads into other files is refused by name.
+
+HDF5 trusts what a file says of itself. It goes through a heap of texts for ever where a place has no length, waits
+for ever for the rest of a file that was cut off while it was open for others to read, and follows links anywhere.
+Source: HDF5 File Format Specification 3.0, sections II.A (superblock) and III.E (global heap).
+"""
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 
-from spikeframe.errors import EventFileError
+from spikeframe.errors import EventFileError, SpikeframeError
+
+#: What HDF5, h5py and NumPy raise at contents that make no sense.
+ERRORS = (
+    OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError,
+)  # fmt: skip
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_HEAP, _HEAP_HEAD, _PLACE_HEAD = b"GCOL\x01", 16, 16
+#: Deflate makes at most 1,032 bytes of one.
+_MAX_RATIO = 1100
 
 
-def refuse_links(file: Any, path: str | Path) -> None:
+@contextmanager
+def opened(path: str | Path, *, open_elsewhere: bool = False) -> Iterator[h5py.File]:
+    """Open a file that may be damaged or made to harm, and turn what HDF5 raises inside into our error.
+
+    Args:
+        path: the file.
+        open_elsewhere: accept a file whose writer has not closed it.
+
+    Raises:
+        EventFileError: no HDF5 file, cut off, damaged, larger unpacked than a file of its size can be, or it leads
+            into other files.
+    """
+    try:
+        with Path(path).open("rb") as raw:
+            size = raw.seek(0, 2)
+            if size:
+                with mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    check(content, path)
+        with _open(path, open_elsewhere) as file:
+            refuse_links(file, path, _MAX_RATIO * size)
+            yield file
+    except SpikeframeError:
+        raise
+    except ERRORS as error:
+        reason = getattr(error, "strerror", None) or error
+        raise EventFileError(path, 0, f"cannot be read as HDF5 ({reason}).") from None
+
+
+def _open(path: str | Path, open_elsewhere: bool) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError:
+        if not open_elsewhere:
+            raise
+        return h5py.File(path, "r", swmr=True)
+
+
+def check(content: bytes | mmap.mmap, path: str | Path) -> None:
+    """Refuse what HDF5 would wait for or go through for ever.
+
+    Args:
+        content: the bytes of the file.
+        path: its path, for the message.
+
+    Raises:
+        EventFileError: the file is shorter than it says, or a heap of texts is damaged.
+    """
+    head = content[:36]
+    if head[:8] == _SIGNATURE and len(head) == 36 and head[8] >= 2:
+        end = int.from_bytes(head[28:36], "little")
+        if len(content) < end:
+            raise EventFileError(path, len(content), f"is cut off: {len(content)} bytes, its header tells of {end}.")
+    at = content.find(_HEAP)
+    while at >= 0:
+        _check_heap(content, at, path)
+        at = content.find(_HEAP, at + len(_HEAP))
+
+
+def _check_heap(content: bytes | mmap.mmap, at: int, path: str | Path) -> None:
+    """Go through a heap as HDF5 does, and refuse a place that is shorter than its own head or leaves the heap."""
+    end = at + int.from_bytes(content[at + 8 : at + _HEAP_HEAD], "little")
+    if end > len(content):
+        raise EventFileError(path, at + 8, f"a heap of texts ends at byte {end:,}, the file at {len(content):,}.")
+    place = at + _HEAP_HEAD
+    while place + _PLACE_HEAD <= end:
+        free = content[place : place + 2] == b"\0\0"
+        length = int.from_bytes(content[place + 8 : place + _PLACE_HEAD], "little")
+        taken = length if free else _PLACE_HEAD + -(-length // 8) * 8
+        if not _PLACE_HEAD <= taken <= end - place:
+            raise EventFileError(path, place + 8, f"is damaged: a heap of texts says that {length:,} bytes lie here.")
+        place += taken
+
+
+def refuse_links(file: Any, path: str | Path, limit: int) -> None:
     """Refuse a file whose groups or data lead out of it: it could read any file of whoever opens it.
 
     Args:
         file: the open file.
         path: its path, for the message.
+        limit: bytes that one data set may claim.
 
     Raises:
-        EventFileError: an external link, data stored in another file, or a virtual data set.
+        EventFileError: an external link, data stored in another file, a virtual data set, or one that is too large.
     """
     waiting, seen = [file], set()
     while waiting:
@@ -34,6 +125,10 @@ def refuse_links(file: Any, path: str | Path) -> None:
             if isinstance(item, h5py.Dataset):
                 if item.external or item.is_virtual:
                     raise EventFileError(path, 0, f"data of {where} lie in another file; copy them into this one.")
+                if (item.size or 0) * item.dtype.itemsize > limit:
+                    raise EventFileError(
+                        path, 0, f"{where} claims {item.shape} of {item.dtype}, more than the file can hold."
+                    )
                 continue
             info = h5py.h5o.get_info(item.id)
             if isinstance(item, h5py.Group) and info.addr not in seen:

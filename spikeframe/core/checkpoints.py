@@ -14,15 +14,15 @@ import h5py
 import numpy as np
 
 from spikeframe.errors import CheckpointError, EventFileError
-from spikeframe.hdf5 import refuse_links
+from spikeframe.hdf5 import opened
 
 
 def kind_of(path: str | Path) -> str | None:
     """Return what kind of run a file holds; None if it cannot be read."""
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path) as file:
             return str(file.attrs.get("format"))
-    except OSError:
+    except EventFileError:
         return None
 
 
@@ -60,8 +60,7 @@ def reading(path: str | Path, kind: str, version: int) -> Iterator[tuple[h5py.Fi
         CheckpointError: the file is damaged, of another kind or version, or lacks something that is read inside.
     """
     try:
-        with h5py.File(path, "r") as file:
-            refuse_links(file, path)
+        with opened(path) as file:
             if file.attrs.get("format") != kind:
                 raise CheckpointError(f"{path}: is no saved simulation.")
             if file.attrs["version"] != version:
@@ -71,9 +70,7 @@ def reading(path: str | Path, kind: str, version: int) -> Iterator[tuple[h5py.Fi
             arrays = [file[f"arrays/{i}"][()] for i in range(len(file.get("arrays", ())))]
             yield file, json.loads(file.attrs["description"]), arrays
     except EventFileError as error:
-        raise CheckpointError(str(error)) from None
-    except (OSError, KeyError) as error:
-        raise CheckpointError(f"{path}: cannot be read as a saved simulation ({error}).") from None
+        raise CheckpointError(f"{path}: cannot be read as a saved simulation: {error.reason}") from None
 
 
 def _digest(file: h5py.File, text: str) -> str:

@@ -16,12 +16,12 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedLayerError
 from spikeframe.kernels.eventprop import Arrivals, Floats, Graph, Provider, provider
 from spikeframe.learning_rules.gradient import rate, whole
 from spikeframe.neurons import LIF, Exp, Recurrent, Sequential
+from spikeframe.neurons.once import differentiable_once
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class _Events(torch.autograd.Function):
         return torch.from_numpy(run.times), torch.from_numpy(run.deviation)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         job: _Job = ctx.job
         rule = job.rule

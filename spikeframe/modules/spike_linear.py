@@ -27,12 +27,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from spikeframe.errors import BackendError, NonFiniteError, unknown_name
 from spikeframe.kernels.cuda.products import BITS, events_source, gather_threads, parts_source
 from spikeframe.neurons.fused import Watch, gpu_ready, launch_on, watch_of
+from spikeframe.neurons.once import differentiable_once
 
 PATHS = ("auto", "parts", "events", "dense")
 #: Share of inputs that are not 0 below which gathering is faster.
@@ -147,7 +147,7 @@ class _Product(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         kept, weight = ctx.saved_tensors
         g = g.contiguous()

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda.launch import cupy, launcher
@@ -21,6 +20,7 @@ from spikeframe.kernels.cuda.source import Cut
 from spikeframe.kernels.cuda.steps import CudaSteps, Prepared
 from spikeframe.kernels.steps import Provider
 from spikeframe.kernels.trace import FLOAT, Program
+from spikeframe.neurons.once import differentiable_once
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -316,7 +316,7 @@ class _Fused(torch.autograd.Function):
         return (out, *finals)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         # Saved tensors once: activation checkpointing recomputes them and refuses a second look.
         return (None, *back(ctx.job, ctx.saved_tensors, gradients, ctx.needs_input_grad[1:]))
@@ -337,7 +337,7 @@ class _OnGpu(torch.autograd.Function):
         return (out, *last)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         # Saved tensors once: activation checkpointing refuses a second look.
         return (None, *back_on_gpu(ctx.kernels, ctx.saved_tensors, gradients, ctx.needs_input_grad[1:]))
@@ -411,7 +411,7 @@ def _pulled(ctx: Any, g_out: Tensor | None, *g_last: Tensor | None) -> tuple[Non
     return None, ctx.prepared.backward(x, kept, g_out, ends, own)
 
 
-_pulled_once = once_differentiable(_pulled)
+_pulled_once = differentiable_once(_pulled)
 
 
 def run_on_gpu(kernels: CudaSteps, tensors: list[Tensor]) -> tuple[Tensor, list[Tensor]]:

@@ -377,7 +377,10 @@ class Neuron(Parametric):
         """
         key = dt, dtype, shape
         kept = self._coefficients.get(key)
-        if kept is None or any(b._version != version for b, version in kept[0]):
+        if kept is not None and any(b._version != version for b, version in kept[0]):
+            self._forget()  # values were changed in place, and which terms a step has depends on them
+            kept = None
+        if kept is None:
             learns = any(True for _ in self.parameters())
             found = self._cast(dt, dtype, shape, learns)
             if learns:
@@ -649,11 +652,11 @@ class Neuron(Parametric):
         else:
             raise ShapeError(f"{kind} has receptors {names}: give a dict with one [T, B, ...] tensor for each.")
         for name, value in zip(names, inputs, strict=True):
-            if not isinstance(value, Tensor) or not self._takes(value):
-                got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            if not isinstance(value, Tensor) or value.layout != torch.strided or not self._takes(value):
+                got = f"{value.dtype}, {value.layout}" if isinstance(value, Tensor) else type(value).__name__
                 raise DTypeError(
-                    f"{kind}: input {name!r} is {got}; it must be a float32, float64, float16 or bfloat16 tensor (of "
-                    "16 bits on a GPU only with CuPy)."
+                    f"{kind}: input {name!r} is {got}; it must be a dense float32, float64, float16 or bfloat16 "
+                    "tensor (of 16 bits on a GPU only with CuPy)."
                 )
             if value.ndim < 3 or value.shape != inputs[0].shape:
                 raise ShapeError(

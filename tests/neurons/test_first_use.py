@@ -1,0 +1,111 @@
+"""What somebody who comes from another library tries first: it works, or the error says what to do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from spikeframe.errors import (
+    BackendError,
+    DTypeError,
+    NonFiniteError,
+    ParameterError,
+    TraceError,
+    UnsupportedLayerError,
+)
+from spikeframe.learning_rules import detached
+from spikeframe.neurons import IF, LIF, Exp, Recurrent, Sequential, detach
+
+
+def spikes(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_penalty_of_gradients_acts_step_by_step_and_is_refused_by_the_fused_kernels():
+    # torch's `once_differentiable` took such a gradient as a constant, so the penalty acted on nothing.
+    x = spikes(9, 2, 4).requires_grad_()
+    layer = LIF(dt=1.0)
+    (g,) = torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)
+    with pytest.raises(BackendError, match="backend='torch'"):
+        (x.sum() + g.pow(2).sum()).backward()
+    layer.backend = "torch"
+    (same,) = torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)
+    assert torch.equal(g, same)
+    x.grad = None
+    same.pow(2).sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
+def test_the_state_of_a_nested_model_is_cut_off_for_the_next_piece():
+    model = Sequential(nn.Linear(4, 5), Sequential(LIF(dt=1.0, receptors=Exp(tau=5.0)), nn.Linear(5, 3)), LIF(dt=1.0))
+    x, state, pieces = spikes(30, 2, 4), None, []
+    for piece in x.split(7):
+        out, state = model(piece, state)
+        out.sum().backward()
+        state = detached(state)
+        pieces.append(out.detach())
+    assert torch.equal(torch.cat(pieces), model(x)[0])
+    with pytest.raises(TraceError, match=r"learning_rules\.detached"):
+        detach(state)
+
+
+@pytest.mark.parametrize(("value", "kind"), [(-10.0, ParameterError), (float("nan"), NonFiniteError)])
+def test_values_outside_the_table_are_not_loaded(value, kind):
+    layer = Sequential(nn.Linear(3, 3), LIF(tau_m=10.0, dt=1.0))
+    held = {k: torch.full_like(v, value) if k.endswith("tau_m") else v for k, v in layer.state_dict().items()}
+    with pytest.raises(kind, match=r"LIF: loaded 1\._tau_m=(-10: must be above 0 ms|nan: must be finite)"):
+        layer.load_state_dict(held)
+    assert layer[1].tau_m == 10.0
+
+
+def test_a_learnable_value_is_loaded_as_its_logarithm():
+    layer = LIF(tau_m=10.0, dt=1.0, learnable=["tau_m"])
+    layer.load_state_dict(LIF(tau_m=0.5, dt=1.0, learnable=["tau_m"]).state_dict())
+    assert layer.tau_m.item() == pytest.approx(0.5)
+    with pytest.raises(ParameterError, match="learnable: its logarithm is the nn.Parameter 'log_tau_m'"):
+        layer.tau_m = 5.0
+
+
+def test_a_drive_that_is_switched_on_in_place_acts():
+    layer, x = LIF(dt=1.0), torch.zeros(20, 1, 2)
+    assert layer(x)[0].sum() == 0
+    layer.i_e.fill_(5.0)
+    assert torch.equal(layer(x)[0], LIF(dt=1.0, i_e=5.0)(x)[0])
+    assert layer(x)[0].sum() > 0
+
+
+class Mean(nn.Module):
+    def forward(self, x):
+        return x.mean()
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"), [(nn.LSTM(4, 5), r"LSTM was given \(18, 4\).*a tuple"), (Mean(), r"returned \(\)")]
+)
+def test_a_layer_that_does_not_keep_time_and_batch_is_named(layer, words):
+    with pytest.raises(UnsupportedLayerError, match=words):
+        Sequential(layer, LIF(dt=1.0))(spikes(9, 2, 4))
+
+
+def test_what_is_no_layer_and_what_hides_neurons_is_refused_however_it_comes_in():
+    with pytest.raises(UnsupportedLayerError, match=r"nn\.ReLU\(\)"):
+        Sequential(nn.Linear(4, 4), torch.relu)
+    model = Sequential(nn.Linear(4, 4), LIF(dt=1.0))
+    with pytest.raises(UnsupportedLayerError, match="lose their time axis"):
+        model.append(nn.Sequential(LIF(dt=1.0)))
+    with pytest.raises(DTypeError, match="the input is list"):
+        model([1.0])
+    with pytest.raises(UnsupportedLayerError, match="Linear is no neuron"):
+        Recurrent(nn.Linear(4, 4), 4)
+
+
+def test_a_sparse_tensor_is_refused_by_name():
+    with pytest.raises(DTypeError, match=r"torch\.sparse_coo; it must be a dense"):
+        LIF(dt=1.0)(spikes(3, 2, 4).to_sparse())
+
+
+@pytest.mark.parametrize("kind", [LIF, IF])
+def test_the_first_neuron_whose_reset_is_too_high_is_named(kind):
+    with pytest.raises(ParameterError, match=r"v_reset must be below v_th, got \[2\] 0 and \[2\] -1\."):
+        kind(v_th=[1.0, 2.0, -1.0, -3.0], dt=1.0)
