@@ -89,7 +89,7 @@ def _not_per_sample(layer: nn.Module, x: Tensor, y: object) -> UnsupportedLayerE
     """Return the error for a layer that does not treat time and batch, merged to one axis, sample by sample."""
     got = tuple(y.shape) if isinstance(y, Tensor) else f"a {type(y).__name__}"
     return UnsupportedLayerError(
-        f"Sequential: {type(layer).__name__} was given {(x.shape[0] * x.shape[1], *x.shape[2:])} (time and batch in one "
-        f"axis) and returned {got}; it must return one row for each. Layers with a state of their own (LSTM, GRU) or "
+        f"Sequential: {type(layer).__name__} was given {(x.shape[0] * x.shape[1], *x.shape[2:])} (time and batch in "
+        f"one axis) and returned {got}; it must return one row for each. Layers with a state of their own (LSTM, GRU) or "
         "across samples do not fit in; call them beside it."
     )

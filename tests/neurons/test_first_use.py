@@ -63,7 +63,7 @@ def test_a_learnable_value_is_loaded_as_its_logarithm():
     layer = LIF(tau_m=10.0, dt=1.0, learnable=["tau_m"])
     layer.load_state_dict(LIF(tau_m=0.5, dt=1.0, learnable=["tau_m"]).state_dict())
     assert layer.tau_m.item() == pytest.approx(0.5)
-    with pytest.raises(ParameterError, match="learnable: its logarithm is the nn.Parameter 'log_tau_m'"):
+    with pytest.raises(ParameterError, match=r"learnable: its logarithm is the .* 'log_tau_m'"):
         layer.tau_m = 5.0
 
 
