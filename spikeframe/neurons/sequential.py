@@ -88,8 +88,8 @@ class Sequential(nn.Sequential):
 def _not_per_sample(layer: nn.Module, x: Tensor, y: object) -> UnsupportedLayerError:
     """Return the error for a layer that does not treat time and batch, merged to one axis, sample by sample."""
     got = tuple(y.shape) if isinstance(y, Tensor) else f"a {type(y).__name__}"
+    given = (x.shape[0] * x.shape[1], *x.shape[2:])
     return UnsupportedLayerError(
-        f"Sequential: {type(layer).__name__} was given {(x.shape[0] * x.shape[1], *x.shape[2:])} (time and batch in "
-        f"one axis) and returned {got}; it must return one row for each. Layers with a state of their own (LSTM, GRU) or "
-        "across samples do not fit in; call them beside it."
+        f"Sequential: {type(layer).__name__} was given {given} (time and batch in one axis) and returned {got}; it must "
+        "return one row for each. Layers with a state of their own (LSTM, GRU) do not fit in; call them beside it."
     )
