@@ -90,6 +90,6 @@ def _not_per_sample(layer: nn.Module, x: Tensor, y: object) -> UnsupportedLayerE
     got = tuple(y.shape) if isinstance(y, Tensor) else f"a {type(y).__name__}"
     given = (x.shape[0] * x.shape[1], *x.shape[2:])
     return UnsupportedLayerError(
-        f"Sequential: {type(layer).__name__} was given {given} (time and batch in one axis) and returned {got}; it must "
-        "return one row for each. Layers with a state of their own (LSTM, GRU) do not fit in; call them beside it."
+        f"Sequential: {type(layer).__name__} was given {given} (time and batch in one axis) and returned {got}; it "
+        "must return one row for each. Layers with a state of their own (LSTM, GRU) do not fit in; call them beside it."
     )
