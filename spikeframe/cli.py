@@ -60,6 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  (the reader has gone)
+    except OSError as error:  # a folder that cannot be written, a full disk
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"spikeframe: {where}{error.strerror or error}.", file=sys.stderr)
+        return 2
     return 0
 
 

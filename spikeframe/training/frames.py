@@ -62,6 +62,7 @@ class FrameCache:
         samples: int | None = None,
         progress: str | None = None,
     ) -> None:
+        _check_set(dataset)
         window = _whole_microseconds(dt)
         for name, value in (("n_time_bins", n_time_bins), ("pool", pool), ("samples", samples)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -121,8 +122,19 @@ class FrameCache:
 
         Returns:
             Counts float32 [T, B, P, H, W] and labels int64 [B].
+
+        Raises:
+            ParameterError: no list of whole numbers, or a sample that is not there.
         """
-        chosen = np.asarray(indices, np.int64)
+        given = np.asarray(indices)
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+            raise ParameterError(
+                f"batch(indices): got {given.dtype} of shape {given.shape}; give the numbers of the samples, [B] "
+                "(numpy.flatnonzero turns a mask into them)."
+            )
+        chosen = given.astype(np.int64)
+        if np.any(wrong := (chosen < 0) | (chosen >= len(self))):
+            raise ParameterError(f"batch(indices): sample {given[wrong][0]}; there are {len(self)}, counted from 0.")
         first, lengths = self._offsets[chosen], self._offsets[chosen + 1] - self._offsets[chosen]
         ends = np.cumsum(lengths)
         take = np.arange(ends[-1] if ends.size else 0) + np.repeat(first - (ends - lengths), lengths)
@@ -144,10 +156,25 @@ class FrameCache:
 
         Yields:
             Counts float32 [T, B, P, H, W] and labels int64 [B].
+
+        Raises:
+            ParameterError: batch_size is no positive whole number.
         """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise ParameterError(f"batch_size={batch_size!r}: must be a whole number from 1.")
         order = np.arange(len(self)) if seed is None else epoch_order(len(self), seed, epoch)
         for first in range(0, len(self), batch_size):
             yield self.batch(order[first : first + batch_size])
+
+
+def _check_set(dataset: Any) -> None:
+    """Refuse what is no set of event recordings."""
+    for name in ("__len__", "__getitem__", "sensor_size", "classes"):
+        if not hasattr(dataset, name):
+            raise ConfigError(
+                f"FrameCache({type(dataset).__name__}): it has no {name}; give a set of event recordings, e.g. "
+                "spikeframe.datasets.load('digits'), from_tonic(...) or an EventDataset of your own."
+            )
 
 
 def collate(items: Sequence[tuple[Tensor, int]]) -> Batch:

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
 
@@ -281,10 +282,11 @@ def _open_folder(
     tensors, about = read_tensors(path)
     given = json.loads(json.dumps(settings))
     for name in sorted(given.keys() | about["settings"].keys()):
-        if given.get(name) != about["settings"].get(name):
-            raise CheckpointError(
-                f"{path}: made with {name}={about['settings'].get(name)!r}, now {given.get(name)!r}; give the same."
-            )
+        before, now = about["settings"].get(name), given.get(name)
+        if before != now:
+            if name == "model":
+                before, now = _first_difference(before, now)
+            raise CheckpointError(f"{path}: made with {name}={before!r}, now {now!r}; give the same.")
     if about["threads"] != torch.get_num_threads():
         warnings.warn(
             f"{path}: made with {about['threads']} threads, now {torch.get_num_threads()}; torch sums in another way, "
@@ -303,6 +305,12 @@ def _open_folder(
     state = _Progress(about["history"], about["best_epoch"], about["best_loss"], parts["best"])
     _save_readable(folder, state)
     return state
+
+
+def _first_difference(before: str, now: str) -> tuple[str, str]:
+    """Return the first line in which two models, written out, differ."""
+    lines = zip_longest(before.splitlines(), now.splitlines(), fillvalue="(nothing)")
+    return next(((a.strip(), b.strip()) for a, b in lines if a != b), (before, now))
 
 
 def _save(

@@ -44,12 +44,12 @@ class SpikeMeter:
         model: any module; layers of `spikeframe.neurons` in it that spike are watched.
 
     Attributes:
-        spikes: spikes so far by layer.
+        spikes: spikes so far by layer; one of size k counts k times, whatever its sign.
         rates: mean spikes per neuron and step of the latest forward pass by layer, differentiable.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.layers = {n: m for n, m in model.named_modules() if isinstance(m, Neuron) and m.spiking}
+        self.layers = {n: m for n, m in model.named_modules() if isinstance(m, Neuron) and m.output_grid() is not None}
         self.spikes = dict.fromkeys(self.layers, 0.0)
         self.rates: dict[str, Tensor] = {}
         self._handles: list[RemovableHandle] = []
@@ -68,9 +68,12 @@ class SpikeMeter:
         """Return the hook of one layer."""
 
         def watch(_: nn.Module, __: Any, output: Any) -> None:
-            total = output[0].sum()
-            self.rates[name] = total / max(output[0].numel(), 1)
-            self.spikes[name] += float(total.detach())
+            out: Tensor = output[0]
+            total, sent = out.sum(), float(out.detach().abs().sum(dtype=torch.float64))
+            if float(total.detach()) != sent and bool((out.detach() < 0).any()):
+                total = out.abs().sum()  # spikes of both signs do not take each other away
+            self.rates[name] = total / max(out.numel(), 1)
+            self.spikes[name] += sent
 
         return watch
 
@@ -116,7 +119,10 @@ def check_labels(labels: Tensor, scores: Tensor) -> None:
     batch, classes = scores.shape
     accepted = f"accepted are {batch} class numbers from 0 to {classes - 1}, as many as the model's output has."
     if labels.shape != (batch,):
-        raise ShapeError(f"labels have shape {tuple(labels.shape)}; {accepted}")
+        raise ShapeError(
+            f"labels have shape {tuple(labels.shape)}; {accepted} Is the input [T, B, ...], time first? A DataLoader "
+            "puts the batch first unless told otherwise: collate_fn=spikeframe.training.collate."
+        )
     if batch and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ShapeError(f"labels go from {int(labels.min())} to {int(labels.max())}; {accepted}")
 

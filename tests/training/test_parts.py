@@ -7,8 +7,18 @@ import pytest
 import torch
 
 import spikeframe as sf
-from spikeframe.errors import CheckpointError, ParameterError, ShapeError, UnknownNameError
-from spikeframe.training import build, confusion, evaluate, logits, run_event_driven, seed_everything
+from spikeframe.errors import CheckpointError, ConfigError, ParameterError, ShapeError, UnknownNameError
+from spikeframe.neurons import LIF, MultilevelLIF, TernaryLIF
+from spikeframe.training import (
+    FrameCache,
+    SpikeMeter,
+    build,
+    confusion,
+    evaluate,
+    logits,
+    run_event_driven,
+    seed_everything,
+)
 from spikeframe.training.checkpoint import flatten, read_tensors, unflatten, write_tensors
 from spikeframe.training.runs import Settings
 
@@ -120,3 +130,28 @@ def test_a_foreign_or_missing_file_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"seed": 1}')
     with pytest.raises(CheckpointError, match="spikeframe train"):
         Settings.of_run(tmp_path)
+
+
+def test_a_meter_counts_spikes_of_both_signs_and_sizes():
+    for kind in (LIF, TernaryLIF, MultilevelLIF):
+        layer = kind(dt=1.0)
+        x = 3 * torch.randn(30, 4, 20, generator=torch.Generator().manual_seed(1))
+        with SpikeMeter(layer) as meter:
+            out, _ = layer(x)
+            assert meter.rates[""].item() == pytest.approx(out.abs().mean().item())
+        assert meter.spikes == {"": float(out.abs().sum())}
+        assert (out < 0).any() == (kind is TernaryLIF)
+
+
+@pytest.mark.parametrize("wrong", [[-1], [1000], [0.5], [True, False], 3, [[1]]])
+def test_samples_that_are_not_there_are_refused(frames, wrong):
+    with pytest.raises(ParameterError, match=r"batch\(indices\)"):
+        frames.batch(wrong)
+    for size in (0, -1, 2.0):
+        with pytest.raises(ParameterError, match="batch_size"):
+            next(frames.batches(size))
+
+
+def test_what_is_no_set_of_recordings_is_refused():
+    with pytest.raises(ConfigError, match="it has no sensor_size"):
+        FrameCache([1, 2], n_time_bins=5, dt=1.0)
