@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import shlex
@@ -61,10 +62,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  (the reader has gone)
     except OSError as error:  # a folder that cannot be written, a full disk
-        where = f"{error.filename}: " if error.filename is not None else ""
-        print(f"spikeframe: {where}{error.strerror or error}.", file=sys.stderr)
+        print(f"spikeframe: {_what_failed(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _what_failed(error: OSError) -> str:
+    """Say which file could not be written or read; a full disk does not always tell."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}."
+    if error.errno != errno.ENOSPC:
+        return f"{error}."
+    from spikeframe.kernels.source import cache_folder
+
+    return (
+        f"{error.strerror}: make room where the results go or where compiled kernels and digits are kept "
+        f"({cache_folder()}; SPIKEFRAME_CACHE names another folder)."
+    )
 
 
 class _Say:
@@ -216,7 +230,7 @@ def _report(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
     elif len(folders) > 1:
         page = write_comparison(folders, options.out or Path("comparison.html"))
     else:
-        page = write_report(folders[0])
+        page = write_report(folders[0], options.out)
     say(f"Report: {page}")
     return {"report": str(page)}
 

@@ -21,6 +21,7 @@ from spikeframe.neurons import (
     StackedAffine,
     SumPool2d,
 )
+from spikeframe.neurons.sequential import in_order, refuse_own_forward
 
 Shape = tuple[int, ...]
 Named = tuple[tuple[str, nn.Module], ...]
@@ -118,10 +119,11 @@ class Graph:
         """Add what a module consists of; return where its output comes from."""
         name = path or type(layer).__name__.lower()
         if isinstance(layer, nn.Sequential):
-            for key, child in layer._modules.items():
-                if child is not None:
-                    arriving = self._visit(child, f"{path}.{key}" if path else key, arriving)
+            for key, child in in_order(layer, name):
+                arriving = self._visit(child, f"{path}.{key}" if path else key, arriving)
             return arriving
+        if isinstance(layer, (GraphNetwork, Recurrent, Neuron)):
+            refuse_own_forward(layer, name)
         if isinstance(layer, GraphNetwork):
             return self._graph(layer, path, arriving)
         if isinstance(layer, Recurrent):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -83,6 +84,45 @@ class Sequential(nn.Sequential):
                     raise _not_per_sample(layer, x, y)
                 x = y.unflatten(0, x.shape[:2])
         return x, tuple(after)
+
+
+def in_order(chain: nn.Sequential, path: str = "the model") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers of a chain by name; one that stands in several places, as an `nn.ReLU` may, as often.
+
+    Args:
+        chain: ours or torch's.
+        path: its name, for the message.
+
+    Raises:
+        UnsupportedLayerError: its class computes something else than its layers one after the other.
+    """
+    refuse_own_forward(chain, path)
+    for name, layer in chain._modules.items():
+        if layer is not None:
+            yield name, layer
+
+
+def refuse_own_forward(layer: nn.Module, path: str) -> None:
+    """Refuse a layer that would be taken for one of ours or torch's, but whose class has another ``forward``.
+
+    Args:
+        layer: any; one that is derived from `nn.Module` alone is taken for nothing.
+        path: its name, for the message.
+
+    Raises:
+        UnsupportedLayerError: it computes what nobody can see from outside.
+    """
+    known = [base for base in type(layer).__mro__ if base is not nn.Module and "forward" in vars(base) and _ours(base)]
+    if known and not _ours(type(layer).forward):
+        raise UnsupportedLayerError(
+            f"{path}: {type(layer).__name__} has a forward of its own, which cannot be seen from its layers and "
+            "parameters. For branches and sums use GraphNetwork; put what a neuron does into its step."
+        )
+
+
+def _ours(thing: Any) -> bool:
+    """Whether something was written here or in torch."""
+    return str(thing.__module__).split(".")[0] in ("torch", "spikeframe")
 
 
 def _not_per_sample(layer: nn.Module, x: Tensor, y: object) -> UnsupportedLayerError:

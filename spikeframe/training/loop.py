@@ -28,7 +28,7 @@ from spikeframe.training.checkpoint import (
     write_whole,
 )
 from spikeframe.training.frames import Batch, FrameCache
-from spikeframe.training.metrics import Loss, SpikeMeter, check_labels, evaluate, logits
+from spikeframe.training.metrics import Loss, SpikeMeter, check_batch, check_labels, evaluate, logits
 from spikeframe.training.seeds import check_seed, seed_everything
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -130,6 +130,7 @@ def fit(
         CheckpointError: the checkpoint is damaged, or was made with other settings or another model.
         NonFiniteError: the loss is NaN or infinite.
         ShapeError: output or labels have the wrong shape, or there is no batch.
+        DTypeError: a batch is not made of tensors.
     """
     _check_settings(epochs=epochs, batch_size=batch_size, patience=patience)
     for name, value in (("lr", lr), ("rate_weight", rate_weight), ("rate_target", rate_target)):
@@ -159,6 +160,8 @@ def fit(
         **(config or {}),
     }
     folder = None if out is None else Path(out)
+    if resume and folder is None:
+        raise ConfigError("fit: resume goes on from a run folder; give it as out.")
     state = _Progress()
     if folder is not None:
         state = _open_folder(folder, settings, resume, model, optimizer, scheduler)
@@ -242,6 +245,7 @@ def _train_epoch(
     model.train()
     with SpikeMeter(model) as meter:
         for x, labels in batches:
+            check_batch("fit", x, labels)
             scores = logits(model(x.to(device)), readout)
             check_labels(labels, scores)
             labels = labels.to(device)

@@ -114,6 +114,22 @@ def logits(out: Tensor | tuple[Any, ...], readout: str = "mean") -> Tensor:
     return values.mean(0) if readout == "mean" else values.amax(0)
 
 
+def check_batch(where: str, x: object, labels: object) -> None:
+    """Raise DTypeError unless input and labels are tensors.
+
+    Args:
+        where: the function, for the message.
+        x: what a batch gave as input.
+        labels: what it gave as labels.
+    """
+    for what, value in (("input", x), ("labels", labels)):
+        if not isinstance(value, Tensor):
+            raise DTypeError(
+                f"{where}: the {what} of a batch is {type(value).__name__}; it must be a tensor, x [T, B, ...] and "
+                "labels [B]. Event recordings become batches by FrameCache(dataset, n_time_bins=..., dt=...)."
+            )
+
+
 def check_labels(labels: Tensor, scores: Tensor) -> None:
     """Raise ShapeError unless labels [B] are classes of these logits [B, classes]."""
     batch, classes = scores.shape
@@ -167,6 +183,7 @@ def evaluate(
 
     Raises:
         ShapeError: output or labels have the wrong shape, or there is no batch.
+        DTypeError: a batch is not made of tensors.
     """
     criterion = loss or nn.functional.cross_entropy
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -176,6 +193,7 @@ def evaluate(
     try:
         with SpikeMeter(model) as meter, torch.no_grad():
             for x, labels in batches:
+                check_batch("evaluate", x, labels)
                 scores = logits(model(x.to(device)), readout).cpu()
                 check_labels(labels, scores)
                 total += float(criterion(scores, labels)) * len(labels)

@@ -6,15 +6,18 @@ import pytest
 import torch
 from torch import nn
 
+import spikeframe as sf
+from spikeframe.adapters.conversion import convert, run
 from spikeframe.errors import (
     BackendError,
     DTypeError,
     NonFiniteError,
     ParameterError,
+    ShapeError,
     TraceError,
     UnsupportedLayerError,
 )
-from spikeframe.learning_rules import detached
+from spikeframe.learning_rules import BPTT, EProp, detached
 from spikeframe.neurons import IF, LIF, Exp, Recurrent, Sequential, detach
 
 
@@ -109,3 +112,69 @@ def test_a_sparse_tensor_is_refused_by_name():
 def test_the_first_neuron_whose_reset_is_too_high_is_named(kind):
     with pytest.raises(ParameterError, match=r"v_reset must be below v_th, got \[2\] 0 and \[2\] -1\."):
         kind(v_th=[1.0, 2.0, -1.0, -3.0], dt=1.0)
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Inverted(Sequential):
+    def forward(self, input, state=None):
+        out, after = super().forward(input, state)
+        return 1 - out, after
+
+
+class Louder(LIF):
+    def forward(self, x, state=None, **options):
+        return super().forward(2 * x, state, **options)
+
+
+class Residual(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Inverted(nn.Linear(6, 6), LIF(dt=1.0, reset="value")),
+        Sequential(nn.Linear(6, 6), Louder(dt=1.0, reset="value")),
+        Sequential(Doubled(6, 6), LIF(dt=1.0, reset="value")),
+    ],
+)
+def test_a_class_with_a_forward_of_its_own_is_not_taken_for_the_class_it_is_derived_from(model):
+    with pytest.raises(UnsupportedLayerError, match=r"forward of its own|Doubled is not known"):
+        sf.Network.from_module(model, (6,))
+    nir = pytest.importorskip("spikeframe.adapters.nir")
+    with pytest.raises(UnsupportedLayerError, match="forward of its own"):
+        nir.to_nir(model, (6,))
+    with pytest.raises(UnsupportedLayerError, match="2: Residual has a forward of its own"):
+        convert(nn.Sequential(nn.Linear(6, 6), nn.ReLU(), Residual(nn.Linear(6, 6), nn.ReLU()), nn.Linear(6, 3)))
+
+
+def test_a_layer_that_stands_in_two_places_is_not_left_out_of_the_second():
+    torch.manual_seed(0)
+    relu, x = nn.ReLU(), spikes(40, 6)
+    network = nn.Sequential(nn.Linear(6, 8), relu, nn.Linear(8, 8), relu, nn.Linear(8, 3))
+    assert torch.allclose(run(convert(network, calibration=x), x, 800)[-1], network(x), atol=2e-3)
+    neurons, y = LIF(dt=1.0, v_th=0.3, reset="value"), (spikes(30, 2, 6) < 0.5).float()
+    model = Sequential(nn.Linear(6, 8, bias=False), neurons, nn.Linear(8, 3, bias=False), neurons)
+    nir = pytest.importorskip("spikeframe.adapters.nir")
+    assert torch.equal(nir.from_nir(nir.to_nir(model, (6,)))(y)[0], model(y)[0])
+    assert model(y)[0].sum() > 0
+    readout, grads = Sequential(*model, nn.Linear(3, 3, bias=False)), []
+    for rule in (BPTT(readout), EProp(readout, feedback="random")):
+        readout.zero_grad()
+        rule.backward(y, torch.tensor([0, 1]))
+        grads.append(readout[4].weight.grad.clone())
+    assert torch.allclose(*grads, rtol=1e-4)
+
+
+@pytest.mark.parametrize("target", [torch.tensor([0, 5]), torch.tensor([0.0, 1.0])])
+def test_targets_that_the_loss_does_not_take_are_named(target):
+    model = Sequential(nn.Linear(6, 8), LIF(dt=1.0), nn.Linear(8, 3))
+    with pytest.raises(ShapeError, match="class numbers, int64, from 0 to 2"):
+        BPTT(model).backward(spikes(9, 2, 6), target)
+    with pytest.raises(DTypeError, match="give a torch module"):
+        BPTT(None)

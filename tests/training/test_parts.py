@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import spikeframe as sf
-from spikeframe.errors import CheckpointError, ConfigError, ParameterError, ShapeError, UnknownNameError
+from spikeframe.errors import CheckpointError, ConfigError, DTypeError, ParameterError, ShapeError, UnknownNameError
 from spikeframe.neurons import LIF, MultilevelLIF, TernaryLIF
 from spikeframe.training import (
     FrameCache,
@@ -15,6 +15,7 @@ from spikeframe.training import (
     build,
     confusion,
     evaluate,
+    fit,
     logits,
     run_event_driven,
     seed_everything,
@@ -155,3 +156,30 @@ def test_samples_that_are_not_there_are_refused(frames, wrong):
 def test_what_is_no_set_of_recordings_is_refused():
     with pytest.raises(ConfigError, match="it has no sensor_size"):
         FrameCache([1, 2], n_time_bins=5, dt=1.0)
+
+
+def test_batches_that_are_no_tensors_and_frames_that_are_none_are_refused(frames):
+    model = build("mlp", frames.shape[1:], 3, dt=1.0, hidden=4)
+    with pytest.raises(DTypeError, match=r"the input of a batch is ndarray.*FrameCache"):
+        fit(model, [(np.zeros(3), 1)], epochs=1)
+    with pytest.raises(DTypeError, match="evaluate: the labels of a batch is int"):
+        evaluate(model, [(frames.batch([0])[0], 1)])
+    with pytest.raises(ShapeError, match="input_shape=8"):
+        build("mlp", 8, 3, dt=1.0)
+    with pytest.raises(ConfigError, match="give it as out"):
+        fit(model, frames, epochs=1, resume=True)
+    x, labels = frames.batch(range(4))
+    with pytest.raises(ShapeError, match=r"time first.*training\.collate"):
+        fit(model, [(x.transpose(0, 1), labels)], epochs=1)
+
+
+def test_a_resumed_run_with_another_model_shows_the_line_that_differs(frames, tmp_path):
+    for hidden in (4, 5):
+        model = build("mlp", frames.shape[1:], 3, dt=1.0, hidden=hidden)
+        if hidden == 4:
+            fit(model, frames, epochs=1, out=tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"made with model='\(linear\): Linear\(.*out_features=4.*, now '"
+    ) as error:
+        fit(model, frames, epochs=1, out=tmp_path, resume=True)
+    assert len(str(error.value)) < 400
