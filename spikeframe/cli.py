@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import json
 import os
 import shlex
@@ -45,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, 2 for an error of the input, 130 if interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no µ gets a question mark, not an error
     options = _parser().parse_args(words)
     # Torch's waiting threads spin by default, which makes it several times slower where processors are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
