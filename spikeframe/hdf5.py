@@ -8,8 +8,10 @@ Source: HDF5 File Format Specification 3.0, sections II.A (superblock) and III.E
 from __future__ import annotations
 
 import mmap
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ ERRORS = (
     OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError,
 )  # fmt: skip
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_SUPERBLOCK = 48
+_WORD = 0xFFFFFFFF
 _HEAP, _HEAP_HEAD, _PLACE_HEAD = b"GCOL\x01", 16, 16
 #: Deflate makes at most 1,032 bytes of one.
 _MAX_RATIO = 1100
@@ -42,10 +46,12 @@ def opened(path: str | Path, *, open_elsewhere: bool = False) -> Iterator[h5py.F
     try:
         with Path(path).open("rb") as raw:
             size = raw.seek(0, 2)
+            written = False
             if size:
                 with mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
                     check(content, path)
-        with _open(path, open_elsewhere) as file:
+                    written = open_elsewhere and _has_a_writer(content[:_SUPERBLOCK])
+        with h5py.File(path, "r", swmr=written) as file:
             refuse_links(file, path, _MAX_RATIO * size)
             yield file
     except SpikeframeError:
@@ -53,15 +59,6 @@ def opened(path: str | Path, *, open_elsewhere: bool = False) -> Iterator[h5py.F
     except ERRORS as error:
         reason = getattr(error, "strerror", None) or error
         raise EventFileError(path, 0, f"cannot be read as HDF5 ({reason}).") from None
-
-
-def _open(path: str | Path, open_elsewhere: bool) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except OSError:
-        if not open_elsewhere:
-            raise
-        return h5py.File(path, "r", swmr=True)
 
 
 def check(content: bytes | mmap.mmap, path: str | Path) -> None:
@@ -74,8 +71,8 @@ def check(content: bytes | mmap.mmap, path: str | Path) -> None:
     Raises:
         EventFileError: the file is shorter than it says, or a heap of texts is damaged.
     """
-    head = content[:36]
-    if head[:8] == _SIGNATURE and len(head) == 36 and head[8] >= 2:
+    head = content[:_SUPERBLOCK]
+    if head[:8] == _SIGNATURE and len(head) == _SUPERBLOCK and head[8] >= 2:
         end = int.from_bytes(head[28:36], "little")
         if len(content) < end:
             raise EventFileError(path, len(content), f"is cut off: {len(content)} bytes, its header tells of {end}.")
@@ -83,6 +80,49 @@ def check(content: bytes | mmap.mmap, path: str | Path) -> None:
     while at >= 0:
         _check_heap(content, at, path)
         at = content.find(_HEAP, at + len(_HEAP))
+
+
+def _has_a_writer(head: bytes) -> bool:
+    """Return whether a superblock says that a writer has not closed the file; a damaged one says nothing.
+
+    Only such a file may be opened to be read beside its writer: there HDF5 reads what has a wrong checksum again and
+    again, as if the writer were about to mend it.
+    """
+    whole = head[:8] == _SIGNATURE and len(head) == _SUPERBLOCK and head[8] == 3 and head[9] == 8
+    return whole and head[11] != 0 and _checksum(head[:-4]) == int.from_bytes(head[-4:], "little")
+
+
+def _checksum(content: bytes) -> int:
+    """Return HDF5's checksum of metadata of 44 bytes: Jenkins' lookup3 (http://burtleburtle.net/bob/c/lookup3.c)."""
+    words = struct.unpack(f"<{len(content) // 4}I", content)
+    a = b = c = (0xDEADBEEF + len(content)) & _WORD
+
+    def turned(x: int, by: int) -> int:
+        return (x << by | x >> (32 - by)) & _WORD
+
+    for i in range(0, len(words) - 3, 3):
+        a, b, c = (a + words[i]) & _WORD, (b + words[i + 1]) & _WORD, (c + words[i + 2]) & _WORD
+        a = (a - c & _WORD) ^ turned(c, 4)
+        c = (c + b) & _WORD
+        b = (b - a & _WORD) ^ turned(a, 6)
+        a = (a + c) & _WORD
+        c = (c - b & _WORD) ^ turned(b, 8)
+        b = (b + a) & _WORD
+        a = (a - c & _WORD) ^ turned(c, 16)
+        c = (c + b) & _WORD
+        b = (b - a & _WORD) ^ turned(a, 19)
+        a = (a + c) & _WORD
+        c = (c - b & _WORD) ^ turned(b, 4)
+        b = (b + a) & _WORD
+    rest = words[(len(words) - 1) // 3 * 3 :]
+    a, b, c = ((x + y) & _WORD for x, y in zip_longest((a, b, c), rest, fillvalue=0))
+    c = ((c ^ b) - turned(b, 14)) & _WORD
+    a = ((a ^ c) - turned(c, 11)) & _WORD
+    b = ((b ^ a) - turned(a, 25)) & _WORD
+    c = ((c ^ b) - turned(b, 16)) & _WORD
+    a = ((a ^ c) - turned(c, 4)) & _WORD
+    b = ((b ^ a) - turned(a, 14)) & _WORD
+    return ((c ^ b) - turned(b, 24)) & _WORD
 
 
 def _check_heap(content: bytes | mmap.mmap, at: int, path: str | Path) -> None:

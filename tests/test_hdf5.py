@@ -145,3 +145,14 @@ def test_a_data_set_that_claims_more_than_its_file_can_hold_is_refused(tmp_path)
         file.create_dataset("x", (2**40,), "f8", chunks=(1024,))
     with pytest.raises(EventFileError, match="more than the file can hold"), opened(tmp_path / "a.h5"):
         pass
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("place", [9, 11, 12, 30, 47])
+def test_a_damaged_superblock_is_not_waited_for_as_if_a_writer_would_mend_it(tmp_path, place):
+    path = write_sonata(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 5
+    path.write_bytes(content)
+    with pytest.raises(EventFileError):
+        read_spikes(path)
