@@ -113,7 +113,7 @@ def _with_trace(layer: nn.Module, x: Tensor, trace: Tensor, ones: float) -> Tens
     return for_input + (for_weights - for_weights.detach())
 
 
-def _layers(model: Sequential) -> list[nn.Module]:
+def _layers(model: nn.Module) -> list[nn.Module]:
     """Return the layers of a chain, those of chains inside it too."""
     found: list[nn.Module] = []
     for _, layer in in_order(model):

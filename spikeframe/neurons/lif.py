@@ -79,9 +79,10 @@ def check_order(neuron: Any, low: str, high: str) -> None:
     Raises:
         ParameterError: it is not lower.
     """
-    below, above = (value.detach() for value in torch.broadcast_tensors(neuron.value(low), neuron.value(high)))
+    below, above = neuron.value(low).detach(), neuron.value(high).detach()
     wrong = ~(below < above)
     if bool(wrong.any()):
+        below, above = below.expand_as(wrong), above.expand_as(wrong)
         raise ParameterError(
             f"{type(neuron).__name__}: {low} must be below {high}, "
             f"got {first_of(below, wrong)} and {first_of(above, wrong)}."

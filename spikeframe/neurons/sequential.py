@@ -37,12 +37,12 @@ class Sequential(nn.Sequential):
         Raises:
             UnsupportedLayerError: neurons inside a container that knows no time axis, or no layer.
         """
-        own = module is None or isinstance(module, (Neuron, Sequential, Temporal))
-        if not own and not isinstance(module, nn.Module):
+        if module is not None and not isinstance(module, nn.Module):
             raise UnsupportedLayerError(
                 f"Sequential: {name} is {module!r}, no torch module; give layers, e.g. nn.ReLU() for torch.relu."
             )
-        if not own and any(isinstance(m, Neuron) for m in module.modules()):
+        own = isinstance(module, (Neuron, Sequential, Temporal))
+        if module is not None and not own and any(isinstance(m, Neuron) for m in module.modules()):
             raise UnsupportedLayerError(
                 f"Sequential: {name} is a {type(module).__name__} with neurons inside, which would lose their time "
                 "axis; use spikeframe.neurons.Sequential there too."
@@ -82,15 +82,15 @@ class Sequential(nn.Sequential):
                 y = layer(x.flatten(0, 1))
                 if not isinstance(y, Tensor) or y.ndim < 1 or len(y) != x.shape[0] * x.shape[1]:
                     raise _not_per_sample(layer, x, y)
-                x = y.unflatten(0, x.shape[:2])
+                x = y.unflatten(0, x.shape[:2])  # type: ignore[no-untyped-call]
         return x, tuple(after)
 
 
-def in_order(chain: nn.Sequential, path: str = "the model") -> Iterator[tuple[str, nn.Module]]:
+def in_order(chain: nn.Module, path: str = "the model") -> Iterator[tuple[str, nn.Module]]:
     """Yield the layers of a chain by name; one that stands in several places, as an `nn.ReLU` may, as often.
 
     Args:
-        chain: ours or torch's.
+        chain: a Sequential, ours or torch's.
         path: its name, for the message.
 
     Raises:

@@ -19,7 +19,7 @@ def _find_a_folder() -> None:
     try:
         numba.njit(cache=True)(_one)  # compiles nothing, but looks for a folder
     except RuntimeError:
-        numba.config.CACHE_DIR = str(source.folder())
+        numba.config.CACHE_DIR = str(source.folder())  # type: ignore[attr-defined]
 
 
 _find_a_folder()
