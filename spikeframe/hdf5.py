@@ -1,7 +1,8 @@
 """The one guard of every reader of HDF5 files: what is damaged or leads into other files is refused by name.
 
-HDF5 trusts what a file says of itself. It goes through a heap of texts for ever where a place has no length, waits
-for ever for the rest of a file that was cut off while it was open for others to read, and follows links anywhere.
+HDF5 trusts what a file says of itself. It breaks down at lists whose kind is damaged, goes through a heap of texts for
+ever where a place has no length, waits for ever for the rest of a file that was cut off while it was open for others to
+read, and follows links anywhere.
 Source: HDF5 File Format Specification 3.0, sections II.A (superblock) and III.E (global heap).
 """
 
@@ -138,6 +139,38 @@ def _check_heap(content: bytes | mmap.mmap, at: int, path: str | Path) -> None:
         if not _PLACE_HEAD <= taken <= end - place:
             raise EventFileError(path, place + 8, f"is damaged: a heap of texts says that {length:,} bytes lie here.")
         place += taken
+
+
+def attribute(item: Any, name: str, path: str | Path) -> Any:
+    """Return a number or a text that an object of a file carries, None if it does not.
+
+    Args:
+        item: the object.
+        name: of the attribute.
+        path: of the file, for the message.
+
+    Raises:
+        EventFileError: it is of another kind; HDF5 breaks down at some of those that damage makes.
+    """
+    if name not in item.attrs:
+        return None
+    refuse_kind(item.attrs.get_id(name), f"attribute {name!r}", path)
+    return item.attrs[name]
+
+
+def refuse_kind(data: Any, what: str, path: str | Path) -> None:
+    """Refuse data that are not made of numbers or texts.
+
+    Args:
+        data: low-level data set or attribute.
+        what: its name, for the message.
+        path: of the file, for the message.
+
+    Raises:
+        EventFileError: they are of another kind.
+    """
+    if data.get_type().get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM, h5py.h5t.STRING):
+        raise EventFileError(path, 0, f"{what} is of type {data.dtype}; expected numbers or text.")
 
 
 def refuse_links(file: Any, path: str | Path, limit: int) -> None:

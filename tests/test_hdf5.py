@@ -10,7 +10,7 @@ import pytest
 
 import spikeframe as sf
 from spikeframe.core.sonata import read_spikes
-from spikeframe.errors import EventFileError, SpikeframeError
+from spikeframe.errors import CheckpointError, EventFileError, SpikeframeError
 from spikeframe.hdf5 import check, opened
 
 h5py = pytest.importorskip("h5py")
@@ -156,3 +156,14 @@ def test_a_damaged_superblock_is_not_waited_for_as_if_a_writer_would_mend_it(tmp
     path.write_bytes(content)
     with pytest.raises(EventFileError):
         read_spikes(path)
+
+
+@pytest.mark.fault
+def test_a_text_whose_type_is_damaged_is_refused_before_hdf5_breaks_down_at_it(tmp_path):
+    path = write_state(tmp_path)
+    content = bytearray(path.read_bytes())
+    kind = content.index(b"format\0\0\x19\x01") + 9  # a list of variable length: 0 of numbers, 1 a text, 9 nothing
+    content[kind] = 9
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="attribute 'format' is of type"):
+        sf.Simulator.load(path)

@@ -90,7 +90,7 @@ def _class_names(path: Path) -> list[str]:
     """Names in ``extra/keys``, which must lie in this file."""
     import h5py
 
-    from spikeframe.hdf5 import opened
+    from spikeframe.hdf5 import opened, refuse_kind
 
     with opened(path) as file:
         for place in ("extra", "extra/keys"):
@@ -99,4 +99,5 @@ def _class_names(path: Path) -> list[str]:
         keys = file["extra/keys"]
         if not isinstance(keys, h5py.Dataset) or keys.ndim != 1 or keys.size > 10_000:
             raise EventFileError(path, 0, "'extra/keys' is no list of class names.")
+        refuse_kind(keys.id, "'extra/keys'", path)
         return [name.decode() if isinstance(name, bytes) else str(name) for name in keys[...].tolist()]
