@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spikeframe.datasets.binning import to_frames
 from spikeframe.datasets.events import as_events
-from spikeframe.errors import ConfigError, ParameterError, TimeGridError
+from spikeframe.errors import ConfigError, DTypeError, ParameterError, ShapeError, TimeGridError
 from spikeframe.training.seeds import epoch_order
 
 Batch = tuple[Tensor, Tensor]
@@ -177,16 +177,41 @@ def _check_set(dataset: Any) -> None:
             )
 
 
-def collate(items: Sequence[tuple[Tensor, int]]) -> Batch:
+def collate(items: Sequence[tuple[Any, int]]) -> Batch:
     """Put samples together time-first, as ``DataLoader(cache, batch_size, collate_fn=collate)`` needs it.
 
     Args:
-        items: frames [T, ...] and label of each sample.
+        items: frames [T, ...] and label of each sample, from a `FrameCache` or from a set whose transform makes frames
+            of equally many steps (`ToFrames`, or tonic's ``ToFrame``).
 
     Returns:
-        Frames [T, B, ...] and labels int64 [B].
+        Frames [T, B, ...], float32 where they were whole numbers, and labels int64 [B].
+
+    Raises:
+        DTypeError: an item holds events, or no numbers.
+        ShapeError: samples of different shapes.
     """
-    return torch.stack([x for x, _ in items], dim=1), torch.tensor([label for _, label in items], dtype=torch.int64)
+    frames = [_as_frames(x) for x, _ in items]
+    for number, x in enumerate(frames):
+        if x.shape != frames[0].shape:
+            raise ShapeError(
+                f"collate: sample {number} of the batch has frames {tuple(x.shape)}, sample 0 "
+                f"{tuple(frames[0].shape)}; make equally many steps of each, e.g. by ToFrames(..., n_time_bins=31, time_window=10_000)."
+            )
+    return torch.stack(frames, dim=1), torch.tensor([label for _, label in items], dtype=torch.int64)
+
+
+def _as_frames(x: Any) -> Tensor:
+    """Return a sample's frames as a float tensor, or refuse what are none."""
+    if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
+        x = torch.as_tensor(x)
+    if not isinstance(x, Tensor):
+        what = "events" if isinstance(x, np.ndarray) and x.dtype.names else type(x).__name__
+        raise DTypeError(
+            f"collate: an item holds {what}, no frames; use FrameCache(dataset, n_time_bins=..., dt=...), or give the "
+            "set a transform such as spikeframe.datasets.transforms.ToFrames."
+        )
+    return x if x.is_floating_point() else x.float()
 
 
 def time_grid(dataset: Any, n_time_bins: int | None = None, dt: float | None = None) -> tuple[int, float]:
