@@ -196,7 +196,8 @@ def collate(items: Sequence[tuple[Any, int]]) -> Batch:
         if x.shape != frames[0].shape:
             raise ShapeError(
                 f"collate: sample {number} of the batch has frames {tuple(x.shape)}, sample 0 "
-                f"{tuple(frames[0].shape)}; make equally many steps of each, e.g. by ToFrames(..., n_time_bins=31, time_window=10_000)."
+                f"{tuple(frames[0].shape)}; make equally many steps of each, e.g. by ToFrames(..., n_time_bins=31, "
+                "time_window=10_000)."
             )
     return torch.stack(frames, dim=1), torch.tensor([label for _, label in items], dtype=torch.int64)
 
