@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from math import isfinite
+from numbers import Real
 from pathlib import Path
 from typing import Any, cast
 
@@ -134,12 +136,19 @@ def fit(
     """
     _check_settings(epochs=epochs, batch_size=batch_size, patience=patience)
     for name, value in (("lr", lr), ("rate_weight", rate_weight), ("rate_target", rate_target)):
-        if not 0 <= value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < float("inf"):
             raise ParameterError(f"{name}={value!r}: must be a finite number, not negative.")
+    if loss is not None and not callable(loss):
+        raise ParameterError(f"loss={loss!r}: must be a function of logits [B, classes] and labels [B], or None.")
     if optimizer is None:
         if scheduler is not None:
             raise ConfigError("fit: a scheduler needs the optimiser it belongs to; give both.")
         optimizer = torch.optim.Adam(model.parameters(), lr)
+    own = {id(p) for p in model.parameters()}
+    if own and not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+        raise ConfigError(
+            "fit: the optimiser holds no parameter of this model, so nothing would be learnt; make it anew."
+        )
     if scheduler is not None and scheduler.optimizer is not optimizer:
         raise ConfigError("fit: the scheduler belongs to another optimiser; make it for the one you give.")
     settings: dict[str, Any] = {
@@ -185,6 +194,10 @@ def fit(
             found = evaluate(model, _batches(validation, batch_size, None, 0), loss=loss, readout=readout)
             row |= {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
             latest = found.loss
+            if not isfinite(latest):
+                raise NonFiniteError(
+                    f"The validation loss is {latest} in epoch {epoch + 1}; try a lower learning rate."
+                )
         if scheduler is not None:
             scheduler.step()
         row["seconds"] = time.perf_counter() - started
@@ -252,6 +265,8 @@ def _train_epoch(
             value = criterion(scores, labels)
             if rate_weight:
                 value = value + rate_weight * meter.penalty(rate_target)
+            if value.ndim:
+                raise ShapeError(f"fit: the loss has shape {tuple(value.shape)}; it must be one number, e.g. the mean.")
             if not bool(torch.isfinite(value)):
                 raise NonFiniteError(
                     f"The loss is {value.item()} in epoch {epoch} after {samples} samples; try a lower learning rate."

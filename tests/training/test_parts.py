@@ -7,7 +7,15 @@ import pytest
 import torch
 
 import spikeframe as sf
-from spikeframe.errors import CheckpointError, ConfigError, DTypeError, ParameterError, ShapeError, UnknownNameError
+from spikeframe.errors import (
+    CheckpointError,
+    ConfigError,
+    DTypeError,
+    NonFiniteError,
+    ParameterError,
+    ShapeError,
+    UnknownNameError,
+)
 from spikeframe.neurons import LIF, MultilevelLIF, TernaryLIF
 from spikeframe.training import (
     FrameCache,
@@ -183,3 +191,27 @@ def test_a_resumed_run_with_another_model_shows_the_line_that_differs(frames, tm
     ) as error:
         fit(model, frames, epochs=1, out=tmp_path, resume=True)
     assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"lr": "fast"}, ParameterError, "lr='fast'"),
+        ({"loss": "ce"}, ParameterError, "loss='ce': must be a function"),
+        ({"loss": lambda scores, labels: scores}, ShapeError, "must be one number"),
+        (
+            {"optimizer": torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), 0.1)},
+            ConfigError,
+            "nothing would be learnt",
+        ),
+        (
+            {"loss": lambda s, _: s.sum() * (1.0 if s.requires_grad else float("nan"))},
+            NonFiniteError,
+            "validation loss",
+        ),
+    ],
+)
+def test_a_training_that_cannot_learn_is_refused(frames, options, kind, words):
+    model = build("mlp", frames.shape[1:], 3, dt=1.0, hidden=4)
+    with pytest.raises(kind, match=words):
+        fit(model, frames, frames, epochs=1, **options)
