@@ -21,6 +21,7 @@ from spikeframe.kernels.cuda.steps import CudaSteps, Prepared
 from spikeframe.kernels.steps import Provider
 from spikeframe.kernels.trace import FLOAT, Program
 from spikeframe.neurons.once import differentiable_once
+from spikeframe.neurons.parameters import Held, unchanged
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -456,17 +457,17 @@ class Ready:
         kernels: of the layer.
         x: the input of that call.
         fixed: its states at the start and coefficients.
-        values: what these were made from; they are fixed as long as none is written to.
+        values: what these were made from (`parameters.held`); they are fixed as long as none is written to or replaced.
         watch: what the kernels report to.
         kind: the named tuple of the final states.
     """
 
     def __init__(
-        self, kernels: CudaSteps, x: Tensor, fixed: list[Tensor], values: list[Tensor], watch: Watch, kind: Any
+        self, kernels: CudaSteps, x: Tensor, fixed: list[Tensor], values: Held, watch: Watch, kind: Any
     ) -> None:
         self.prepared, self.watch, self.kind = Prepared(kernels, x, fixed), watch, kind
         self.shape, self.dtype, self.device = x.shape, x.dtype, x.device
-        self.values, self.versions = values, [value._version for value in values]
+        self.values = values
 
     def takes(self, x: Any) -> bool:
         """Whether a call with this input is such a one, and no earlier one has something to report.
@@ -481,7 +482,7 @@ class Ready:
             and x.device == self.device
             and x.is_contiguous()
             and self.watch.number[0] == _FINE
-            and [value._version for value in self.values] == self.versions
+            and unchanged(self.values)
         )
 
     def run(self, x: Tensor) -> tuple[Tensor, Any]:

@@ -13,6 +13,24 @@ from torch import nn
 
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, unknown_name
 
+#: Where a fixed value is kept, its name there, the value, and how often it was written to.
+Held = list[tuple[dict[str, Any], str, torch.Tensor, int]]
+
+
+def held(module: nn.Module) -> Held:
+    """Return the fixed values of a module and of what it is made of, to see later whether they are `unchanged`.
+
+    Args:
+        module: a neuron or a receptor.
+    """
+    buffers = ((part._buffers, name, value) for part in module.modules() for name, value in part._buffers.items())
+    return [(home, n, b, b._version) for home, n, b in buffers if b is not None and not b.is_inference()]
+
+
+def unchanged(values: Held) -> bool:
+    """Whether values are still those that they were: not written to, and not replaced (as `functional_call` does)."""
+    return all(home.get(name) is value and value._version == version for home, name, value, version in values)
+
 
 @dataclass(frozen=True)
 class Parameter:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -178,3 +180,14 @@ def test_targets_that_the_loss_does_not_take_are_named(target):
         BPTT(model).backward(spikes(9, 2, 6), target)
     with pytest.raises(DTypeError, match="give a torch module"):
         BPTT(None)
+
+
+def test_values_that_a_functional_call_brings_act_in_it_and_only_in_it():
+    layer, x = LIF(dt=1.0, v_th=0.4, receptors=Exp(tau=5.0)), spikes(9, 3, 4)
+    others = {"_v_th": torch.tensor(0.1).double(), "receptors.input._tau": torch.tensor(2.0).double()}
+    expected = LIF(dt=1.0, v_th=0.1, receptors=Exp(tau=2.0))(x)[0]
+    assert not torch.equal(expected, LIF(dt=1.0, v_th=0.4, receptors=Exp(tau=5.0))(x)[0])
+    for _ in range(2):  # once before and once after the layer has kept what its own values make
+        assert torch.equal(torch.func.functional_call(layer, others, (x,))[0], expected)
+        assert torch.equal(layer(x)[0], LIF(dt=1.0, v_th=0.4, receptors=Exp(tau=5.0))(x)[0])
+    assert torch.equal(copy.deepcopy(layer)(x)[0], layer(x)[0])
