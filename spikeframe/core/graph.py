@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from spikeframe.errors import ShapeError, SpikeframeError, UnsupportedLayerError
 from spikeframe.kernels.chain import INPUT
@@ -136,9 +137,11 @@ class Graph:
         if type(layer) in _LAYERS:
             return self._add(name, layer, arriving)
         known = ", ".join(kind.__name__ for kind in _KNOWN)
+        made_plain = " Make it plain first, by torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')."
         raise UnsupportedLayerError(
-            f"{path or 'the model'}: {type(layer).__name__} is not known to the event-driven core. Known: {known} "
-            "and every neuron of spikeframe.neurons, in (nested) Sequentials and graphs."
+            f"{path or 'the model'}: {type(layer).__name__} is not known to the event-driven core."
+            f"{made_plain if is_parametrized(layer) else ''} Known: {known} and every neuron of spikeframe.neurons, in "
+            "(nested) Sequentials and graphs."
         )
 
     def _visit_neuron(self, layer: Neuron, name: str, arriving: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -96,6 +96,12 @@ class SpikeLinear(nn.Linear):
         y = y.view(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 
+    def to_linear(self) -> nn.Linear:
+        """Return torch's layer with the same parameters, which `Network.from_module` runs event by event."""
+        layer = nn.Linear(self.in_features, self.out_features, self.bias is not None, device="meta")
+        layer.weight, layer.bias = self.weight, self.bias
+        return layer
+
     def check_finite(self) -> None:
         """Wait for the GPU and refuse an input of a call so far that had more than 8 significant bits.
 

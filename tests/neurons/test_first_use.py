@@ -17,10 +17,12 @@ from spikeframe.errors import (
     ParameterError,
     ShapeError,
     TraceError,
+    UnknownNameError,
     UnsupportedLayerError,
 )
-from spikeframe.learning_rules import BPTT, EProp, detached
-from spikeframe.neurons import IF, LIF, Exp, Recurrent, Sequential, detach
+from spikeframe.learning_rules import BPTT, EProp, PairSTDP, detached, plasticity, sparsify
+from spikeframe.modules.spike_linear import SpikeLinear
+from spikeframe.neurons import IF, LIF, Exp, GraphNetwork, Recurrent, Sequential, detach
 
 
 def spikes(*shape, seed=0):
@@ -191,3 +193,41 @@ def test_values_that_a_functional_call_brings_act_in_it_and_only_in_it():
         assert torch.equal(torch.func.functional_call(layer, others, (x,))[0], expected)
         assert torch.equal(layer(x)[0], LIF(dt=1.0, v_th=0.4, receptors=Exp(tau=5.0))(x)[0])
     assert torch.equal(copy.deepcopy(layer)(x)[0], layer(x)[0])
+
+
+def test_layers_that_stand_for_a_linear_one_run_event_by_event_or_the_error_says_how():
+    x = (spikes(20, 2, 6) < 0.4).float()
+    model = Sequential(SpikeLinear(6, 5), LIF(dt=1.0, v_th=0.3, reset="value"))
+    before = model[0].weight
+    network = sf.Network.from_module(model, (6,))
+    result = sf.Simulator(network).run(x)
+    assert sf.core.differing_spikes(network, x, result) == 0 and len(result.spikes["1"])
+    assert model[0].weight is before and before.requires_grad
+    masked = Sequential(sparsify(nn.Linear(6, 5), torch.ones(5, 6)), LIF(dt=1.0))
+    with pytest.raises(UnsupportedLayerError, match="remove_parametrizations"):
+        sf.Network.from_module(masked, (6,))
+
+
+def test_a_graph_with_an_edge_to_nowhere_is_refused():
+    with pytest.raises(UnknownNameError, match=r"node 'hiden'\. Did you mean 'hidden'"):
+        GraphNetwork({"in": nn.Identity(), "hidden": LIF(dt=1.0)}, [("in", "hiden")], ["in"], ["hidden"])
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        ({"rule": "stdp"}, DTypeError, "give one, e.g. PairSTDP"),
+        ({"weight": [[0.1]]}, DTypeError, "weight is list"),
+        ({"weight": torch.full((3, 4), float("nan"))}, NonFiniteError, "weight holds NaN"),
+        ({"pre": torch.full((5, 2, 4), float("nan"))}, NonFiniteError, "pre holds NaN"),
+        ({"mask": None}, DTypeError, "mask is NoneType"),
+    ],
+)
+def test_rules_on_tensors_refuse_what_they_would_pass_on(change, kind, words):
+    given = {"rule": PairSTDP(w_max=1.0), "weight": torch.full((3, 4), 0.5)}
+    given |= {"pre": torch.ones(5, 2, 4), "post": torch.ones(5, 2, 3), "dt": 1.0}
+    with pytest.raises(kind, match=words):
+        if "mask" in change:
+            sparsify(nn.Linear(4, 3), change["mask"])
+        else:
+            plasticity(**(given | change))
