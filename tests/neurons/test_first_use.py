@@ -231,3 +231,10 @@ def test_rules_on_tensors_refuse_what_they_would_pass_on(change, kind, words):
             sparsify(nn.Linear(4, 3), change["mask"])
         else:
             plasticity(**(given | change))
+
+
+def test_a_transform_of_torch_func_is_refused_by_name():
+    layer = LIF(dt=1.0)
+    for transform in (torch.func.vmap, torch.func.grad):
+        with pytest.raises(BackendError, match="do not go through neurons"):
+            transform(lambda x: layer(x)[0].sum())(spikes(3, 9, 2, 4))
