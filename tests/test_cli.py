@@ -294,9 +294,10 @@ def test_a_folder_that_cannot_be_written_is_named(run, tmp_path, capsys):
 
 
 @pytest.mark.fault
-def test_a_terminal_without_a_sign_gets_another(run):
+def test_a_terminal_without_a_sign_gets_another():
     done = subprocess.run(
-        [sys.executable, "-m", "spikeframe", "papers", "18"], capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "spikeframe", "models", "LIF"], capture_output=True, text=True, check=False,
         cwd=Path(__file__).parents[1], env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "| tau_m | ?_m |" in done.stdout
