@@ -135,7 +135,8 @@ def fit(
         DTypeError: a batch is not made of tensors.
     """
     _check_settings(epochs=epochs, batch_size=batch_size, patience=patience)
-    for name, value in (("lr", lr), ("rate_weight", rate_weight), ("rate_target", rate_target)):
+    rates: dict[str, Any] = {"lr": lr, "rate_weight": rate_weight, "rate_target": rate_target}
+    for name, value in rates.items():
         if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < float("inf"):
             raise ParameterError(f"{name}={value!r}: must be a finite number, not negative.")
     if loss is not None and not callable(loss):
