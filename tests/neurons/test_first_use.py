@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,7 +23,8 @@ from spikeframe.errors import (
 )
 from spikeframe.learning_rules import BPTT, EProp, PairSTDP, detached, plasticity, sparsify
 from spikeframe.modules.spike_linear import SpikeLinear
-from spikeframe.neurons import IF, LIF, Exp, GraphNetwork, Recurrent, Sequential, detach
+from spikeframe.neurons import IF, LIF, Exp, GraphNetwork, Recurrent, Sequential, detach, fused
+from spikeframe.neurons.parameters import held
 
 
 def spikes(*shape, seed=0):
@@ -238,3 +240,18 @@ def test_a_transform_of_torch_func_is_refused_by_name():
     for transform in (torch.func.vmap, torch.func.grad):
         with pytest.raises(BackendError, match="do not go through neurons"):
             transform(lambda x: layer(x)[0].sum())(spikes(3, 9, 2, 4))
+
+
+def test_a_prepared_call_on_a_gpu_notices_values_that_are_written_to_or_replaced():
+    layer, x = LIF(dt=1.0, receptors=Exp(tau=5.0)), spikes(9, 3, 4)
+    ready = object.__new__(fused.Ready)
+    ready.shape, ready.dtype, ready.device, ready.values = x.shape, x.dtype, x.device, held(layer)
+    ready.watch = SimpleNamespace(number=[fused._FINE])
+    assert ready.takes(x)
+    own = layer._buffers["_v_th"]
+    layer._buffers["_v_th"] = own.clone()
+    assert not ready.takes(x)
+    layer._buffers["_v_th"] = own
+    assert ready.takes(x)
+    layer.receptors["input"].tau.fill_(3.0)
+    assert not ready.takes(x)
