@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from math import isfinite
-from numbers import Real
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -137,7 +137,7 @@ def fit(
     _check_settings(epochs=epochs, batch_size=batch_size, patience=patience)
     rates: dict[str, Any] = {"lr": lr, "rate_weight": rate_weight, "rate_target": rate_target}
     for name, value in rates.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < float("inf"):
             raise ParameterError(f"{name}={value!r}: must be a finite number, not negative.")
     if loss is not None and not callable(loss):
         raise ParameterError(f"loss={loss!r}: must be a function of logits [B, classes] and labels [B], or None.")
