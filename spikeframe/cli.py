@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import json
 import os
 import shlex
@@ -44,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, 2 for an error of the input, 130 if interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no µ gets a question mark, not an error
     options = _parser().parse_args(words)
     # Torch's waiting threads spin by default, which makes it several times slower where processors are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -60,7 +65,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  (the reader has gone)
+    except OSError as error:  # a folder that cannot be written, a full disk
+        print(f"spikeframe: {_what_failed(error)}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _what_failed(error: OSError) -> str:
+    """Say which file could not be written or read; a full disk does not always tell."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}."
+    if error.errno != errno.ENOSPC:
+        return f"{error}."
+    from spikeframe.kernels.source import cache_folder
+
+    return (
+        f"{error.strerror}: make room where the results go or where compiled kernels and digits are kept "
+        f"({cache_folder()}; SPIKEFRAME_CACHE names another folder)."
+    )
 
 
 class _Say:
@@ -212,7 +234,7 @@ def _report(options: argparse.Namespace, say: _Say) -> dict[str, Any]:
     elif len(folders) > 1:
         page = write_comparison(folders, options.out or Path("comparison.html"))
     else:
-        page = write_report(folders[0])
+        page = write_report(folders[0], options.out)
     say(f"Report: {page}")
     return {"report": str(page)}
 

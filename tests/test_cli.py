@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import re
 import subprocess
@@ -273,3 +275,28 @@ def test_a_gesture_clip_is_shown_event_by_event(recordings, capsys, tmp_path):
     assert cli.main([*words, "--json"]) == 0
     found = _json(capsys)
     assert (found["events"], found["steps"], found["outside"], found["differing_spikes"]) == (63471, 29, 0, 0)
+
+
+def test_a_report_is_written_where_it_is_told(run, tmp_path, capsys):
+    page = tmp_path / "sub ü.html"
+    assert cli.main(["report", str(run[0]), "--out", str(page)]) == 0
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert str(page) in capsys.readouterr().out
+
+
+@pytest.mark.fault
+def test_a_folder_that_cannot_be_written_is_named(run, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert cli.main(["report", str(run[0]), "--out", str(tmp_path / "file" / "page.html")]) == 2
+    assert f"{tmp_path / 'file'}" in (said := capsys.readouterr().err) and "Not a directory" in said
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert "SPIKEFRAME_CACHE names another folder" in cli._what_failed(full)
+
+
+@pytest.mark.fault
+def test_a_terminal_without_a_sign_gets_another(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert cli.main(["papers", "18"]) == 0
+    print("6.91 µJ")
+    assert terminal.buffer.getvalue().endswith(b"6.91 ?J\n")

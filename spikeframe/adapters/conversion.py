@@ -43,6 +43,7 @@ from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeE
 from spikeframe.kernels.trace import Names, Value, spike, where
 from spikeframe.neurons import IF, Neuron, Parameter, Sequential, State, SumPool2d
 from spikeframe.neurons.neuron import OutputGrid
+from spikeframe.neurons.sequential import in_order
 
 WEIGHTED = (nn.Linear, nn.Conv2d)
 _PASSED = (nn.AvgPool2d, nn.Flatten, SumPool2d)
@@ -215,7 +216,7 @@ def convert(
 def _leaves(model: nn.Module, path: str, keep: tuple[type[nn.Module], ...] = ()) -> Iterator[tuple[str, nn.Module]]:
     """Yield the layers of nested Sequentials with their paths, or refuse one."""
     if isinstance(model, nn.Sequential) and not isinstance(model, keep):
-        for name, child in model.named_children():
+        for name, child in in_order(model, path or "the model"):
             yield from _leaves(child, f"{path}.{name}" if path else name, keep)
         return
     known = (*WEIGHTED, *_PASSED, *_NOTHING, nn.ReLU, QCFS, nn.BatchNorm1d, nn.BatchNorm2d)

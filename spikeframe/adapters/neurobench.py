@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from spikeframe.errors import BackendError, DTypeError, NonFiniteError, ShapeError, UnsupportedLayerError
 from spikeframe.neurons import Neuron
+from spikeframe.neurons.sequential import in_order
 from spikeframe.neurons.temporal import Temporal
 
 
@@ -105,7 +106,8 @@ def neurobench_model(model: nn.Module) -> Any:
 def _leaves(model: nn.Module, path: str) -> list[nn.Module]:
     """Return the layers of nested Sequentials."""
     if isinstance(model, nn.Sequential):
-        return [leaf for name, child in model.named_children() for leaf in _leaves(child, f"{path}.{name}".strip("."))]
+        children = in_order(model, path or "the model")
+        return [leaf for name, child in children for leaf in _leaves(child, f"{path}.{name}".strip("."))]
     if isinstance(model, Temporal):
         raise UnsupportedLayerError(
             f"{path or 'the model'}: {type(model).__name__} carries values between steps that NeuroBench does not "

@@ -35,6 +35,7 @@ from spikeframe.neurons import (
     StackedAffine,
     SumPool2d,
 )
+from spikeframe.neurons.sequential import in_order, refuse_own_forward
 
 Shape = tuple[int, ...]
 #: Layers that do nothing in a trained model.
@@ -121,9 +122,10 @@ def _rewritten(model: GraphNetwork, shape: Shape, convention: Convention) -> Any
 def _leaves(model: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
     """Yield the layers of nested Sequentials with their paths."""
     if isinstance(model, nn.Sequential):
-        for name, child in model.named_children():
+        for name, child in in_order(model, path or "the model"):
             yield from _leaves(child, f"{path}.{name}" if path else name)
     else:
+        refuse_own_forward(model, path or "the model")
         yield path or type(model).__name__.lower(), model
 
 

@@ -12,11 +12,10 @@ import h5py
 import nir
 import numpy as np
 
-from spikeframe.errors import DataNotFoundError, GraphError, UnsupportedLayerError
+from spikeframe.errors import DataNotFoundError, EventFileError, GraphError, UnsupportedLayerError
+from spikeframe.hdf5 import ERRORS, check
 
 _DEPTH = 32
-#: What a heap of HDF5 begins with; texts of any length lie in heaps.
-_HEAP = b"GCOL"
 _KINDS = (
     "Affine", "AvgPool2d", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten", "I", "IF", "Input", "LI", "LIF",
     "Linear", "NIRGraph", "Output", "Scale", "SumPool2d", "Threshold",
@@ -41,9 +40,9 @@ def read(path: Path, limit: int) -> Any:
         content = opened.read(limit + 1)
     if len(content) > limit:
         raise GraphError(f"{path}: is larger than {limit} bytes; give a larger limit if that is meant.")
-    _check_heaps(content, str(path))
     # What is looked at is what is read: both come from these bytes.
     try:
+        check(content, path)
         with h5py.File(io.BytesIO(content), "r") as file:
             if not isinstance(file.get("node"), h5py.Group):
                 raise GraphError(f"{path}: holds no group 'node', so no NIR graph.")
@@ -53,40 +52,13 @@ def read(path: Path, limit: int) -> Any:
             graph = nir.read(io.BytesIO(content), type_check=False)
     except (GraphError, UnsupportedLayerError):
         raise
-    except (
-        OSError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AssertionError,
-        AttributeError,
-        RuntimeError,
-        IndexError,
-        ArithmeticError,
-    ) as error:
+    except EventFileError as error:
+        raise GraphError(str(error)) from None
+    except (*ERRORS, AssertionError) as error:
         raise GraphError(f"{path}: is no NIR graph that can be read: {type(error).__name__}: {error}") from None
     if not isinstance(graph, nir.NIRGraph):
         raise GraphError(f"{path}: holds a single {type(graph).__name__}, no graph.")
     return graph
-
-
-def _check_heaps(content: bytes, where: str) -> None:
-    """Refuse heaps of text with a free place that is smaller than its own head: HDF5 would go through it for ever."""
-    at = content.find(_HEAP)
-    while at >= 0:
-        size = int.from_bytes(content[at + 8 : at + 16], "little")
-        place, end = at + 16, min(at + size, len(content))
-        while place + 16 <= end:
-            index = int.from_bytes(content[place : place + 2], "little")
-            length = int.from_bytes(content[place + 8 : place + 16], "little")
-            if index == 0 and length < 16:
-                raise GraphError(
-                    f"{where}: is damaged: byte {place + 8} of its text says that {length} bytes are free."
-                )
-            if index == 0:
-                break
-            place += 16 + -(-length // 8) * 8
-        at = content.find(_HEAP, at + 4)
 
 
 def _look(group: h5py.Group, where: str, limit: int, seen: set[Any], depth: int) -> int:

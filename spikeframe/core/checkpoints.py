@@ -14,15 +14,15 @@ import h5py
 import numpy as np
 
 from spikeframe.errors import CheckpointError, EventFileError
-from spikeframe.hdf5 import refuse_links
+from spikeframe.hdf5 import attribute, opened, refuse_kind
 
 
 def kind_of(path: str | Path) -> str | None:
     """Return what kind of run a file holds; None if it cannot be read."""
     try:
-        with h5py.File(path, "r") as file:
-            return str(file.attrs.get("format"))
-    except OSError:
+        with opened(path) as file:
+            return str(attribute(file, "format", path))
+    except EventFileError:
         return None
 
 
@@ -46,7 +46,7 @@ def writing(path: str | Path, kind: str, version: int, description: Any, arrays:
             for i, array in enumerate(arrays):
                 file[f"arrays/{i}"] = array
             yield file
-            file.attrs["sha256"] = _digest(file, text)
+            file.attrs["sha256"] = _digest(file, text, path)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -60,27 +60,26 @@ def reading(path: str | Path, kind: str, version: int) -> Iterator[tuple[h5py.Fi
         CheckpointError: the file is damaged, of another kind or version, or lacks something that is read inside.
     """
     try:
-        with h5py.File(path, "r") as file:
-            refuse_links(file, path)
-            if file.attrs.get("format") != kind:
+        with opened(path) as file:
+            if attribute(file, "format", path) != kind:
                 raise CheckpointError(f"{path}: is no saved simulation.")
-            if file.attrs["version"] != version:
-                raise CheckpointError(f"{path}: has version {file.attrs['version']}; this spikeframe reads {version}.")
-            if file.attrs["sha256"] != _digest(file, file.attrs["description"]):
+            found, text = attribute(file, "version", path), attribute(file, "description", path)
+            if found != version:
+                raise CheckpointError(f"{path}: has version {found}; this spikeframe reads {version}.")
+            if not isinstance(text, str) or attribute(file, "sha256", path) != _digest(file, text, path):
                 raise CheckpointError(f"{path}: is damaged (its contents do not match their hash).")
             arrays = [file[f"arrays/{i}"][()] for i in range(len(file.get("arrays", ())))]
-            yield file, json.loads(file.attrs["description"]), arrays
+            yield file, json.loads(text), arrays
     except EventFileError as error:
-        raise CheckpointError(str(error)) from None
-    except (OSError, KeyError) as error:
-        raise CheckpointError(f"{path}: cannot be read as a saved simulation ({error}).") from None
+        raise CheckpointError(f"{path}: cannot be read as a saved simulation: {error.reason}") from None
 
 
-def _digest(file: h5py.File, text: str) -> str:
+def _digest(file: h5py.File, text: str, path: Path | str) -> str:
     digest = hashlib.sha256(text.encode())
 
     def add(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
+            refuse_kind(item.id, name, path)
             digest.update(name.encode())
             digest.update(np.asarray(item[()]).tobytes())
 

@@ -31,6 +31,7 @@ from spikeframe.errors import (
 from spikeframe.kernels import chain
 from spikeframe.neurons import Neuron, Scale, Sequential, StackedAffine
 from spikeframe.neurons.neuron import OutputGrid
+from spikeframe.neurons.sequential import in_order
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,9 +247,7 @@ def _over_time(model: nn.Module) -> nn.Module:
         linear: nn.Module = to_linear()
         return linear
     if isinstance(model, nn.Sequential):
-        return Sequential(
-            OrderedDict((name, _over_time(child)) for name, child in model._modules.items() if child is not None)
-        )
+        return Sequential(OrderedDict((name, _over_time(child)) for name, child in in_order(model)))
     return model
 
 

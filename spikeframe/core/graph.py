@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from spikeframe.errors import ShapeError, SpikeframeError, UnsupportedLayerError
 from spikeframe.kernels.chain import INPUT
@@ -21,6 +22,7 @@ from spikeframe.neurons import (
     StackedAffine,
     SumPool2d,
 )
+from spikeframe.neurons.sequential import in_order, refuse_own_forward
 
 Shape = tuple[int, ...]
 Named = tuple[tuple[str, nn.Module], ...]
@@ -118,10 +120,11 @@ class Graph:
         """Add what a module consists of; return where its output comes from."""
         name = path or type(layer).__name__.lower()
         if isinstance(layer, nn.Sequential):
-            for key, child in layer._modules.items():
-                if child is not None:
-                    arriving = self._visit(child, f"{path}.{key}" if path else key, arriving)
+            for key, child in in_order(layer, name):
+                arriving = self._visit(child, f"{path}.{key}" if path else key, arriving)
             return arriving
+        if isinstance(layer, (GraphNetwork, Recurrent, Neuron)):
+            refuse_own_forward(layer, name)
         if isinstance(layer, GraphNetwork):
             return self._graph(layer, path, arriving)
         if isinstance(layer, Recurrent):
@@ -134,9 +137,11 @@ class Graph:
         if type(layer) in _LAYERS:
             return self._add(name, layer, arriving)
         known = ", ".join(kind.__name__ for kind in _KNOWN)
+        made_plain = " Make it plain first, by torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')."
         raise UnsupportedLayerError(
-            f"{path or 'the model'}: {type(layer).__name__} is not known to the event-driven core. Known: {known} "
-            "and every neuron of spikeframe.neurons, in (nested) Sequentials and graphs."
+            f"{path or 'the model'}: {type(layer).__name__} is not known to the event-driven core."
+            f"{made_plain if is_parametrized(layer) else ''} Known: {known} and every neuron of spikeframe.neurons, in "
+            "(nested) Sequentials and graphs."
         )
 
     def _visit_neuron(self, layer: Neuron, name: str, arriving: list[tuple[int, int]]) -> list[tuple[int, int]]:

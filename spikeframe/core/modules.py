@@ -27,7 +27,7 @@ from spikeframe.core.rules import Pairs
 from spikeframe.core.snapping import Snapped
 from spikeframe.core.sparse import Synapses, Trail, deliver
 from spikeframe.core.stimulation import PoissonInput, SpikeSource
-from spikeframe.errors import ExactnessError, NonFiniteError, ParameterError, ShapeError, unknown_name
+from spikeframe.errors import DTypeError, ExactnessError, NonFiniteError, ParameterError, ShapeError, unknown_name
 from spikeframe.kernels.steps import provider
 from spikeframe.neurons import Neuron, fused, torch_form
 from spikeframe.neurons.randoms import whole
@@ -188,8 +188,11 @@ class CircuitModule(nn.Module):
 
         Raises:
             UnknownNameError: a name in x that is no source and no receptor.
+            DTypeError: x is no dict.
             ShapeError, NonFiniteError, ParameterError: the input, state or seeds are not usable.
         """
+        if x is not None and not isinstance(x, Mapping):
+            raise DTypeError(f"x is {type(x).__name__}; give a dict of tensors [T, B, ...] by source or receptor.")
         inputs = self._inputs(x or {})
         length, batch = self._size(inputs, state, steps, seeds)
         given_seeds = seeds if isinstance(seeds, Sequence) else [self.network.seed if seeds is None else seeds]

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from spikeframe.core.spikes import Spikes
 from spikeframe.errors import DataNotFoundError, EventFileError, ParameterError, TimeGridError
-from spikeframe.hdf5 import refuse_links
+from spikeframe.hdf5 import attribute, opened, refuse_kind
 
 MAGIC, VERSION = 0x0A7A, (0, 1)
 _SORTING = {"none": 0, "by_id": 1, "by_time": 2}
@@ -151,45 +151,25 @@ def read_spikes(path: str | Path, dt: float | None = None) -> dict[str, Spikes]:
     """
     if not Path(path).is_file():
         raise DataNotFoundError(f"{path}: there is no such file.")
-    try:
-        with _readable(path) as file:
-            refuse_links(file, path)
-            own = file.get("spikeframe")
-            grid = dt if own is None else float(own.attrs["dt"])
-            if grid is None:
-                raise ParameterError(f"{path}: names no dt; give that of its simulation, e.g. dt=0.1.")
-            end = np.inf if own is None else (own["step"][()] + 0.5) * grid
-            return {name: _spikes(path, name, group, grid, end) for name, group in file["spikes"].items()}
-    except (OSError, KeyError, AttributeError) as error:
-        raise EventFileError(path, 0, f"is no SONATA spike file ({error}).") from None
-
-
-def _readable(path: str | Path) -> Any:
-    """Open a file that is whole, or one that its writer left open."""
-    try:
-        return h5py.File(path, "r")
-    except OSError:
-        _check_whole(path)
-        return h5py.File(path, "r", swmr=True)
-
-
-def _check_whole(path: str | Path) -> None:
-    """Refuse a file shorter than its superblock says: HDF5 would wait for ever for a writer to complete it."""
-    with Path(path).open("rb") as file:
-        head = file.read(36)
-    if head[:8] == b"\x89HDF\r\n\x1a\n" and head[8] >= 2:
-        end = int.from_bytes(head[28:36], "little")
-        size = Path(path).stat().st_size
-        if size < end:
-            raise EventFileError(path, size, f"is cut off: {size} bytes, its header tells of {end}.")
+    with opened(path, open_elsewhere=True) as file:
+        if "spikes" not in file:
+            raise EventFileError(path, 0, "is no SONATA spike file: it has no group 'spikes'.")
+        own = file.get("spikeframe")
+        grid = dt if own is None else float(attribute(own, "dt", path))
+        if grid is None:
+            raise ParameterError(f"{path}: names no dt; give that of its simulation, e.g. dt=0.1.")
+        end = np.inf if own is None else (own["step"][()] + 0.5) * grid
+        return {name: _spikes(path, name, group, grid, end) for name, group in file["spikes"].items()}
 
 
 def _spikes(path: str | Path, name: str, group: Any, dt: float, end: float) -> Spikes:
     """Return the spikes of one population until `end`, ms."""
+    for data in ("timestamps", "node_ids"):
+        refuse_kind(group[data].id, f"{data} of {name!r}", path)
     n = min(group["timestamps"].shape[0], group["node_ids"].shape[0])
     times, ids = group["timestamps"][:n], group["node_ids"][:n].astype(np.int64)
-    units = group["timestamps"].attrs.get("units", "ms")
-    if units != "ms":
+    units = attribute(group["timestamps"], "units", path)
+    if units not in (None, "ms"):
         raise EventFileError(path, 0, f"times of {name!r} are in {units!r}; accepted are ms.")
     steps = np.rint(times / dt)
     off = np.flatnonzero(~(np.abs(steps * dt - times) <= 1e-6 * np.maximum(dt, np.abs(times))) | (steps < 1))

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from spikeframe.core.building import build
 from spikeframe.core.layout import steps_of, stream
 from spikeframe.core.network import Projection
+from spikeframe.neurons.once import differentiable_once
 
 with warnings.catch_warnings():  # torch says once that compressed rows may still change
     warnings.simplefilter("ignore")
@@ -121,7 +121,7 @@ class _Deliver(torch.autograd.Function):
         return arriving.reshape(-1, steps, batch).permute(1, 2, 0).contiguous()
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         synapses, starts, steps = ctx.synapses, ctx.starts, ctx.steps
         by_target, by_source, *stretches = ctx.saved_tensors

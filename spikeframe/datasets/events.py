@@ -105,8 +105,10 @@ def as_events(events: Events, where: str = "events") -> Events:
             continue
         column = events[name]
         if column.dtype.kind not in "iub" or column.ndim != 1:
+            of_each = f", {column.shape[1:]} for each event" if column.ndim > 1 else ""
             raise EventError(
-                f"{where}: field {name} has type {column.dtype} {column.shape[1:]}; accepted are integers."
+                f"{where}: field {name} has type {column.dtype}{of_each}; accepted are integers"
+                + (" (times in whole µs: round them)." if name == "t" else ".")
             )
         out[name] = column
         wrong = out[name] != column

@@ -90,16 +90,14 @@ def _class_names(path: Path) -> list[str]:
     """Names in ``extra/keys``, which must lie in this file."""
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            for place in ("extra", "extra/keys"):
-                if not isinstance(file.get(place, getlink=True), h5py.HardLink):
-                    raise EventFileError(path, 0, f"'{place}' is missing or a link to elsewhere; it names the classes.")
-            keys = file["extra/keys"]
-            if not isinstance(keys, h5py.Dataset) or keys.ndim != 1 or keys.size > 10_000 or keys.external:
-                raise EventFileError(path, 0, "'extra/keys' is no list of class names.")
-            return [name.decode() if isinstance(name, bytes) else str(name) for name in keys[...].tolist()]
-    except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
-        if isinstance(error, EventFileError):
-            raise
-        raise EventFileError(path, 0, f"'extra/keys' cannot be read ({error}).") from None
+    from spikeframe.hdf5 import opened, refuse_kind
+
+    with opened(path) as file:
+        for place in ("extra", "extra/keys"):
+            if not isinstance(file.get(place, getlink=True), h5py.HardLink):
+                raise EventFileError(path, 0, f"'{place}' is missing or a link to elsewhere; it names the classes.")
+        keys = file["extra/keys"]
+        if not isinstance(keys, h5py.Dataset) or keys.ndim != 1 or keys.size > 10_000:
+            raise EventFileError(path, 0, "'extra/keys' is no list of class names.")
+        refuse_kind(keys.id, "'extra/keys'", path)
+        return [name.decode() if isinstance(name, bytes) else str(name) for name in keys[...].tolist()]

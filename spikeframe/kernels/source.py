@@ -50,21 +50,22 @@ def _generators() -> str:
 
 
 @lru_cache(maxsize=1)
-def _folder() -> Path:
-    folder = cache_folder() / "kernels" / _generators()
+def folder() -> Path:
+    """Return the folder of what is generated and compiled; a temporary one where the cache cannot be written."""
+    found = cache_folder() / "kernels" / _generators()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe{os.getpid()}"
+        found.mkdir(parents=True, exist_ok=True)
+        probe = found / f".probe{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        folder = Path(tempfile.mkdtemp(prefix="spikeframe-kernels-"))
+        found = Path(tempfile.mkdtemp(prefix="spikeframe-kernels-"))
         print(
-            f"spikeframe: cannot write the kernel cache ({error}); kernels are compiled again in {folder}. "
+            f"spikeframe: cannot write the kernel cache ({error}); kernels are compiled again in {found}. "
             "Set SPIKEFRAME_CACHE to a writable folder to keep them.",
             file=sys.stderr,
         )
-    return folder
+    return found
 
 
 def load(text: str, title: str) -> ModuleType:
@@ -78,7 +79,7 @@ def load(text: str, title: str) -> ModuleType:
     with _LOCK:  # not while another thread is importing it
         if (found := sys.modules.get(f"{_PACKAGE}.{name}")) is not None:
             return found
-    path = _folder() / f"{name}.py"
+    path = folder() / f"{name}.py"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
         temporary.write_text(text, encoding="utf-8")
@@ -86,7 +87,7 @@ def load(text: str, title: str) -> ModuleType:
     with _LOCK:
         if _PACKAGE not in sys.modules:
             package = ModuleType(_PACKAGE)
-            package.__path__ = [str(_folder())]
+            package.__path__ = [str(folder())]
             sys.modules[_PACKAGE] = package
         importlib.invalidate_caches()
         return importlib.import_module(f"{_PACKAGE}.{name}")

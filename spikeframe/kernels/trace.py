@@ -356,7 +356,12 @@ def spike(u: Value) -> Value:
 
 
 def detach(a: Value) -> Value:
-    """Use a value without sending a gradient through it."""
+    """Use a value without sending a gradient through it; for states between calls see `learning_rules.detached`."""
+    if not isinstance(a, Value):
+        _refuse(
+            "detach works on the values of a step; a state that a call returned is cut off by "
+            "spikeframe.learning_rules.detached(state)."
+        )
     known = _recorder(a)
     return known.recorder.record("detach", known.dtype, known)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from spikeframe.learning_rules.conditional import ConditionalLinear
     from spikeframe.learning_rules.eprop import EProp
     from spikeframe.learning_rules.eventprop import EventProp
+    from spikeframe.learning_rules.gradient import detached
     from spikeframe.learning_rules.hlop import HLOP, Subspace
     from spikeframe.learning_rules.on_tensors import plasticity
     from spikeframe.learning_rules.ottt import OTTT
@@ -56,6 +57,7 @@ _HOMES = {
     "TruncatedBPTT": "truncated",
     "VoltageSTDP": "stdp_voltage",
     "bcm": "competitive",
+    "detached": "gradient",
     "hebb": "competitive",
     "k_winners": "competitive",
     "oja": "competitive",
@@ -91,6 +93,7 @@ __all__ = [
     "TruncatedBPTT",
     "VoltageSTDP",
     "bcm",
+    "detached",
     "hebb",
     "k_winners",
     "oja",

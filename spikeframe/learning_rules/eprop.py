@@ -36,6 +36,7 @@ from spikeframe.errors import UnsupportedLayerError, unknown_name
 from spikeframe.learning_rules.gradient import GradientRule, Learnt, Loss, per_step, rate
 from spikeframe.learning_rules.partials import Partials, constant_decay
 from spikeframe.neurons import LI, Neuron, Recurrent, Sequential
+from spikeframe.neurons.sequential import in_order
 
 FEEDBACK = ("symmetric", "random", "adaptive")
 
@@ -270,7 +271,7 @@ def _parts(model: nn.Module) -> tuple[nn.Sequential, list[_Hidden], nn.Linear, f
     )
     if not isinstance(model, Sequential):
         raise UnsupportedLayerError(f"EProp: {type(model).__name__}; {accepted}.")
-    layers = list(model.children())
+    layers = [layer for _, layer in in_order(model)]
     kappa = 0.0
     last = layers[-1] if layers else None
     if isinstance(last, LI):

@@ -16,12 +16,13 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedLayerError
 from spikeframe.kernels.eventprop import Arrivals, Floats, Graph, Provider, provider
 from spikeframe.learning_rules.gradient import rate, whole
 from spikeframe.neurons import LIF, Exp, Recurrent, Sequential
+from spikeframe.neurons.once import differentiable_once
+from spikeframe.neurons.sequential import in_order
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,7 @@ class _Events(torch.autograd.Function):
         return torch.from_numpy(run.times), torch.from_numpy(run.deviation)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         job: _Job = ctx.job
         rule = job.rule
@@ -252,7 +253,7 @@ class _Events(torch.autograd.Function):
 def _checked(model: nn.Module) -> list[tuple[nn.Linear, LIF, Recurrent | None]]:
     """Return the layers of a model that the rule can act on, or say why it cannot."""
     accepted = "accepted is a Sequential of Linear(bias=False) and LIF (or Recurrent of LIF) in turn"
-    layers = list(model.children()) if isinstance(model, Sequential) else []
+    layers = [layer for _, layer in in_order(model)] if isinstance(model, Sequential) else []
     if not layers or len(layers) % 2:
         raise UnsupportedLayerError(f"EventProp: {type(model).__name__} with {len(layers)} layers; {accepted}.")
     found: list[tuple[nn.Linear, LIF, Recurrent | None]] = []

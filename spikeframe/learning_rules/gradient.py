@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikeframe.errors import NonFiniteError, ParameterError, ShapeError, UnsupportedLayerError
+from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedLayerError
 from spikeframe.neurons import Neuron, Recurrent
 from spikeframe.neurons.temporal import Temporal
 
@@ -57,6 +57,8 @@ class GradientRule(ABC):
 
     def __init__(self, model: nn.Module, loss: Loss = functional.cross_entropy) -> None:
         kind = type(self).__name__
+        if not isinstance(model, nn.Module):
+            raise DTypeError(f"{kind}: the model is {type(model).__name__}; give a torch module.")
         if not any(isinstance(m, (Neuron, Temporal)) for m in model.modules()):
             raise UnsupportedLayerError(
                 f"{kind}: {type(model).__name__} has no neuron of spikeframe.neurons, so no state to learn through; "
@@ -90,7 +92,14 @@ class GradientRule(ABC):
             target: of these steps, ``[S, B, ...]``.
             where: which steps, for the message.
         """
-        value = self.loss(out.flatten(0, 1), target.flatten(0, 1))
+        try:
+            value = self.loss(out.flatten(0, 1), target.flatten(0, 1))
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise ShapeError(
+                f"{type(self).__name__}: the loss does not take outputs {tuple(out.shape)} and targets "
+                f"{tuple(target.shape)} of {target.dtype}: {error} Cross entropy takes class numbers, int64, from 0 to "
+                f"{out.shape[-1] - 1}."
+            ) from error
         if value.ndim or not bool(torch.isfinite(value)):
             if value.ndim:
                 raise ShapeError(f"{type(self).__name__}: the loss has shape {tuple(value.shape)}; it must be a mean.")

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeframe.errors import ParameterError, ShapeError
+from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError
 from spikeframe.kernels.plasticity import Plasticity, Traced, number, traced
 from spikeframe.kernels.trace import Program
 
@@ -73,7 +73,15 @@ def plasticity(
     Raises:
         ShapeError: shapes that do not fit together.
         ParameterError: dt is not positive, or a state variable or signal is missing or not used.
+        DTypeError, NonFiniteError: the rule is none, or weights or spikes are no tensors of finite numbers.
     """
+    if not isinstance(rule, Plasticity):
+        raise DTypeError(f"plasticity: the rule is {rule!r}; give one, e.g. PairSTDP(w_max=1.0).")
+    for name, value in (("weight", weight), ("pre", pre), ("post", post)):
+        if not isinstance(value, Tensor):
+            raise DTypeError(f"plasticity: {name} is {type(value).__name__}; it must be a tensor.")
+        if not bool(torch.isfinite(value).all()):
+            raise NonFiniteError(f"plasticity: {name} holds NaN or infinite values.")
     made = traced(rule, number("plasticity(dt)", dt, above=0.0))
     target = dict(target or {})
     _check(rule, made, weight, pre, post, target, signal)

@@ -22,6 +22,7 @@ from spikeframe.errors import UnsupportedLayerError
 from spikeframe.learning_rules.gradient import GradientRule, Learnt, Loss, per_step, rate
 from spikeframe.learning_rules.partials import constant_decay
 from spikeframe.neurons import Neuron, Sequential
+from spikeframe.neurons.sequential import in_order
 from spikeframe.neurons.temporal import Temporal
 
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -115,7 +116,7 @@ def _with_trace(layer: nn.Module, x: Tensor, trace: Tensor, ones: float) -> Tens
 def _layers(model: nn.Module) -> list[nn.Module]:
     """Return the layers of a chain, those of chains inside it too."""
     found: list[nn.Module] = []
-    for layer in model.children():
+    for _, layer in in_order(model):
         found += _layers(layer) if isinstance(layer, Sequential) else [layer]
     return found
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
-from spikeframe.errors import ConfigError, ParameterError, ShapeError, UnsupportedLayerError
+from spikeframe.errors import ConfigError, DTypeError, ParameterError, ShapeError, UnsupportedLayerError
 from spikeframe.kernels.plasticity import number
 from spikeframe.learning_rules.rewiring import Rewiring, Scores, cosine, drawing
 
@@ -68,6 +68,7 @@ def sparsify(layer: nn.Module, mask: Tensor) -> nn.Module:
     Raises:
         UnsupportedLayerError: the layer has no weight.
         ConfigError: it has a mask already.
+        DTypeError: the mask is no tensor, or holds NaN.
         ShapeError: the mask is not of the weight's shape.
     """
     weight = getattr(layer, "weight", None)
@@ -75,6 +76,11 @@ def sparsify(layer: nn.Module, mask: Tensor) -> nn.Module:
         raise UnsupportedLayerError(f"sparsify: {type(layer).__name__} has no weight to mask.")
     if parametrize.is_parametrized(layer, "weight"):
         raise ConfigError(f"sparsify: the weight of this {type(layer).__name__} is masked or parametrised already.")
+    if not isinstance(mask, Tensor) or bool(torch.isnan(mask).any()):
+        got = "holds NaN" if isinstance(mask, Tensor) else f"is {type(mask).__name__}"
+        raise DTypeError(
+            f"sparsify: the mask {got}; it must be a tensor of the weight's shape, 0 where one is missing."
+        )
     if mask.shape != weight.shape:
         raise ShapeError(f"sparsify: mask has shape {tuple(mask.shape)}, the weight {tuple(weight.shape)}.")
     kept = (mask != 0).to(weight.device)

@@ -27,12 +27,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from spikeframe.errors import BackendError, NonFiniteError, unknown_name
 from spikeframe.kernels.cuda.products import BITS, events_source, gather_threads, parts_source
 from spikeframe.neurons.fused import Watch, gpu_ready, launch_on, watch_of
+from spikeframe.neurons.once import differentiable_once
 
 PATHS = ("auto", "parts", "events", "dense")
 #: Share of inputs that are not 0 below which gathering is faster.
@@ -96,6 +96,12 @@ class SpikeLinear(nn.Linear):
         y = y.view(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 
+    def to_linear(self) -> nn.Linear:
+        """Return torch's layer with the same parameters, which `Network.from_module` runs event by event."""
+        layer = nn.Linear(self.in_features, self.out_features, self.bias is not None, device="meta")
+        layer.weight, layer.bias = self.weight, self.bias
+        return layer
+
     def check_finite(self) -> None:
         """Wait for the GPU and refuse an input of a call so far that had more than 8 significant bits.
 
@@ -147,7 +153,7 @@ class _Product(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         kept, weight = ctx.saved_tensors
         g = g.contiguous()

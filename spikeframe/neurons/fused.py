@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda.launch import cupy, launcher
@@ -21,6 +20,8 @@ from spikeframe.kernels.cuda.source import Cut
 from spikeframe.kernels.cuda.steps import CudaSteps, Prepared
 from spikeframe.kernels.steps import Provider
 from spikeframe.kernels.trace import FLOAT, Program
+from spikeframe.neurons.once import differentiable_once
+from spikeframe.neurons.parameters import Held, unchanged
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -316,7 +317,7 @@ class _Fused(torch.autograd.Function):
         return (out, *finals)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         # Saved tensors once: activation checkpointing recomputes them and refuses a second look.
         return (None, *back(ctx.job, ctx.saved_tensors, gradients, ctx.needs_input_grad[1:]))
@@ -337,7 +338,7 @@ class _OnGpu(torch.autograd.Function):
         return (out, *last)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         # Saved tensors once: activation checkpointing refuses a second look.
         return (None, *back_on_gpu(ctx.kernels, ctx.saved_tensors, gradients, ctx.needs_input_grad[1:]))
@@ -411,7 +412,7 @@ def _pulled(ctx: Any, g_out: Tensor | None, *g_last: Tensor | None) -> tuple[Non
     return None, ctx.prepared.backward(x, kept, g_out, ends, own)
 
 
-_pulled_once = once_differentiable(_pulled)
+_pulled_once = differentiable_once(_pulled)
 
 
 def run_on_gpu(kernels: CudaSteps, tensors: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -456,17 +457,17 @@ class Ready:
         kernels: of the layer.
         x: the input of that call.
         fixed: its states at the start and coefficients.
-        values: what these were made from; they are fixed as long as none is written to.
+        values: what these were made from (`parameters.held`); they are fixed as long as none is written to or replaced.
         watch: what the kernels report to.
         kind: the named tuple of the final states.
     """
 
     def __init__(
-        self, kernels: CudaSteps, x: Tensor, fixed: list[Tensor], values: list[Tensor], watch: Watch, kind: Any
+        self, kernels: CudaSteps, x: Tensor, fixed: list[Tensor], values: Held, watch: Watch, kind: Any
     ) -> None:
         self.prepared, self.watch, self.kind = Prepared(kernels, x, fixed), watch, kind
         self.shape, self.dtype, self.device = x.shape, x.dtype, x.device
-        self.values, self.versions = values, [value._version for value in values]
+        self.values = values
 
     def takes(self, x: Any) -> bool:
         """Whether a call with this input is such a one, and no earlier one has something to report.
@@ -481,7 +482,7 @@ class Ready:
             and x.device == self.device
             and x.is_contiguous()
             and self.watch.number[0] == _FINE
-            and [value._version for value in self.values] == self.versions
+            and unchanged(self.values)
         )
 
     def run(self, x: Tensor) -> tuple[Tensor, Any]:
@@ -520,12 +521,23 @@ def run(
 
     Returns:
         ``[T, B, ...]`` outputs and the final states.
+
+    Raises:
+        BackendError: inside a transform of `torch.func`.
     """
     program = job.program
     shape = inputs[0].shape
     flat = [x.reshape(shape[0], -1) for x in inputs]
     flat += [states[name].reshape(-1) for name in program.names("state")]
     flat += [coefficients[name] for name in program.names("coefficient")]
-    out, *finals = _Fused.apply(job, *flat)  # type: ignore[no-untyped-call]
+    try:
+        out, *finals = _Fused.apply(job, *flat)  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        if "functorch" not in str(error):
+            raise
+        raise BackendError(
+            "torch.func's transforms (vmap, grad, jvp, ...) do not go through neurons: put samples on the batch axis, "
+            "call several models one after the other, and take gradients by torch.autograd."
+        ) from None
     names = program.names("state")
     return out.reshape(shape), {n: f.reshape(shape[1:]) for n, f in zip(names, finals, strict=True)}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spikeframe.errors import ShapeError
+from spikeframe.errors import ShapeError, unknown_name
 from spikeframe.kernels.parts import parts
 from spikeframe.neurons.neuron import Neuron
 from spikeframe.neurons.temporal import Temporal
@@ -38,6 +38,9 @@ class GraphNetwork(Temporal):
         edges: pairs of nodes.
         inputs: the nodes that take x.
         outputs: the nodes whose values are returned.
+
+    Raises:
+        UnknownNameError: an edge, input or output names no node.
     """
 
     def __init__(
@@ -48,6 +51,9 @@ class GraphNetwork(Temporal):
         outputs: Sequence[str],
     ) -> None:
         super().__init__()
+        for name in (*(end for edge in edges for end in edge), *inputs, *outputs):
+            if name not in layers:
+                raise unknown_name("node", name, layers)
         self.order = list(layers)
         self.layers = nn.ModuleList(layers.values())
         self.inputs, self.outputs = list(inputs), list(outputs)

@@ -21,9 +21,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from spikeframe.errors import ParameterError
 from spikeframe.kernels.trace import Names, Value, spike
-from spikeframe.neurons.lif import after_spike, check_reset
+from spikeframe.neurons.lif import after_spike, check_order, check_reset
 from spikeframe.neurons.neuron import Neuron
 from spikeframe.neurons.parameters import Parameter, State
 
@@ -51,11 +50,7 @@ class IF(Neuron):
         super().__init__(**options)
         self.reset = check_reset(type(self).__name__, reset)
         self.detach_reset = bool(detach_reset)
-        if not bool((self.v_reset < self.v_th).all()):
-            raise ParameterError(
-                f"{type(self).__name__}: v_reset must be below v_th, "
-                f"got {self.v_reset.tolist()} and {self.v_th.tolist()}."
-            )
+        check_order(self, "v_reset", "v_th")
 
     def membrane(self) -> tuple[Tensor, Tensor]:
         """Return leak rate 0 and gain 1/C."""

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from spikeframe.errors import ParameterError
 from spikeframe.kernels.trace import Names, Value, detach, spike
-from spikeframe.neurons.parameters import Parameter, State
+from spikeframe.neurons.parameters import Parameter, State, first_of
 from spikeframe.neurons.refractory import Refractory
 
 
@@ -79,10 +79,13 @@ def check_order(neuron: Any, low: str, high: str) -> None:
     Raises:
         ParameterError: it is not lower.
     """
-    if not bool((neuron.value(low) < neuron.value(high)).all()):
+    below, above = neuron.value(low).detach(), neuron.value(high).detach()
+    wrong = ~(below < above)
+    if bool(wrong.any()):
+        below, above = below.expand_as(wrong), above.expand_as(wrong)
         raise ParameterError(
             f"{type(neuron).__name__}: {low} must be below {high}, "
-            f"got {neuron.value(low).tolist()} and {neuron.value(high).tolist()}."
+            f"got {first_of(below, wrong)} and {first_of(above, wrong)}."
         )
 
 

@@ -40,7 +40,7 @@ from spikeframe.learning_rules.surrogates import Surrogate
 from spikeframe.learning_rules.surrogates import surrogate as as_surrogate
 from spikeframe.neurons import compiled, fused, randoms, torch_form
 from spikeframe.neurons.conductances import Conductance
-from spikeframe.neurons.parameters import Parametric, State
+from spikeframe.neurons.parameters import Held, Parametric, State, held, unchanged
 from spikeframe.neurons.receptors import Delta, Receptor, as_receptors
 
 HALF = (torch.float16, torch.bfloat16)
@@ -117,7 +117,7 @@ class Neuron(Parametric):
         self.surrogate = as_surrogate(surrogate)
         self.backend = backend
         self._programs: dict[tuple[bool, bool], tuple[Program, Program | None]] = {}
-        self._coefficients: dict[Any, tuple[list[tuple[Tensor, int]], dict[str, Tensor]]] = {}
+        self._coefficients: dict[Any, tuple[Held, dict[str, Tensor]]] = {}
         self._rows: dict[str, State] = {}
         self._started: tuple[dict[str, Tensor], Any, Any] | None = None
         self._kernels: tuple[Any, CudaSteps] | None = None
@@ -377,12 +377,15 @@ class Neuron(Parametric):
         """
         key = dt, dtype, shape
         kept = self._coefficients.get(key)
-        if kept is None or any(b._version != version for b, version in kept[0]):
+        if kept is not None and not unchanged(kept[0]):
+            self._forget()  # values were changed in place, and which terms a step has depends on them
+            kept = None
+        if kept is None:
             learns = any(True for _ in self.parameters())
             found = self._cast(dt, dtype, shape, learns)
             if learns:
                 return found
-            kept = [(b, b._version) for b in self.buffers() if not b.is_inference()], found
+            kept = held(self), found
             self._coefficients.clear()  # a layer is rarely called with several shapes in turn
             self._coefficients[key] = kept
         return kept[1]
@@ -557,8 +560,7 @@ class Neuron(Parametric):
                 rest = [*states.values(), *flat.values()]
                 out, last = fused.run_on_gpu(kernels, [*inputs, *rest])
                 if anew and len(inputs) == 1 and not self.RANDOM and not any(True for _ in self.parameters()):
-                    values = [b for b in self.buffers() if not b.is_inference()]
-                    self._ready = fused.Ready(kernels, first, rest, values, watch, kind)
+                    self._ready = fused.Ready(kernels, first, rest, held(self), watch, kind)
                 return out, kind(*last)
             job = fused.Job(self.program(), provider(self.backend), torch.get_num_threads(), [])
             out, final = fused.run(job, inputs, states, flat)
@@ -649,11 +651,11 @@ class Neuron(Parametric):
         else:
             raise ShapeError(f"{kind} has receptors {names}: give a dict with one [T, B, ...] tensor for each.")
         for name, value in zip(names, inputs, strict=True):
-            if not isinstance(value, Tensor) or not self._takes(value):
-                got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            if not isinstance(value, Tensor) or value.layout != torch.strided or not self._takes(value):
+                got = f"{value.dtype}, {value.layout}" if isinstance(value, Tensor) else type(value).__name__
                 raise DTypeError(
-                    f"{kind}: input {name!r} is {got}; it must be a float32, float64, float16 or bfloat16 tensor (of "
-                    "16 bits on a GPU only with CuPy)."
+                    f"{kind}: input {name!r} is {got}; it must be a dense float32, float64, float16 or bfloat16 "
+                    "tensor (of 16 bits on a GPU only with CuPy)."
                 )
             if value.ndim < 3 or value.shape != inputs[0].shape:
                 raise ShapeError(

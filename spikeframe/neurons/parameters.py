@@ -13,6 +13,24 @@ from torch import nn
 
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, unknown_name
 
+#: Where a fixed value is kept, its name there, the value, and how often it was written to.
+Held = list[tuple[dict[str, Any], str, torch.Tensor, int]]
+
+
+def held(module: nn.Module) -> Held:
+    """Return the fixed values of a module and of what it is made of, to see later whether they are `unchanged`.
+
+    Args:
+        module: a neuron or a receptor.
+    """
+    buffers = ((part._buffers, name, value) for part in module.modules() for name, value in part._buffers.items())
+    return [(home, n, b, b._version) for home, n, b in buffers if b is not None and not b.is_inference()]
+
+
+def unchanged(values: Held) -> bool:
+    """Whether values are still those that they were: not written to, and not replaced (as `functional_call` does)."""
+    return all(home.get(name) is value and value._version == version for home, name, value, version in values)
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -48,14 +66,15 @@ class Parameter:
         """
         finite = torch.isfinite(value) | (torch.isposinf(value) if self.infinite else False)
         if not bool(finite.all()):
-            raise NonFiniteError(f"{name}={_first(value, ~finite)}: must be finite.")
+            raise NonFiniteError(f"{name}={first_of(value, ~finite)}: must be finite.")
         if self.above is not None and not bool((value > self.above).all()):
             raise ParameterError(
-                f"{name}={_first(value, value <= self.above)}: must be above {self.above:g} {self.unit}".rstrip() + "."
+                f"{name}={first_of(value, value <= self.above)}: must be above {self.above:g} {self.unit}".rstrip()
+                + "."
             )
         if self.least is not None and not bool((value >= self.least).all()):
             raise ParameterError(
-                f"{name}={_first(value, value < self.least)}: must be at least {self.least:g} {self.unit}".rstrip()
+                f"{name}={first_of(value, value < self.least)}: must be at least {self.least:g} {self.unit}".rstrip()
                 + "."
             )
 
@@ -165,10 +184,25 @@ class Parametric(nn.Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in type(self).PARAMETERS and "_fixed" in self.__dict__:
-            raise ParameterError(
-                f"{type(self).__name__}.{name} is set at construction; make a new one, or make it learnable."
-            )
+            kind, stored = type(self).__name__, self._stored(name)
+            if name in self.learnable:
+                of = "logarithm" if stored.startswith("log_") else "value"
+                raise ParameterError(
+                    f"{kind}.{name} is learnable: its {of} is the nn.Parameter {stored!r}; change that one in place, "
+                    "under torch.no_grad()."
+                )
+            raise ParameterError(f"{kind}.{name} is set at construction; make a new one, or make it learnable.")
         super().__setattr__(name, value)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any, **options: Any) -> None:
+        """Load values that the table accepts."""
+        for name, row in self.PARAMETERS.items():
+            key = prefix + (self._stored(name) if name in self.learnable else f"_{name}")
+            if isinstance(state_dict.get(key), torch.Tensor):
+                value = state_dict[key].detach().double()
+                logarithm = name in self.learnable and row.above == 0.0
+                row.check(f"{type(self).__name__}: loaded {key}", torch.exp(value) if logarithm else value)
+        super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
 
     def __getattr__(self, name: str) -> Any:
         if name in type(self).PARAMETERS:
@@ -197,8 +231,13 @@ class Parametric(nn.Module):
         return ", ".join(shown)
 
 
-def _first(value: torch.Tensor, wrong: torch.Tensor) -> str:
-    """Describe the first wrong element."""
+def first_of(value: torch.Tensor, wrong: torch.Tensor) -> str:
+    """Describe the first wrong element.
+
+    Args:
+        value: a scalar, or a tensor.
+        wrong: of its shape, which elements are wrong.
+    """
     if value.ndim == 0:
         return f"{value.item():g}"
     index = tuple(int(i) for i in wrong.nonzero()[0])

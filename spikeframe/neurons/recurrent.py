@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikeframe.errors import ParameterError, ShapeError
+from spikeframe.errors import ParameterError, ShapeError, UnsupportedLayerError
 from spikeframe.neurons.neuron import Neuron
 from spikeframe.neurons.temporal import Temporal
 
@@ -31,10 +31,13 @@ class Recurrent(Temporal):
 
     Raises:
         ParameterError: the neuron has several receptors, or size is no positive whole number.
+        UnsupportedLayerError: it is no neuron.
     """
 
     def __init__(self, neuron: Neuron, size: int) -> None:
         super().__init__()
+        if not isinstance(neuron, Neuron):
+            raise UnsupportedLayerError(f"Recurrent: {type(neuron).__name__} is no neuron; give one, e.g. LIF(dt=1.0).")
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ParameterError(f"Recurrent(size={size!r}): must be a whole number from 1.")
         if len(neuron.receptors) != 1:

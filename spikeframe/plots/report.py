@@ -24,12 +24,13 @@ from spikeframe.plots import figures as draw
 from spikeframe.plots.sections import cloud, membranes
 
 
-def write_report(folder: str | Path) -> Path:
-    """Write ``report.html``, one page that needs no other file, into a run folder.
+def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
+    """Write the report of a run, one page that needs no other file.
 
     Args:
         folder: run folder with ``result.json`` and, where the run made them, ``config.json``, ``metrics.jsonl`` and
             ``sample.npz``. A section whose data are missing is left out.
+        path: of the page; ``report.html`` in the run folder if not given.
 
     Returns:
         Path of the page.
@@ -57,7 +58,7 @@ def write_report(folder: str | Path) -> Path:
         files = "result.json, metrics.jsonl or sample.npz"
         raise CheckpointError(f"{folder}: {files} lacks a field or holds what does not fit: {error!r}.") from error
     title = f"spikeframe run: {result['data']}" if result.get("data") else "spikeframe run"
-    return replaced(folder / "report.html", page.page(title, body))
+    return replaced(folder / "report.html" if path is None else Path(path), page.page(title, body))
 
 
 def _opening(result: Mapping[str, Any], layers: Mapping[str, Counts], history: list[dict[str, Any]]) -> Iterator[str]:

@@ -53,10 +53,21 @@ def sample_figure(
             panels = min(8, len(inputs))
             event_frames(inputs, panels=panels, dt_ms=dt_ms, axes=part.subplots(1, panels, squeeze=False)[0])
         elif what == "spikes":
-            spike_raster(trains, part.subplots(), sizes={**sizes, "input": inputs[0].size}, dt_ms=dt_ms)
-        else:
-            shown = sorted({int(outputs.mean(axis=0).argmax())} | ({label} if label is not None else set()))
             ax = part.subplots()
-            membrane_traces(outputs, ax, dt_ms=dt_ms, labels=classes, highlight=shown, unit="membrane")
-            ax.set_title("Output: decided and true class in colour", loc="left", fontsize=10)
+            spike_raster(trains, ax, sizes={**sizes, "input": inputs[0].size}, dt_ms=dt_ms)
+            ax.set_xlim(0, (len(inputs) + 0.5) * dt_ms)
+        else:
+            ax = part.subplots()
+            names, shown = _named(classes, int(outputs.mean(axis=0).argmax()), label)
+            membrane_traces(outputs, ax, dt_ms=dt_ms, labels=names, highlight=shown, unit="membrane")
+            ax.set_xlim(0, (len(inputs) + 0.5) * dt_ms)
+            ax.set_title("Output", loc="left", fontsize=10)
     return figure
+
+
+def _named(classes: Sequence[str], decided: int, label: int | None) -> tuple[list[str], list[int]]:
+    """Return the classes' names with what they are for this sample, and which are to be seen."""
+    roles = {decided: "decided"}
+    if label is not None:
+        roles[label] = "decided and true" if label == decided else "true"
+    return [f"{name} ({roles[k]})" if k in roles else name for k, name in enumerate(classes)], sorted(roles)

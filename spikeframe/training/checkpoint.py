@@ -38,6 +38,9 @@ def write_whole(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None  # a full disk does not say which file
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spikeframe.datasets.binning import to_frames
 from spikeframe.datasets.events import as_events
-from spikeframe.errors import ConfigError, ParameterError, TimeGridError
+from spikeframe.errors import ConfigError, DTypeError, ParameterError, ShapeError, TimeGridError
 from spikeframe.training.seeds import epoch_order
 
 Batch = tuple[Tensor, Tensor]
@@ -62,6 +62,7 @@ class FrameCache:
         samples: int | None = None,
         progress: str | None = None,
     ) -> None:
+        _check_set(dataset)
         window = _whole_microseconds(dt)
         for name, value in (("n_time_bins", n_time_bins), ("pool", pool), ("samples", samples)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -121,8 +122,19 @@ class FrameCache:
 
         Returns:
             Counts float32 [T, B, P, H, W] and labels int64 [B].
+
+        Raises:
+            ParameterError: no list of whole numbers, or a sample that is not there.
         """
-        chosen = np.asarray(indices, np.int64)
+        given = np.asarray(indices)
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+            raise ParameterError(
+                f"batch(indices): got {given.dtype} of shape {given.shape}; give the numbers of the samples, [B] "
+                "(numpy.flatnonzero turns a mask into them)."
+            )
+        chosen = given.astype(np.int64)
+        if np.any(wrong := (chosen < 0) | (chosen >= len(self))):
+            raise ParameterError(f"batch(indices): sample {given[wrong][0]}; there are {len(self)}, counted from 0.")
         first, lengths = self._offsets[chosen], self._offsets[chosen + 1] - self._offsets[chosen]
         ends = np.cumsum(lengths)
         take = np.arange(ends[-1] if ends.size else 0) + np.repeat(first - (ends - lengths), lengths)
@@ -144,22 +156,63 @@ class FrameCache:
 
         Yields:
             Counts float32 [T, B, P, H, W] and labels int64 [B].
+
+        Raises:
+            ParameterError: batch_size is no positive whole number.
         """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise ParameterError(f"batch_size={batch_size!r}: must be a whole number from 1.")
         order = np.arange(len(self)) if seed is None else epoch_order(len(self), seed, epoch)
         for first in range(0, len(self), batch_size):
             yield self.batch(order[first : first + batch_size])
 
 
-def collate(items: Sequence[tuple[Tensor, int]]) -> Batch:
+def _check_set(dataset: Any) -> None:
+    """Refuse what is no set of event recordings."""
+    for name in ("__len__", "__getitem__", "sensor_size", "classes"):
+        if not hasattr(dataset, name):
+            raise ConfigError(
+                f"FrameCache({type(dataset).__name__}): it has no {name}; give a set of event recordings, e.g. "
+                "spikeframe.datasets.load('digits'), from_tonic(...) or an EventDataset of your own."
+            )
+
+
+def collate(items: Sequence[tuple[Any, int]]) -> Batch:
     """Put samples together time-first, as ``DataLoader(cache, batch_size, collate_fn=collate)`` needs it.
 
     Args:
-        items: frames [T, ...] and label of each sample.
+        items: frames [T, ...] and label of each sample, from a `FrameCache` or from a set whose transform makes frames
+            of equally many steps (`ToFrames`, or tonic's ``ToFrame``).
 
     Returns:
-        Frames [T, B, ...] and labels int64 [B].
+        Frames [T, B, ...], float32 where they were whole numbers, and labels int64 [B].
+
+    Raises:
+        DTypeError: an item holds events, or no numbers.
+        ShapeError: samples of different shapes.
     """
-    return torch.stack([x for x, _ in items], dim=1), torch.tensor([label for _, label in items], dtype=torch.int64)
+    frames = [_as_frames(x) for x, _ in items]
+    for number, x in enumerate(frames):
+        if x.shape != frames[0].shape:
+            raise ShapeError(
+                f"collate: sample {number} of the batch has frames {tuple(x.shape)}, sample 0 "
+                f"{tuple(frames[0].shape)}; make equally many steps of each, e.g. by ToFrames(..., n_time_bins=31, "
+                "time_window=10_000)."
+            )
+    return torch.stack(frames, dim=1), torch.tensor([label for _, label in items], dtype=torch.int64)
+
+
+def _as_frames(x: Any) -> Tensor:
+    """Return a sample's frames as a float tensor, or refuse what are none."""
+    if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
+        x = torch.as_tensor(x)
+    if not isinstance(x, Tensor):
+        what = "events" if isinstance(x, np.ndarray) and x.dtype.names else type(x).__name__
+        raise DTypeError(
+            f"collate: an item holds {what}, no frames; use FrameCache(dataset, n_time_bins=..., dt=...), or give the "
+            "set a transform such as spikeframe.datasets.transforms.ToFrames."
+        )
+    return x if x.is_floating_point() else x.float()
 
 
 def time_grid(dataset: Any, n_time_bins: int | None = None, dt: float | None = None) -> tuple[int, float]:

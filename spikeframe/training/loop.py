@@ -8,9 +8,12 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from math import isfinite
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -27,7 +30,7 @@ from spikeframe.training.checkpoint import (
     write_whole,
 )
 from spikeframe.training.frames import Batch, FrameCache
-from spikeframe.training.metrics import Loss, SpikeMeter, check_labels, evaluate, logits
+from spikeframe.training.metrics import Loss, SpikeMeter, check_batch, check_labels, evaluate, logits
 from spikeframe.training.seeds import check_seed, seed_everything
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -129,15 +132,24 @@ def fit(
         CheckpointError: the checkpoint is damaged, or was made with other settings or another model.
         NonFiniteError: the loss is NaN or infinite.
         ShapeError: output or labels have the wrong shape, or there is no batch.
+        DTypeError: a batch is not made of tensors.
     """
     _check_settings(epochs=epochs, batch_size=batch_size, patience=patience)
-    for name, value in (("lr", lr), ("rate_weight", rate_weight), ("rate_target", rate_target)):
-        if not 0 <= value < float("inf"):
+    rates: dict[str, Any] = {"lr": lr, "rate_weight": rate_weight, "rate_target": rate_target}
+    for name, value in rates.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < float("inf"):
             raise ParameterError(f"{name}={value!r}: must be a finite number, not negative.")
+    if loss is not None and not callable(loss):
+        raise ParameterError(f"loss={loss!r}: must be a function of logits [B, classes] and labels [B], or None.")
     if optimizer is None:
         if scheduler is not None:
             raise ConfigError("fit: a scheduler needs the optimiser it belongs to; give both.")
         optimizer = torch.optim.Adam(model.parameters(), lr)
+    own = {id(p) for p in model.parameters()}
+    if own and not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+        raise ConfigError(
+            "fit: the optimiser holds no parameter of this model, so nothing would be learnt; make it anew."
+        )
     if scheduler is not None and scheduler.optimizer is not optimizer:
         raise ConfigError("fit: the scheduler belongs to another optimiser; make it for the one you give.")
     settings: dict[str, Any] = {
@@ -158,6 +170,8 @@ def fit(
         **(config or {}),
     }
     folder = None if out is None else Path(out)
+    if resume and folder is None:
+        raise ConfigError("fit: resume goes on from a run folder; give it as out.")
     state = _Progress()
     if folder is not None:
         state = _open_folder(folder, settings, resume, model, optimizer, scheduler)
@@ -181,6 +195,10 @@ def fit(
             found = evaluate(model, _batches(validation, batch_size, None, 0), loss=loss, readout=readout)
             row |= {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
             latest = found.loss
+            if not isfinite(latest):
+                raise NonFiniteError(
+                    f"The validation loss is {latest} in epoch {epoch + 1}; try a lower learning rate."
+                )
         if scheduler is not None:
             scheduler.step()
         row["seconds"] = time.perf_counter() - started
@@ -241,12 +259,15 @@ def _train_epoch(
     model.train()
     with SpikeMeter(model) as meter:
         for x, labels in batches:
+            check_batch("fit", x, labels)
             scores = logits(model(x.to(device)), readout)
             check_labels(labels, scores)
             labels = labels.to(device)
             value = criterion(scores, labels)
             if rate_weight:
                 value = value + rate_weight * meter.penalty(rate_target)
+            if value.ndim:
+                raise ShapeError(f"fit: the loss has shape {tuple(value.shape)}; it must be one number, e.g. the mean.")
             if not bool(torch.isfinite(value)):
                 raise NonFiniteError(
                     f"The loss is {value.item()} in epoch {epoch} after {samples} samples; try a lower learning rate."
@@ -281,10 +302,11 @@ def _open_folder(
     tensors, about = read_tensors(path)
     given = json.loads(json.dumps(settings))
     for name in sorted(given.keys() | about["settings"].keys()):
-        if given.get(name) != about["settings"].get(name):
-            raise CheckpointError(
-                f"{path}: made with {name}={about['settings'].get(name)!r}, now {given.get(name)!r}; give the same."
-            )
+        before, now = about["settings"].get(name), given.get(name)
+        if before != now:
+            if name == "model":
+                before, now = _first_difference(before, now)
+            raise CheckpointError(f"{path}: made with {name}={before!r}, now {now!r}; give the same.")
     if about["threads"] != torch.get_num_threads():
         warnings.warn(
             f"{path}: made with {about['threads']} threads, now {torch.get_num_threads()}; torch sums in another way, "
@@ -303,6 +325,12 @@ def _open_folder(
     state = _Progress(about["history"], about["best_epoch"], about["best_loss"], parts["best"])
     _save_readable(folder, state)
     return state
+
+
+def _first_difference(before: str, now: str) -> tuple[str, str]:
+    """Return the first line in which two models, written out, differ."""
+    lines = zip_longest(before.splitlines(), now.splitlines(), fillvalue="(nothing)")
+    return next(((a.strip(), b.strip()) for a, b in lines if a != b), (before, now))
 
 
 def _save(

@@ -44,12 +44,12 @@ class SpikeMeter:
         model: any module; layers of `spikeframe.neurons` in it that spike are watched.
 
     Attributes:
-        spikes: spikes so far by layer.
+        spikes: spikes so far by layer; one of size k counts k times, whatever its sign.
         rates: mean spikes per neuron and step of the latest forward pass by layer, differentiable.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.layers = {n: m for n, m in model.named_modules() if isinstance(m, Neuron) and m.spiking}
+        self.layers = {n: m for n, m in model.named_modules() if isinstance(m, Neuron) and m.output_grid() is not None}
         self.spikes = dict.fromkeys(self.layers, 0.0)
         self.rates: dict[str, Tensor] = {}
         self._handles: list[RemovableHandle] = []
@@ -68,9 +68,12 @@ class SpikeMeter:
         """Return the hook of one layer."""
 
         def watch(_: nn.Module, __: Any, output: Any) -> None:
-            total = output[0].sum()
-            self.rates[name] = total / max(output[0].numel(), 1)
-            self.spikes[name] += float(total.detach())
+            out: Tensor = output[0]
+            total, sent = out.sum(), float(out.detach().abs().sum(dtype=torch.float64))
+            if float(total.detach()) != sent and bool((out.detach() < 0).any()):
+                total = out.abs().sum()  # spikes of both signs do not take each other away
+            self.rates[name] = total / max(out.numel(), 1)
+            self.spikes[name] += sent
 
         return watch
 
@@ -111,12 +114,31 @@ def logits(out: Tensor | tuple[Any, ...], readout: str = "mean") -> Tensor:
     return values.mean(0) if readout == "mean" else values.amax(0)
 
 
+def check_batch(where: str, x: object, labels: object) -> None:
+    """Raise DTypeError unless input and labels are tensors.
+
+    Args:
+        where: the function, for the message.
+        x: what a batch gave as input.
+        labels: what it gave as labels.
+    """
+    for what, value in (("input", x), ("labels", labels)):
+        if not isinstance(value, Tensor):
+            raise DTypeError(
+                f"{where}: the {what} of a batch is {type(value).__name__}; it must be a tensor, x [T, B, ...] and "
+                "labels [B]. Event recordings become batches by FrameCache(dataset, n_time_bins=..., dt=...)."
+            )
+
+
 def check_labels(labels: Tensor, scores: Tensor) -> None:
     """Raise ShapeError unless labels [B] are classes of these logits [B, classes]."""
     batch, classes = scores.shape
     accepted = f"accepted are {batch} class numbers from 0 to {classes - 1}, as many as the model's output has."
     if labels.shape != (batch,):
-        raise ShapeError(f"labels have shape {tuple(labels.shape)}; {accepted}")
+        raise ShapeError(
+            f"labels have shape {tuple(labels.shape)}; {accepted} Is the input [T, B, ...], time first? A DataLoader "
+            "puts the batch first unless told otherwise: collate_fn=spikeframe.training.collate."
+        )
     if batch and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ShapeError(f"labels go from {int(labels.min())} to {int(labels.max())}; {accepted}")
 
@@ -161,6 +183,7 @@ def evaluate(
 
     Raises:
         ShapeError: output or labels have the wrong shape, or there is no batch.
+        DTypeError: a batch is not made of tensors.
     """
     criterion = loss or nn.functional.cross_entropy
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -170,6 +193,7 @@ def evaluate(
     try:
         with SpikeMeter(model) as meter, torch.no_grad():
             for x, labels in batches:
+                check_batch("evaluate", x, labels)
                 scores = logits(model(x.to(device)), readout).cpu()
                 check_labels(labels, scores)
                 total += float(criterion(scores, labels)) * len(labels)

@@ -58,6 +58,8 @@ def build(
     """
     if name not in NETWORKS:
         raise unknown_name("network", name, NETWORKS)
+    if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
+        raise ShapeError(f"input_shape={input_shape!r}: must be (P, H, W), the shape of a frame.")
     width = (256 if name == "mlp" else 16) if hidden is None else hidden
     for what, size in (("classes", classes), ("hidden", width), *zip(("P", "H", "W"), input_shape, strict=True)):
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:

@@ -128,7 +128,7 @@ def test_a_heap_of_text_that_hdf5_would_go_through_for_ever_is_refused(whole, tm
     content[place + 8 : place + 16] = bytes(8)
     path = tmp_path / "ring.nir"
     path.write_bytes(content)
-    with pytest.raises(GraphError, match=f"byte {place + 8} of its text says that 0 bytes are free"):
+    with pytest.raises(GraphError, match=f"byte {place + 8}: is damaged: a heap of texts says that 0 bytes lie here"):
         read_nir(path)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from spikeframe.datasets import make_events, to_frames
-from spikeframe.errors import ConfigError, EventError, ParameterError, TimeGridError
+from spikeframe.errors import ConfigError, DTypeError, EventError, ParameterError, ShapeError, TimeGridError
 from spikeframe.training import FrameCache, collate, epoch_order, time_grid
 
 
@@ -153,3 +153,18 @@ def test_an_empty_set_and_a_set_without_events_are_named():
 def test_events_off_the_sensor_are_refused():
     with pytest.raises(EventError, match="x = 5"):
         FrameCache(Listed([(_events([5], [0], [0], [0]), 0)]), n_time_bins=1, dt=1.0)
+
+
+def test_sets_whose_transform_makes_frames_are_collated_as_they_are():
+    class Plain:
+        def __init__(self, transform, lengths=(5, 5)):
+            self.items = [(transform(n), k) for k, n in enumerate(lengths)]
+
+    counts = Plain(lambda n: np.arange(n * 6, dtype=np.int16).reshape(n, 2, 3, 1)).items
+    x, labels = collate(counts)
+    assert x.shape == (5, 2, 2, 3, 1) and x.dtype == torch.float32 and labels.tolist() == [0, 1]
+    assert torch.equal(x[:, 1], torch.as_tensor(counts[1][0]).float())
+    with pytest.raises(ShapeError, match=r"sample 1 of the batch has frames \(4, 2\), sample 0 \(5, 2\)"):
+        collate(Plain(lambda n: np.zeros((n, 2)), (5, 4)).items)
+    with pytest.raises(DTypeError, match="an item holds events"):
+        collate(Plain(lambda n: make_events(x=[1], y=[1], t=[n], p=[1])).items)

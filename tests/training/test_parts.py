@@ -7,8 +7,27 @@ import pytest
 import torch
 
 import spikeframe as sf
-from spikeframe.errors import CheckpointError, ParameterError, ShapeError, UnknownNameError
-from spikeframe.training import build, confusion, evaluate, logits, run_event_driven, seed_everything
+from spikeframe.errors import (
+    CheckpointError,
+    ConfigError,
+    DTypeError,
+    NonFiniteError,
+    ParameterError,
+    ShapeError,
+    UnknownNameError,
+)
+from spikeframe.neurons import LIF, MultilevelLIF, TernaryLIF
+from spikeframe.training import (
+    FrameCache,
+    SpikeMeter,
+    build,
+    confusion,
+    evaluate,
+    fit,
+    logits,
+    run_event_driven,
+    seed_everything,
+)
 from spikeframe.training.checkpoint import flatten, read_tensors, unflatten, write_tensors
 from spikeframe.training.runs import Settings
 
@@ -120,3 +139,79 @@ def test_a_foreign_or_missing_file_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"seed": 1}')
     with pytest.raises(CheckpointError, match="spikeframe train"):
         Settings.of_run(tmp_path)
+
+
+def test_a_meter_counts_spikes_of_both_signs_and_sizes():
+    for kind in (LIF, TernaryLIF, MultilevelLIF):
+        layer = kind(dt=1.0)
+        x = 3 * torch.randn(30, 4, 20, generator=torch.Generator().manual_seed(1))
+        with SpikeMeter(layer) as meter:
+            out, _ = layer(x)
+            assert meter.rates[""].item() == pytest.approx(out.abs().mean().item())
+        assert meter.spikes == {"": float(out.abs().sum())}
+        assert (out < 0).any() == (kind is TernaryLIF)
+
+
+@pytest.mark.parametrize("wrong", [[-1], [1000], [0.5], [True, False], 3, [[1]]])
+def test_samples_that_are_not_there_are_refused(frames, wrong):
+    with pytest.raises(ParameterError, match=r"batch\(indices\)"):
+        frames.batch(wrong)
+    for size in (0, -1, 2.0):
+        with pytest.raises(ParameterError, match="batch_size"):
+            next(frames.batches(size))
+
+
+def test_what_is_no_set_of_recordings_is_refused():
+    with pytest.raises(ConfigError, match="it has no sensor_size"):
+        FrameCache([1, 2], n_time_bins=5, dt=1.0)
+
+
+def test_batches_that_are_no_tensors_and_frames_that_are_none_are_refused(frames):
+    model = build("mlp", frames.shape[1:], 3, dt=1.0, hidden=4)
+    with pytest.raises(DTypeError, match=r"the input of a batch is ndarray.*FrameCache"):
+        fit(model, [(np.zeros(3), 1)], epochs=1)
+    with pytest.raises(DTypeError, match="evaluate: the labels of a batch is int"):
+        evaluate(model, [(frames.batch([0])[0], 1)])
+    with pytest.raises(ShapeError, match="input_shape=8"):
+        build("mlp", 8, 3, dt=1.0)
+    with pytest.raises(ConfigError, match="give it as out"):
+        fit(model, frames, epochs=1, resume=True)
+    x, labels = frames.batch(range(4))
+    with pytest.raises(ShapeError, match=r"time first.*training\.collate"):
+        fit(model, [(x.transpose(0, 1), labels)], epochs=1)
+
+
+def test_a_resumed_run_with_another_model_shows_the_line_that_differs(frames, tmp_path):
+    for hidden in (4, 5):
+        model = build("mlp", frames.shape[1:], 3, dt=1.0, hidden=hidden)
+        if hidden == 4:
+            fit(model, frames, epochs=1, out=tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"made with model='\(linear\): Linear\(.*out_features=4.*, now '"
+    ) as error:
+        fit(model, frames, epochs=1, out=tmp_path, resume=True)
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"lr": "fast"}, ParameterError, "lr='fast'"),
+        ({"loss": "ce"}, ParameterError, "loss='ce': must be a function"),
+        ({"loss": lambda scores, labels: scores}, ShapeError, "must be one number"),
+        (
+            {"optimizer": torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), 0.1)},
+            ConfigError,
+            "nothing would be learnt",
+        ),
+        (
+            {"loss": lambda s, _: s.sum() * (1.0 if s.requires_grad else float("nan"))},
+            NonFiniteError,
+            "validation loss",
+        ),
+    ],
+)
+def test_a_training_that_cannot_learn_is_refused(frames, options, kind, words):
+    model = build("mlp", frames.shape[1:], 3, dt=1.0, hidden=4)
+    with pytest.raises(kind, match=words):
+        fit(model, frames, frames, epochs=1, **options)

@@ -22,14 +22,13 @@ import numpy.typing as npt
 from spikeframe.datasets.events import EVENT_DTYPE, MAX_SIDE, Events, Recording, SensorSize, check_sensor_size
 from spikeframe.datasets.readers._file import PathLike, as_path, checked
 from spikeframe.errors import DataNotFoundError, EventFileError, ParameterError
-from spikeframe.hdf5 import refuse_links
+from spikeframe.hdf5 import opened
 
 _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("key", "<u4")])
 _COLLECTION = struct.Struct("<4sB3xQ")
 _OBJECT = struct.Struct("<HHIQ")
 _MAX_SECONDS = 2**53 / 1e6
 _MAX_RATIO = 10
-_HDF5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, MemoryError, zlib.error)
 
 
 class _Rows(NamedTuple):
@@ -63,15 +62,12 @@ class SpikeFile:
         weakref.finalize(self, os.close, self._descriptor)
         self._size = os.fstat(self._descriptor).st_size
         try:
-            with h5py.File(self.path, "r") as file:
-                refuse_links(file, self.path)
+            with opened(self.path) as file:
                 self._times = self._rows(file, "spikes/times", "f")
                 self._units = self._rows(file, "spikes/units", "iu")
                 self.labels = self._labels(file)
-        except EventFileError:
-            raise
-        except _HDF5_ERRORS as error:
-            raise EventFileError(self.path, 0, f"not a readable HDF5 file of spikes ({error}).") from None
+        except zlib.error as error:
+            raise EventFileError(self.path, 0, f"a chunk cannot be unpacked ({error}).") from None
 
     def __reduce__(self) -> tuple[type[SpikeFile], tuple[Path, SensorSize]]:
         return type(self), (self.path, self.sensor_size)

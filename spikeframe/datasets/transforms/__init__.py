@@ -1,7 +1,8 @@
 """Transforms of event arrays: a pure function each, and a frozen callable of the same name that holds its arguments.
 
 None writes into the array it is given. Arrays keep the caller's dtype, so tonic's transforms go before, between and
-after. Random ones draw from a seed and the recording itself: the same for whoever computes it, in any order.
+after. Random ones draw from a seed and the recording itself: the same for whoever computes it, in any order, so also in
+every epoch; for draws that change, give a new seed (``data.transform = DropEvents(0.1, seed=epoch)``).
 """
 
 from spikeframe.datasets.transforms.compose import Compose

@@ -27,13 +27,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from spikeframe.errors import BackendError, DTypeError, unknown_name
 from spikeframe.kernels.formats import FORMATS, Format, Runs, Strips, by_name, checked_matrix, from_arrays
 from spikeframe.kernels.sparse_products import SparseProvider, provider
 from spikeframe.modules.structured.choosing import fastest
 from spikeframe.modules.structured.factor import Chain, StructuredLinear
+from spikeframe.neurons.once import differentiable_once
 
 Array = NDArray[Any]
 
@@ -252,7 +252,7 @@ class _Product(torch.autograd.Function):
         return torch.from_numpy(y)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
         layer, threads = ctx.layer, ctx.threads
