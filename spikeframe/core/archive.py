@@ -8,6 +8,7 @@ synapses is not stored: they are built again from the seed.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import inspect
 import math
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch.nn import ModuleDict
 
 import spikeframe.neurons as neurons
 from spikeframe.core import distributions, rules, stimulation, synapses
@@ -27,7 +30,7 @@ from spikeframe.kernels.grid import Longs, State
 from spikeframe.kernels.plasticity import Plasticity
 from spikeframe.neurons.parameters import Parametric
 
-KIND, VERSION = "spikeframe simulation", 3
+KIND, VERSION = "spikeframe simulation", 4
 #: Where the rules of plastic synapses are.
 RULES = (
     "spikeframe.learning_rules.", "spikeframe.core.short_term", "spikeframe.core.bernoulli", "spikeframe.core.quantal",
@@ -42,7 +45,7 @@ def save(circuit: Circuit, path: str | Path) -> None:
         path: file name, e.g. ``"state.h5"``.
 
     Raises:
-        CheckpointError: the network holds something that cannot be described, e.g. a class of the user's own.
+        CheckpointError: the network holds something that cannot be described, or the file cannot be written there.
     """
     arrays: list[Any] = []
     description = {
@@ -67,7 +70,8 @@ def load(path: str | Path, network: Network | None = None, threads: int | None =
 
     Args:
         path: what `save` wrote.
-        network: the same network, described again; needed where it holds neurons of the user's own classes.
+        network: the same network, described again; needed where it holds neurons or rules of the user's own classes.
+            What it records may differ.
         threads: number of threads; that of the saved run if not given.
 
     Raises:
@@ -75,7 +79,7 @@ def load(path: str | Path, network: Network | None = None, threads: int | None =
     """
     with reading(path, KIND, VERSION) as (file, description, arrays):
         options = description["simulator"]
-        own = network if network is not None else described_network(description["network"], arrays, path)
+        own = network_of(description["network"], arrays, path, network)
         circuit = Circuit(own, options["dt"], options["backend"], threads or options["threads"], options["dtype"])
         circuit.state = _state(file, circuit, path)
         _open_bins(file["open_bins"][()], circuit, path)
@@ -137,28 +141,30 @@ def _plain(value: Any, arrays: list[Any]) -> Any:
     )
 
 
-def _options(kind: type) -> list[str]:
-    """Return the constructor's options that are no parameters of the table."""
-    found = []
-    for cls in kind.__mro__:
+def _options(value: neurons.Neuron) -> list[str]:
+    """Return the constructor's options that are no parameters of the table, and that it keeps."""
+    found: list[str] = []
+    for cls in type(value).__mro__:
         if cls.__module__.startswith("spikeframe.neurons.") and "__init__" in cls.__dict__:
             parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
-            found += [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    return [n for n in dict.fromkeys(found) if n not in ("receptors", "learnable", "surrogate", "backend", "values")]
+            found += [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    apart = {"self", "receptors", "learnable", "surrogate", "backend", "values", *value.FIXED}
+    return [name for name in dict.fromkeys(found) if name not in apart and hasattr(value, name)]
 
 
 def _parametric(value: Parametric, arrays: list[Any]) -> dict[str, Any]:
     """Describe a neuron or a receptor."""
     kind = type(value)
-    if getattr(neurons, kind.__name__, None) is not kind:
-        raise CheckpointError(
-            f"{kind.__name__} is a class of your own; a file cannot hold it. Save with neurons of spikeframe, or keep "
-            "the script."
-        )
     found: dict[str, Any] = {"type": kind.__name__}
+    if getattr(neurons, kind.__name__, None) is not kind:
+        steps = repr(value.program()) if isinstance(value, neurons.Neuron) else ""
+        found["own"] = hashlib.sha256(steps.encode()).hexdigest()
     found["parameters"] = {n: _plain(value.value(n).detach().numpy(), arrays) for n in kind.PARAMETERS}
+    found["learnable"] = sorted(value.learnable)
+    trained = value.named_parameters(recurse=False)
+    found["trained"] = {n: _plain(tensor.detach().numpy(), arrays) for n, tensor in trained}
     if isinstance(value, neurons.Neuron):
-        found["options"] = {n: _plain(getattr(value, n), arrays) for n in _options(kind)}
+        found["options"] = {n: _plain(getattr(value, n), arrays) for n in _options(value)}
         found["receptors"] = {n: _parametric(r, arrays) for n, r in value.receptors.items()}  # type: ignore[arg-type]
     return found
 
@@ -166,16 +172,16 @@ def _parametric(value: Parametric, arrays: list[Any]) -> dict[str, Any]:
 def _rule(rule: Any, arrays: list[Any]) -> dict[str, Any]:
     """Describe a rule of plastic synapses by its module and class."""
     home, kind = type(rule).__module__, type(rule).__name__
-    if not (is_dataclass(rule) and home.startswith(RULES)):
-        raise CheckpointError(
-            f"{kind} is a class of your own; a file cannot hold it. Save with rules of spikeframe, or keep the script."
-        )
-    return {"rule": home, "type": kind, "fields": {f.name: _plain(getattr(rule, f.name), arrays) for f in fields(rule)}}
+    if not is_dataclass(rule):
+        raise CheckpointError(f"{kind} cannot be saved: make the rule a dataclass, so that its values are known.")
+    found = {f.name: _plain(getattr(rule, f.name), arrays) for f in fields(rule)}
+    return {"rule": home, "type": kind, "fields": found} | ({} if home.startswith(RULES) else {"own": True})
 
 
 def _rule_from(plain: dict[str, Any], arrays: list[Any]) -> Plasticity:
     """Return what `_rule` described; nothing but modules of rules is imported."""
     home = str(plain["rule"])
+    _refuse_own(plain)
     kind: Any = None
     if home.startswith(RULES) and all(part.isidentifier() for part in home.split(".")):
         with contextlib.suppress(ModuleNotFoundError):
@@ -251,22 +257,62 @@ def _value(plain: Any, arrays: list[Any]) -> Any:
     raise CheckpointError(f"the file names {kind!r}, which this spikeframe does not know.")
 
 
+def _refuse_own(plain: dict[str, Any]) -> None:
+    """Refuse to make what only the user's script can."""
+    if "own" in plain:
+        raise CheckpointError(
+            f"the saved network holds {plain['type']}, a class of your own: describe the network again and give it, "
+            "Simulator.load(path, network=network)."
+        )
+
+
 def _parametric_from(plain: dict[str, Any], arrays: list[Any]) -> Any:
+    _refuse_own(plain)
     kind = getattr(neurons, plain["type"], None)
     if not (inspect.isclass(kind) and issubclass(kind, Parametric)):
         raise CheckpointError(f"the file names {plain['type']!r}, which this spikeframe does not know.")
     values = {n: _value(v, arrays) for n, v in plain["parameters"].items()}
     options = {n: _value(v, arrays) for n, v in plain.get("options", {}).items()}
+    made = kind(**options, **values, learnable=plain["learnable"])
     if "receptors" in plain:
-        options["receptors"] = {n: _parametric_from(r, arrays) for n, r in plain["receptors"].items()}
-        if list(options["receptors"]) == ["input"]:
-            options["receptors"] = options["receptors"]["input"]
-        return kind(**options, **values)
-    return kind(**values)
+        made.receptors = ModuleDict({n: _parametric_from(r, arrays) for n, r in plain["receptors"].items()})
+    trained = {n: torch.as_tensor(_value(v, arrays)) for n, v in plain["trained"].items()}
+    made.load_state_dict(trained, strict=False)  # as they were trained, to the bit
+    return made
 
 
-def described_network(plain: dict[str, Any], arrays: list[Any], path: str | Path) -> Network:
-    """Return the network of a description, read from `path` with its arrays."""
+def network_of(plain: dict[str, Any], arrays: list[Any], path: str | Path, given: Network | None) -> Network:
+    """Return the network of a description, read from `path` with its arrays, or the same one that is given.
+
+    Raises:
+        CheckpointError: the given one is another, in more than its recorders.
+    """
+    if given is None:
+        return _described(plain, arrays)
+    own: list[Any] = []
+    again = network_description(given, own)
+    for part in (name for name in again if "recorders" not in name):
+        if not _same(again[part], own, plain[part], arrays):
+            raise CheckpointError(
+                f"{path}: does not fit the given network: its {part} were other ones. Describe the network that was "
+                "saved; what it records may differ."
+            )
+    return given
+
+
+def _same(one: Any, ones: list[Any], other: Any, others: list[Any]) -> bool:
+    """Whether two descriptions say the same, with the arrays that they refer to."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        if "array" in one and "array" in other:
+            return np.array_equal(ones[one["array"]], others[other["array"]])
+        return one.keys() == other.keys() and all(_same(one[key], ones, other[key], others) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(_same(a, ones, b, others) for a, b in zip(one, other, strict=True))
+    return bool(one == other)
+
+
+def _described(plain: dict[str, Any], arrays: list[Any]) -> Network:
+    """Return the network of a description."""
     network = Network(seed=plain["seed"])
     models = [_value(m, arrays) for m in plain["models"]]
     for p in plain["populations"]:

@@ -24,7 +24,7 @@ class _Checked:
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]
             name, value = f"{type(self).__name__}({field.name})", getattr(self, field.name)
-            object.__setattr__(self, field.name, _number(name, value, infinite=field.name in ("low", "high")))
+            object.__setattr__(self, field.name, number(name, value, infinite=field.name in ("low", "high")))
 
 
 @dataclass(frozen=True)
@@ -217,20 +217,59 @@ def as_distribution(value: object, what: str) -> Distribution:
     """
     if isinstance(value, (Constant, Uniform, Normal, LogNormal)):
         return value
-    return Constant(_number(what, value))
+    return Constant(number(what, value))
 
 
-def _number(name: str, value: object, infinite: bool = False) -> float:
-    """Return a real number as a float."""
+def number(name: str, value: object, infinite: bool = False) -> float:
+    """Return a real number as a float, or refuse it.
+
+    Args:
+        name: what it is, for errors.
+        value: what a user gave.
+        infinite: whether an infinity is accepted.
+
+    Raises:
+        DTypeError: it is no real number.
+        NonFiniteError: it is a NaN or an infinity.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise DTypeError(f"{name}={value!r}: must be a number.")
     try:
-        number = float(value)
+        found = float(value)
     except OverflowError:
-        number = math.inf
-    if math.isnan(number) or (math.isinf(number) and not infinite):
+        found = math.inf
+    if math.isnan(found) or (math.isinf(found) and not infinite):
         raise NonFiniteError(f"{name}={value!r}: must be finite.")
-    return number
+    return found
+
+
+def numbers(name: str, value: object, infinite: bool = False) -> NDArray[np.float64]:
+    """Return real numbers as an array of its own, which no later change of `value` reaches, or refuse them.
+
+    Args:
+        name: what they are, for errors.
+        value: a number, a list, an array.
+        infinite: whether infinities are accepted.
+
+    Raises:
+        DTypeError: they are no real numbers, or have a unit of their own.
+        NonFiniteError: there is a NaN or an infinity among them.
+    """
+    if any(hasattr(value, unit) for unit in ("dimensionality", "dimensions", "unit")):
+        raise DTypeError(
+            f"{name}: {type(value).__name__} has a unit; give plain numbers in the documented unit (of times: ms)."
+        )
+    try:
+        found = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DTypeError(f"{name}: must be numbers ({error}).") from None
+    if found.dtype.kind not in "iuf" and found.size:
+        raise DTypeError(f"{name}: must be real numbers, got {found.dtype}.")
+    array = np.array(found, np.float64)
+    wrong = np.flatnonzero(np.isnan(array) | (np.isinf(array) & (not infinite)))
+    if wrong.size:
+        raise NonFiniteError(f"{name}[{int(wrong[0])}]={array.flat[wrong[0]]}: must be finite.")
+    return array
 
 
 def _ordered(owner: object, low: float, high: float) -> None:

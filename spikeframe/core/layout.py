@@ -17,7 +17,7 @@ from spikeframe.core.distributions import Constant, as_distribution
 from spikeframe.core.network import Network, Population, Projection
 from spikeframe.core.own_unit import magnitude, own_unit
 from spikeframe.core.stimulation import PoissonInput
-from spikeframe.errors import NonFiniteError, TimeGridError
+from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError
 from spikeframe.kernels.connectivity import Connectivity
 from spikeframe.kernels.grid import Bundle, CurrentDrive, Group, Longs, Plan, PoissonDrive, Sample
 from spikeframe.kernels.numba import layout, stimuli
@@ -33,6 +33,8 @@ STREAMS = {
 _EACH = 16
 #: Most accumulator slots of a part, so that 16 bits address them.
 _SLOTS = 1 << 16
+#: Most Poisson arrivals of a step, in the mean.
+_ARRIVALS = 1_000_000
 
 
 def stream(purpose: str, index: int, which: int = 0) -> int:
@@ -520,6 +522,11 @@ def _stimuli(
         lo, hi, own = at, at + s.target.size, stream("stimulus", s.index)
         if isinstance(s.drive, PoissonInput):
             key = _slot(s.target, s.receptor, place, groups)
+            if (mean := s.drive.rate * dt * 1e-3) > _ARRIVALS:
+                raise ParameterError(
+                    f"PoissonInput(rate={s.drive.rate:g}) of {s.target.name!r}: {mean:g} arrivals in a step of "
+                    f"{dt:g} ms; at most {_ARRIVALS:,} are drawn. The unit is 1/s."
+                )
             weight = round(s.drive.weight / units[key])
             poisson.append(PoissonDrive(g, key[1], lo, hi, s.drive.rate * dt * 1e-3, weight, own, start, stop))
         else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeframe.core.distributions import Constant, as_distribution
+from spikeframe.core.distributions import Constant, as_distribution, numbers
 from spikeframe.core.rules import Rule
 from spikeframe.core.stimulation import (
     AC,
@@ -23,7 +23,7 @@ from spikeframe.core.stimulation import (
     SpikeSource,
     StepCurrent,
 )
-from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError, unknown_name
+from spikeframe.errors import DTypeError, ParameterError, ShapeError, TimeGridError, unknown_name
 from spikeframe.kernels.plasticity import Plasticity
 from spikeframe.neurons import Neuron
 from spikeframe.neurons.conductances import Conductance
@@ -150,8 +150,9 @@ class Network:
     snapping: dict[str, Snapped] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**64:
+        if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)) or not 0 <= self.seed < 2**64:
             raise ParameterError(f"Network(seed={self.seed!r}): must be a whole number from 0 to 2^64 - 1.")
+        self.seed = int(self.seed)
 
     @staticmethod
     def from_module(
@@ -217,14 +218,17 @@ class Network:
         states = neuron.all_states() if isinstance(neuron, Neuron) else {}
         if isinstance(neuron, Neuron):
             _check_sizes(name, neuron, int(size))
+        start = {}
         for variable, value in initial.items():
             if variable not in states:
                 raise unknown_name(f"state variable of {name!r}", variable, states)
-            _values(f"{name}.{variable}", value, int(size))
-        if isinstance(neuron, SpikeSource) and np.size(neuron.ids) and np.max(neuron.ids) >= size:
-            raise ShapeError(f"population {name!r}: a spike of neuron {np.max(neuron.ids)}, but there are {size}.")
+            start[variable] = _values(f"{name}.{variable}", value, int(size))
+            if states[variable].dtype == "int":
+                _check_counter(f"{name}.{variable}", start[variable])
+        if not isinstance(neuron, Neuron):
+            neuron.check(name, int(size))
         added = Population(
-            name, int(size), neuron, initial, _positions(name, positions, int(size)), len(self.populations),
+            name, int(size), neuron, start, _positions(name, positions, int(size)), len(self.populations),
             None if bias is None else _bias(name, bias, int(size), neuron),
         )  # fmt: skip
         self.populations[name] = added
@@ -241,7 +245,11 @@ class Network:
         return population
 
     def _all(self, populations: Population | str | Sequence[Population | str]) -> list[Population]:
-        return [self._own(p) for p in ([populations] if isinstance(populations, (Population, str)) else populations)]
+        if isinstance(populations, (Population, str)):
+            return [self._own(populations)]
+        if not isinstance(populations, Iterable):
+            raise DTypeError(f"{populations!r} is no population; give one, its name, or a list of them.")
+        return [self._own(p) for p in populations]
 
     def connect(
         self,
@@ -283,6 +291,8 @@ class Network:
         """
         if not isinstance(rule, Rule):
             raise DTypeError(f"connect: {rule!r} is no connection rule; use e.g. FixedProbability(0.1).")
+        if not isinstance(procedural, bool):
+            raise DTypeError(f"connect(procedural={procedural!r}): must be True or False.")
         if procedural and synapse is not None:
             raise ParameterError(
                 f"connect(procedural=True): {type(synapse).__name__} synapses change, and have to be stored; leave out "
@@ -295,12 +305,14 @@ class Network:
                 f"{able}, or store the synapses."
             )
         made: list[Projection] = []
+        targets = self._all(target)
         for a in self._all(source):
-            for b in self._all(target):
+            _check_spikes(f"connect({a.name!r})", a)
+            for b in targets:
                 own = rule.values if weight is None and getattr(rule, "values", None) is not None else weight
                 link = Projection(
                     a, b, rule, _receptor(b, receptor), _per_pair("weight", 1.0 if own is None else own),
-                    _per_pair("delay", delay), len(self.projections) + len(made), synapse, bool(procedural),
+                    _per_pair("delay", delay), len(self.projections) + len(made), synapse, procedural,
                 )  # fmt: skip
                 _check_delay(link)
                 _check_sign(b, link.receptor, link.weight)
@@ -339,8 +351,9 @@ class Network:
         if not isinstance(rule, Rule):
             raise DTypeError(f"couple: {rule!r} is no connection rule; use e.g. Pairs([0], [1]).")
         made: list[Projection] = []
+        targets = self._all(target)
         for a in self._all(source):
-            for b in self._all(target):
+            for b in targets:
                 g = _per_pair("conductance", conductance)
                 place = len(self.gap_junctions) + len(made)
                 made.append(Projection(a, b, rule, "gap junctions", g, as_distribution(1.0, "delay"), place))
@@ -359,6 +372,8 @@ class Network:
         Raises:
             TimeGridError: the target already reaches the source within a step.
         """
+        if not (isinstance(source, (Population, str)) and isinstance(target, (Population, str))):
+            raise DTypeError(f"same_step({source!r}, {target!r}): takes one population each; call it for every pair.")
         before = len(self.projections)
         link = self.connect(source, target, rule, receptor=receptor, weight=weight, delay=1.0)[0]
         del self.projections[before:]
@@ -425,6 +440,8 @@ class Network:
                 recorded already.
             TimeGridError: `every` is no positive number.
         """
+        if every is not None and variable == "spikes":
+            raise ParameterError("record('spikes', every=...): every spike is recorded; for counts in bins use 'rate'.")
         if every is None and variable == "rate":
             raise ParameterError("record('rate'): give the width of its bins, e.g. every=5.0 (ms).")
         if every is not None and (
@@ -439,10 +456,12 @@ class Network:
             states = p.neuron.all_states() if isinstance(p.neuron, Neuron) else {}
             if variable not in ("spikes", "rate", *states):
                 raise unknown_name(f"variable of {p.name!r}", variable, ["spikes", "rate", *states])
-            if any(r.population is p and r.variable == variable != "spikes" for r in self.recorders):
+            if variable in ("spikes", "rate"):
+                _check_spikes(f"record({p.name!r}, {variable!r})", p)
+            if any(r.population is p and r.variable == variable for r in self.recorders):
                 raise ParameterError(f"record({p.name!r}, {variable!r}): is recorded already; give all ids at once.")
-            chosen = np.unique(np.asarray(range(p.size) if ids is None else list(ids), np.int64))
-            if chosen.size and not (chosen[0] >= 0 and chosen[-1] < p.size):
+            chosen = np.arange(p.size) if ids is None else _ids(f"record({p.name!r})", ids)
+            if chosen.size and chosen[-1] >= p.size:
                 raise ParameterError(f"record({p.name!r}): ids must be from 0 to {p.size - 1}.")
             self.recorders.append(Recorder(p, variable, every, chosen))
 
@@ -455,10 +474,28 @@ class Network:
             raise ParameterError(f"record({link.name}, 'weight'): its weights are constant; use Simulator.weights.")
         if any(r.projection is link for r in self.weight_recorders):
             raise ParameterError(f"record({link.name}, 'weight'): is recorded already; give all ids at once.")
-        chosen = None if ids is None else np.unique(np.asarray(list(ids), np.int64))
-        if chosen is not None and chosen.size and chosen[0] < 0:
-            raise ParameterError(f"record({link.name}): ids must be from 0.")
+        chosen = None if ids is None else _ids(f"record({link.name})", ids)
         self.weight_recorders.append(WeightRecorder(link, every, chosen))
+
+
+def _ids(what: str, ids: Any) -> NDArray[np.int64]:
+    """Return which neurons or synapses are meant, in order and each once, or refuse them."""
+    found = np.asarray(list(ids) if isinstance(ids, Iterable) and not isinstance(ids, (str, bytes)) else ids)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        mask = " (of a mask: np.flatnonzero(mask))" if found.dtype.kind == "b" else ""
+        raise DTypeError(f"{what}: ids={ids!r} must be a list of whole numbers{mask}.")
+    if found.size and found.min() < 0:
+        raise ParameterError(f"{what}: ids must be from 0, got {found.min()}.")
+    return np.unique(found).astype(np.int64)
+
+
+def _check_spikes(what: str, population: Population) -> None:
+    """Refuse a neuron whose output is graded where spikes are meant: there would never be one."""
+    if isinstance(population.neuron, Neuron) and not population.neuron.spiking:
+        raise ParameterError(
+            f"{what}: {type(population.neuron).__name__} has a graded output and no spikes; record its states, or run "
+            "it in a torch model (Network.from_module)."
+        )
 
 
 def _receptor(population: Population, receptor: str | None) -> str:
@@ -476,11 +513,9 @@ def _receptor(population: Population, receptor: str | None) -> str:
 def _per_pair(what: str, value: Any) -> Any:
     """Return a distribution, or an array with a value per pair."""
     if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value):
-        array = np.asarray(value, np.float64)
+        array = numbers(what, value)
         if array.ndim != 1:
             raise ShapeError(f"{what}: one value per pair must be a list, got {array.ndim} axes.")
-        if not np.isfinite(array).all():
-            raise NonFiniteError(f"{what}[{int(np.flatnonzero(~np.isfinite(array))[0])}] is not finite.")
         return array
     return as_distribution(value, what)
 
@@ -561,6 +596,14 @@ def _values(what: str, value: Any, size: int) -> Any:
     return found
 
 
+def _check_counter(what: str, values: Any) -> None:
+    """Refuse initial values of a counter that are no whole numbers from 0."""
+    given = values if isinstance(values, np.ndarray) else np.array(values.bounds())
+    drawn = not isinstance(values, (np.ndarray, Constant))
+    if drawn or (given < 0).any() or (given >= 2**31).any() or (given != np.floor(given)).any():
+        raise ParameterError(f"{what}: counts steps; must be whole numbers from 0, one or a list.")
+
+
 def _bias(name: str, bias: Any, size: int, neuron: Neuron | Source) -> NDArray[np.float64]:
     """Return ``[size]`` biases, or refuse them."""
     if not isinstance(neuron, Neuron):
@@ -574,11 +617,9 @@ def _bias(name: str, bias: Any, size: int, neuron: Neuron | Source) -> NDArray[n
 def _positions(name: str, positions: Any, size: int) -> NDArray[np.float64] | None:
     if positions is None:
         return None
-    array = np.asarray(positions, np.float64)
+    array = numbers(f"population {name!r}: positions", positions)
     if array.ndim == 1:
         array = array[:, np.newaxis]
     if array.ndim != 2 or array.shape[0] != size or not 1 <= array.shape[1] <= 3:
         raise ShapeError(f"population {name!r}: positions have shape {array.shape}, expected [{size}, 1 to 3].")
-    if not np.isfinite(array).all():
-        raise NonFiniteError(f"population {name!r}: positions must be finite.")
     return array

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from spikeframe.core.archive import described_network, network_description
+from spikeframe.core.archive import network_description, network_of
 from spikeframe.core.checkpoints import reading, writing
 from spikeframe.core.network import Network
 from spikeframe.core.precise import PreciseCircuit
 from spikeframe.errors import CheckpointError
 from spikeframe.kernels.precise import State
 
-KIND = "spikeframe precise simulation"
+KIND, VERSION = "spikeframe precise simulation", 2
 
 
 def save(circuit: PreciseCircuit, path: str | Path) -> None:
@@ -25,13 +25,13 @@ def save(circuit: PreciseCircuit, path: str | Path) -> None:
         path: file name, e.g. ``"state.h5"``.
 
     Raises:
-        CheckpointError: the network holds something that cannot be described, e.g. a class of the user's own.
+        CheckpointError: the network holds something that cannot be described, or the file cannot be written there.
     """
     arrays: list[Any] = []
     description = {
         "network": network_description(circuit.network, arrays), "backend": circuit.backend, "threads": circuit.threads
     }  # fmt: skip
-    with writing(path, KIND, 1, description, arrays) as file:
+    with writing(path, KIND, VERSION, description, arrays) as file:
         for name, table in circuit.state._asdict().items():
             for field in table.dtype.names or ("",):
                 file[f"state/{name}/{field or 'value'}"] = table[field] if field else table
@@ -42,14 +42,14 @@ def load(path: str | Path, network: Network | None = None, threads: int | None =
 
     Args:
         path: what `save` wrote.
-        network: the same network, described again; needed where it holds neurons of the user's own classes.
+        network: the same network, described again; what it records may differ.
         threads: number of threads; that of the saved run if not given.
 
     Raises:
         CheckpointError: the file is damaged, of another version, or does not fit the network.
     """
-    with reading(path, KIND, 1) as (file, description, arrays):
-        own = network if network is not None else described_network(description["network"], arrays, path)
+    with reading(path, KIND, VERSION) as (file, description, arrays):
+        own = network_of(description["network"], arrays, path, network)
         circuit = PreciseCircuit(own, description["backend"], threads or description["threads"])
         tables = {n: _table(file[f"state/{n}"], like.dtype) for n, like in circuit.state._asdict().items()}
     _fit(path, circuit, state := State(**tables))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeframe.errors import NonFiniteError, ParameterError, ShapeError, unknown_name
+from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, unknown_name
 
 #: Shapes of the probability over distance, in the order of the kernels' codes.
 SHAPES = ("gaussian", "exponential", "linear")
@@ -41,6 +41,11 @@ class Rule:
     #: Whether the row of a source can be drawn from the source alone, as procedural projections need.
     by_source: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        for name in ("autapses", "multapses"):
+            if not isinstance(flag := getattr(self, name, True), bool):
+                raise DTypeError(f"{type(self).__name__}({name}={flag!r}): must be True or False.")
+
 
 @dataclass(frozen=True)
 class AllToAll(Rule):
@@ -71,6 +76,7 @@ class FixedProbability(Rule):
     autapses: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _real("FixedProbability(p)", self.p, 0.0, 1.0, "from 0 to 1")
 
 
@@ -91,6 +97,7 @@ class FixedInDegree(Rule):
     multapses: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _whole("FixedInDegree(k)", self.k)
 
 
@@ -109,6 +116,7 @@ class FixedOutDegree(Rule):
     multapses: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _whole("FixedOutDegree(k)", self.k)
 
 
@@ -127,6 +135,7 @@ class FixedTotal(Rule):
     autapses: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _whole("FixedTotal(n)", self.n)
 
 
@@ -164,6 +173,7 @@ class DistanceDependent(Rule):
     autapses: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.shape not in SHAPES:
             raise unknown_name("shape of DistanceDependent", self.shape, SHAPES)
         _real("DistanceDependent(p)", self.p, 0.0, 1.0, "from 0 to 1")
@@ -216,11 +226,13 @@ class Pairs(Rule):
     target: ArrayLike
 
     def __post_init__(self) -> None:
-        a, b = np.asarray(self.source), np.asarray(self.target)
+        a, b = np.array(self.source), np.array(self.target)
         if a.ndim != 1 or a.shape != b.shape:
             raise ShapeError(f"Pairs: source has shape {a.shape}, target {b.shape}; give two equal lists.")
         if a.size and (a.dtype.kind not in "iu" or b.dtype.kind not in "iu" or min(a.min(), b.min()) < 0):
             raise ParameterError("Pairs: indices must be whole numbers from 0.")
+        object.__setattr__(self, "source", a)
+        object.__setattr__(self, "target", b)
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,5 +260,5 @@ class FromMatrix(Rule):
             raise NonFiniteError("FromMatrix: an entry is not finite.")
         object.__setattr__(self, "source", found.row.astype(np.int64))
         object.__setattr__(self, "target", found.col.astype(np.int64))
-        object.__setattr__(self, "values", np.asarray(found.data, np.float64))
+        object.__setattr__(self, "values", np.array(found.data, np.float64))
         object.__setattr__(self, "shape", tuple(int(n) for n in found.shape))

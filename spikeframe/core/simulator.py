@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from spikeframe.core import archive, precise_archive
@@ -54,11 +55,10 @@ class Simulator:
             raise ParameterError(
                 f"Simulator takes a Network, got {type(network).__name__}; describe one, or use Network.from_module."
             )
-        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-            raise ParameterError(f"threads={threads!r}: must be a whole number of at least 1, or None for all cores.")
+        threads = _threads(threads)
         if clock not in ("grid", "precise"):
             raise unknown_name("clock", clock, ("grid", "precise"))
-        self.network = network
+        self.network, self._size = network, _size(network)
         count = threads or os.cpu_count() or 1
         self._run: BatchRun | Circuit | PreciseCircuit
         if isinstance(network, FeedForward):
@@ -78,6 +78,7 @@ class Simulator:
 
     def run(self, *arguments: Any, **options: Any) -> Any:
         """Run; see `Circuit.run` and `PreciseCircuit.run` (ms) or `BatchRun.run` (inputs of a torch model)."""
+        self._unchanged()
         return self._run.run(*arguments, **options)
 
     def save(self, path: str | Path) -> None:
@@ -98,13 +99,14 @@ class Simulator:
 
         Args:
             path: the file.
-            network: the same network described again, for neurons of your own classes.
+            network: the same network described again, for neurons and rules of your own classes, or to record
+                something else.
             threads: number of threads; that of the saved run if not given.
         """
         kind = precise_archive if kind_of(path) == precise_archive.KIND else archive
-        circuit: Circuit | PreciseCircuit = kind.load(path, network, threads)
+        circuit: Circuit | PreciseCircuit = kind.load(path, network, _threads(threads))
         found = cls.__new__(cls)
-        found.network, found._run = circuit.network, circuit
+        found.network, found._size, found._run = circuit.network, _size(circuit.network), circuit
         return found
 
     def weights(self, projection: Projection) -> Weights:
@@ -159,7 +161,7 @@ class Simulator:
         if isinstance(circuit, PreciseCircuit):
             raise ParameterError("rewire: runs on the precise clock keep their synapses; use the grid clock.")
         found = circuit.rewire(projection, rule, correlation, gradient, saliency)
-        self.network = circuit.network
+        self.network, self._size = circuit.network, _size(circuit.network)
         return found
 
     def restart(self, weights: Mapping[Projection, ArrayLike] | None = None) -> None:
@@ -181,7 +183,36 @@ class Simulator:
         """The built network behind a described one: plan, state and, on the grid clock, fan-outs and rounding."""
         if isinstance(self._run, BatchRun):
             raise ParameterError("a network from a torch module has no circuit; it runs over batches.")
+        self._unchanged()
         return self._run
+
+    def _unchanged(self) -> None:
+        """Refuse to go on with what was added to the description since: it is not in what was built from it."""
+        if (now := _size(self.network)) != self._size:
+            more = [
+                f"{n - self._size.get(part, 0)} of {part}" for part, n in now.items() if n != self._size.get(part, 0)
+            ]
+            raise ParameterError(
+                f"the network was changed after the simulator was made ({', '.join(more)} more): describe everything, "
+                "recorders too, then make a new Simulator, which begins at 0 ms."
+            )
+
+
+def _size(network: Network | FeedForward) -> dict[str, int]:
+    """Return how much of each kind a description holds: it is only ever added to."""
+    if isinstance(network, FeedForward):
+        return {}
+    parts = ("populations", "projections", "gap_junctions", "stimuli", "recorders", "weight_recorders")
+    return {part: len(getattr(network, part)) for part in parts}
+
+
+def _threads(threads: Any) -> int | None:
+    """Return a number of threads, or None, or refuse it."""
+    if threads is None:
+        return None
+    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1:
+        raise ParameterError(f"threads={threads!r}: must be a whole number of at least 1, or None for all cores.")
+    return int(threads)
 
 
 def _first(checked: tuple[float, str], backend: str, threads: int) -> tuple[float, str, int, str]:

@@ -25,6 +25,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeframe.core.checkpoints import file_name
 from spikeframe.core.spikes import Spikes
 from spikeframe.errors import DataNotFoundError, EventFileError, ParameterError, TimeGridError
 from spikeframe.hdf5 import attribute, opened, refuse_kind
@@ -53,7 +54,7 @@ class SpikeWriter:
     """
 
     def __init__(self, path: str | Path, sizes: Mapping[str, int], dt: float, seed: int, step: int) -> None:
-        self.path, self._dt = Path(path), dt
+        self.path, self._dt = file_name(path), dt
         if not sizes:
             raise ParameterError(
                 f"run(output={str(path)!r}): no spikes are recorded; net.record(population, 'spikes')."

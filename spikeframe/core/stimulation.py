@@ -8,25 +8,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeframe.core.distributions import as_distribution
-from spikeframe.errors import EventError, NonFiniteError, ParameterError, ShapeError, TimeGridError
+from spikeframe.core.distributions import number, numbers
+from spikeframe.errors import EventError, ParameterError, ShapeError, TimeGridError
 
 Floats = NDArray[np.float64]
 
 
 def _number(what: str, value: Any, least: float = -math.inf, infinite: bool = False) -> float:
     """Return a real number, or refuse it."""
-    number = as_distribution(value, what).value if not infinite else float(value)  # type: ignore[union-attr]
-    if math.isnan(number) or (math.isinf(number) and not infinite):
-        raise NonFiniteError(f"{what}={value!r}: must be finite.")
-    if number < least:
+    found = number(what, value, infinite)
+    if found < least:
         raise ParameterError(f"{what}={value!r}: must be at least {least:g}.")
-    return float(number)
+    return found
 
 
 def _window(stimulus: Any) -> None:
@@ -39,9 +37,13 @@ def _window(stimulus: Any) -> None:
 
 def _windows(source: Any) -> None:
     """Check starts and stops that neurons have of their own."""
-    start, stop = np.broadcast_arrays(np.asarray(source.start, np.float64), np.asarray(source.stop, np.float64))
+    try:
+        start, stop = np.broadcast_arrays(np.atleast_1d(source.start), np.atleast_1d(source.stop))
+    except ValueError:
+        start = stop = np.zeros((0, 0))
     if start.ndim > 1:
-        raise ShapeError(f"PoissonSource: start and stop have shape {start.shape}; give a number, or one per neuron.")
+        shapes = np.shape(source.start), np.shape(source.stop)
+        raise ShapeError(f"PoissonSource: start and stop have shapes {shapes}; give a number, or one per neuron.")
     wrong = np.flatnonzero(~((start >= 0) & (start < math.inf) & (stop >= start)))
     if wrong.size:
         i = int(wrong[0])
@@ -50,7 +52,7 @@ def _windows(source: Any) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PoissonSource:
     """Neurons that fire at random, independently, at most once a step.
 
@@ -66,13 +68,23 @@ class PoissonSource:
     stop: Any = math.inf
 
     def __post_init__(self) -> None:
-        if np.ndim(self.start) or np.ndim(self.stop):
-            _windows(self)
-        else:
-            _window(self)
-        rates = np.asarray(self.rate, np.float64)
-        if not np.isfinite(rates).all() or (rates < 0).any() or rates.ndim > 1:
-            raise ParameterError(f"PoissonSource(rate={self.rate!r}): must be finite and at least 0, in spikes/s.")
+        for name, infinite in (("rate", False), ("start", False), ("stop", True)):
+            found = numbers(f"PoissonSource({name})", getattr(self, name), infinite)
+            object.__setattr__(self, name, found if found.ndim else float(found))
+        _windows(self)
+        if np.ndim(self.rate) > 1 or (np.asarray(self.rate) < 0).any():
+            raise ParameterError(f"PoissonSource(rate={self.rate!r}): must be at least 0, in spikes/s; one or a list.")
+
+    def check(self, name: str, size: int) -> None:
+        """Refuse what does not fit a population: neither one value nor one per neuron.
+
+        Args:
+            name: of the population.
+            size: its neurons.
+        """
+        for key in ("rate", "start", "stop"):
+            if np.ndim(own := getattr(self, key)) and len(own) != size:
+                raise ShapeError(f"population {name!r}: PoissonSource({key}) has {len(own)} values for {size} neurons.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +100,25 @@ class SpikeSource:
     ids: ArrayLike
 
     def __post_init__(self) -> None:
-        times, ids = np.asarray(self.times, np.float64), np.asarray(self.ids)
+        times, ids = numbers("SpikeSource(times)", self.times), np.array(self.ids)
         if times.ndim != 1 or times.shape != ids.shape:
             raise ShapeError(f"SpikeSource: times has shape {times.shape}, ids {ids.shape}; give two equal lists.")
-        if not np.isfinite(times).all() or (times <= 0).any():
-            raise EventError("SpikeSource: times must be finite and above 0 ms.")
+        if (times <= 0).any():
+            raise EventError("SpikeSource: times must be above 0 ms.")
         if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0):
             raise EventError("SpikeSource: ids must be whole numbers from 0.")
+        object.__setattr__(self, "times", times)
+        object.__setattr__(self, "ids", ids)
+
+    def check(self, name: str, size: int) -> None:
+        """Refuse a spike of a neuron that a population does not have.
+
+        Args:
+            name: of the population.
+            size: its neurons.
+        """
+        if np.size(self.ids) and np.max(self.ids) >= size:
+            raise ShapeError(f"population {name!r}: a spike of neuron {np.max(self.ids)}, but there are {size}.")
 
     @classmethod
     def from_events(
@@ -202,7 +226,7 @@ class DC:
     amplitude: float
     start: float = 0.0
     stop: float = math.inf
-    sd: float = 0.0
+    sd: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         _window(self)
@@ -232,7 +256,7 @@ class AC:
     offset: float = 0.0
     start: float = 0.0
     stop: float = math.inf
-    sd: float = 0.0
+    sd: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         _window(self)
@@ -284,16 +308,17 @@ class StepCurrent:
     amplitudes: ArrayLike
     start: float = 0.0
     stop: float = math.inf
-    sd: float = 0.0
+    sd: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
-        times, levels = np.asarray(self.times, np.float64), np.asarray(self.amplitudes, np.float64)
+        _window(self)
+        times, levels = numbers("StepCurrent(times)", self.times), numbers("StepCurrent(amplitudes)", self.amplitudes)
         if times.ndim != 1 or times.shape != levels.shape or not times.size:
             raise ShapeError(f"StepCurrent: times {times.shape} and amplitudes {levels.shape} must be equal lists.")
-        if not (np.isfinite(times).all() and np.isfinite(levels).all()):
-            raise NonFiniteError("StepCurrent: times and amplitudes must be finite.")
         if (np.diff(times) <= 0).any():
             raise ParameterError("StepCurrent: times must ascend.")
+        object.__setattr__(self, "times", times)
+        object.__setattr__(self, "amplitudes", levels)
 
     def at(self, times: Floats) -> Floats:
         """Return the current at some times, pA."""

@@ -83,6 +83,7 @@ class DendriticLIF(Neuron):
             raise ParameterError(f"{type(self).__name__}(branches={branches!r}): must be a whole number from 1 to 64.")
         made: dict[str, Receptor] = {f"branch_{k}": receptor() for k in range(branches)}
         super().__init__(receptors=made, **options)
+        self.branches = branches
         self.reset = check_reset(type(self).__name__, reset)
         self.detach_reset = bool(detach_reset)
         check_order(self, "v_reset", "v_th")

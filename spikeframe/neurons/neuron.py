@@ -98,6 +98,8 @@ class Neuron(Parametric):
     detach_state = False
     #: Steps of a window in the first of which all its input is taken, before the first output; None: causal.
     window: int | None = None
+    #: Options of its bases that a class fixes, and so does not take.
+    FIXED: ClassVar[tuple[str, ...]] = ()
     #: Options a change of which makes the step be traced again.
     TRACED: ClassVar[frozenset[str]] = frozenset({"surrogate", "reset", "detach_reset", "receptors"})
 

@@ -11,7 +11,7 @@ Parameters and state are those of `MultilevelLIF`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from spikeframe.neurons.multilevel import MultilevelLIF
 
@@ -23,6 +23,8 @@ class TernaryLIF(MultilevelLIF):
         detach_reset: send no gradient through the reset.
         options: tau_m (ms, > 0), v_th (mV, > 0) and what every `Neuron` takes.
     """
+
+    FIXED: ClassVar[tuple[str, ...]] = ("levels", "signed")
 
     def __init__(self, *, detach_reset: bool = False, **options: Any) -> None:
         super().__init__(levels=1, signed=True, detach_reset=detach_reset, **options)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import spikeframe as sf
+from spikeframe.core import archive, precise_archive
+from spikeframe.core.checkpoints import seal
 from spikeframe.errors import (
     CheckpointError,
     DTypeError,
@@ -147,6 +149,10 @@ def test_a_checkpoint_that_points_outside_is_refused(tmp_path, clock):
     sf.Simulator(net, clock=clock, **options).save(tmp_path / "state.h5")
     with h5py.File(tmp_path / "state.h5", "a") as file:
         file["more"] = h5py.ExternalLink("/etc/passwd", "x")
+    with pytest.raises(CheckpointError, match="damaged"):
+        sf.Simulator.load(tmp_path / "state.h5")
+    kind = archive if clock == "grid" else precise_archive
+    seal(tmp_path / "state.h5", kind.KIND, kind.VERSION)
     with pytest.raises(CheckpointError, match="link"):
         sf.Simulator.load(tmp_path / "state.h5")
 

@@ -571,11 +571,18 @@ def test_a_weight_that_is_no_number_stops_the_run():
         sim.run(10.0)
 
 
-@pytest.mark.fault
-def test_a_rule_of_ones_own_runs_but_is_not_saved(tmp_path):
-    net, a, s = populations()
-    net.connect(s, a, sf.AllToAll(), weight=1.0, delay=1.0, synapse=Triplet())
-    sim = sf.Simulator(net, dt=0.1, backend="reference")
-    sim.run(1.0)
-    with pytest.raises(CheckpointError, match="Triplet"):
-        sim.save(tmp_path / "state.h5")
+def test_a_run_with_a_rule_of_ones_own_is_loaded_into_the_network_described_again(tmp_path):
+    def described():
+        net, a, s = populations()
+        net.connect(s, a, sf.AllToAll(), weight=1.0, delay=1.0, synapse=Triplet())
+        net.record(a, "v")
+        return net
+
+    sim = sf.Simulator(described(), dt=1.0, backend="reference")
+    sim.run(40.0)
+    sim.save(tmp_path / "state.h5")
+    with pytest.raises(CheckpointError, match="holds Triplet, a class of your own"):
+        sf.Simulator.load(tmp_path / "state.h5")
+    again = sf.Simulator.load(tmp_path / "state.h5", network=described())
+    one, other = sim.run(40.0).traces["a"]["v"].values, again.run(40.0).traces["a"]["v"].values
+    assert one.any() and np.array_equal(one, other)

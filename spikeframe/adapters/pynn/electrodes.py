@@ -200,9 +200,7 @@ class NoisyCurrentSource(CurrentSource, electrodes.NoisyCurrentSource):
         window = self.window(dt)
         mean, sd = MILLI * float(self.value("mean")), MILLI * float(self.value("stdev"))
         key = seed, state.sources.index(self), cell
-        return HeldNoise(
-            [window["start"], window["stop"]], [0.0, 0.0], sd=0.0, noise=(mean, sd, self.steps(dt) * dt, key)
-        )
+        return HeldNoise([window["start"], window["stop"]], [0.0, 0.0], noise=(mean, sd, self.steps(dt) * dt, key))
 
 
 @dataclass(frozen=True, eq=False)
