@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import spikeframe as sf
+from spikeframe.core.archive import KIND, VERSION
+from spikeframe.core.checkpoints import seal
 from spikeframe.core.sonata import read_spikes
 from spikeframe.errors import CheckpointError, EventFileError, SpikeframeError
 from spikeframe.hdf5 import check, opened
@@ -57,10 +59,16 @@ def read_shd(path):
     return [data[number] for number in range(len(data))]
 
 
+def read_state(path):
+    """Load a saved run whose hash is that of what it holds, so that damage comes as far as HDF5."""
+    seal(path, KIND, VERSION)
+    return sf.Simulator.load(path)
+
+
 READERS = {
     "shd": (write_shd, read_shd),
     "sonata": (write_sonata, read_spikes),
-    "state": (write_state, sf.Simulator.load),
+    "state": (write_state, read_state),
 }
 
 
@@ -162,8 +170,10 @@ def test_a_damaged_superblock_is_not_waited_for_as_if_a_writer_would_mend_it(tmp
 def test_a_text_whose_type_is_damaged_is_refused_before_hdf5_breaks_down_at_it(tmp_path):
     path = write_state(tmp_path)
     content = bytearray(path.read_bytes())
-    kind = content.index(b"format\0\0\x19\x01") + 9  # a list of variable length: 0 of numbers, 1 a text, 9 nothing
+    name = b"description\0"
+    at = content.index(name + b"\0" * (-len(name) % 8) + b"\x19\x01")
+    kind = at + len(name) + -len(name) % 8 + 1  # a list of variable length: 0 of numbers, 1 a text, 9 nothing
     content[kind] = 9
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="attribute 'format' is of type"):
-        sf.Simulator.load(path)
+    with pytest.raises(CheckpointError, match="attribute 'description' is of type"):
+        read_state(path)

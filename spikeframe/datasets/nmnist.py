@@ -61,4 +61,4 @@ class NMNIST(EventDataset):
         """
         from spikeframe.datasets import readers
 
-        return readers.read(self.files[number], format="nmnist").events
+        return readers.read_nmnist(self.files[number]).events

@@ -7,6 +7,7 @@ import pytest
 
 from spikeframe.datasets.events import EVENT_DTYPE
 from spikeframe.datasets.readers import nmnist, read_nmnist
+from spikeframe.errors import EventFileError
 from spikeframe.kernels.numba.records import decode_plain_40bit
 from spikeframe.kernels.reference.events import decode_40bit
 
@@ -23,7 +24,7 @@ def decoded(data, side=34):
     """Return whether records are plain, and the events of the fast and of the plain loop."""
     found = np.ascontiguousarray(data).view(nmnist._RECORD)[:, 0]
     fast, plain = np.zeros(len(data), EVENT_DTYPE), np.zeros(len(data), EVENT_DTYPE)
-    good = decode_plain_40bit(found, fast.view(nmnist._WORDS), side, side)
+    good = decode_plain_40bit(found, fast, side, side)
     decode_40bit(found, plain, 256, 256, -1)
     return good, fast, plain
 
@@ -60,3 +61,21 @@ def test_markers_among_plain_records_move_times_and_are_counted(tmp_path):
     assert found.dropped == {"time overflow": 1}
     assert found.events["t"][-1] == 0x7FFFFF + 8192
     assert np.array_equal(found.events[:50], decoded(records(1, 50))[1])
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("more", [-1, 0, 1, 700])
+def test_files_larger_than_the_buffer_are_read_whole(tmp_path, more, monkeypatch):
+    monkeypatch.setattr(nmnist, "_BUFFER", 5 * 400)
+    monkeypatch.setattr(nmnist, "_idle", [])
+    path = tmp_path / "1.bin"
+    data = records(1, 400 + more)
+    path.write_bytes(data.tobytes())
+    first = read_nmnist(path).events
+    assert np.array_equal(first, decoded(data)[1])
+    path.write_bytes(records(2, 300).tobytes())
+    read_nmnist(path)
+    assert np.array_equal(first, decoded(data)[1])  # events are not in the buffer, which is used again
+    path.write_bytes(data.tobytes() + b"123")
+    with pytest.raises(EventFileError, match=rf"byte {5 * (400 + more)}\b.*3 of 5 bytes"):
+        read_nmnist(path)

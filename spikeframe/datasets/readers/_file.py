@@ -40,15 +40,47 @@ def load(path: PathLike) -> bytes:
                 data += more
         finally:
             os.close(descriptor)
-    except FileNotFoundError:
-        raise DataNotFoundError(f"{path}: no such file; check the path.") from None
-    except OSError as error:
-        raise EventFileError(path, 0, f"the file cannot be read ({error.strerror}).") from None
-    except (TypeError, ValueError):
-        raise ParameterError(f"path = {path!r}; accepted is the path of a file.") from None
+    except (OSError, TypeError, ValueError) as error:
+        raise _unreadable(path, error) from None
     if not data:
-        raise EventFileError(path, 0, "the file is empty; expected at least one record or a header.")
+        raise _empty(path)
     return data
+
+
+def load_into(path: PathLike, buffer: memoryview) -> int:
+    """Read a file as far as a buffer has room, which costs less than `load` does; returns the number of bytes.
+
+    Raises:
+        ParameterError, DataNotFoundError, EventFileError: as of `load`.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            size = more = os.readv(descriptor, [buffer])
+            # A read may end early; only the end of the file gives nothing.
+            while more and size < len(buffer):
+                more = os.readv(descriptor, [buffer[size:]])
+                size += more
+        finally:
+            os.close(descriptor)
+    except (OSError, TypeError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    if not size:
+        raise _empty(path)
+    return size
+
+
+def _unreadable(path: PathLike, error: Exception) -> Exception:
+    """Return the error that says why a file cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return DataNotFoundError(f"{path}: no such file; check the path.")
+    if isinstance(error, OSError):
+        return EventFileError(path, 0, f"the file cannot be read ({error.strerror}).")
+    return ParameterError(f"path = {path!r}; accepted is the path of a file.")
+
+
+def _empty(path: PathLike) -> EventFileError:
+    return EventFileError(path, 0, "the file is empty; expected at least one record or a header.")
 
 
 def text_header(path: PathLike, data: bytes, mark: str) -> tuple[list[str], int]:
@@ -69,7 +101,7 @@ def text_header(path: PathLike, data: bytes, mark: str) -> tuple[list[str], int]
     return [line.removeprefix(mark).strip() for line in lines], end
 
 
-def whole_records(path: PathLike, data: bytes, start: int, size: int) -> None:
+def whole_records(path: PathLike, data: bytes | memoryview, start: int, size: int) -> None:
     """Raise unless the bytes from ``start`` are whole records of ``size`` bytes."""
     rest = (len(data) - start) % size
     if rest:

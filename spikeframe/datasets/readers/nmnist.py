@@ -8,7 +8,10 @@ doi:10.3389/fnins.2015.00437.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from spikeframe.datasets.events import (
     EVENT_DTYPE,
@@ -18,7 +21,7 @@ from spikeframe.datasets.events import (
     check_sensor_size,
     describe_bad_event,
 )
-from spikeframe.datasets.readers._file import PathLike, checked, load, whole_records
+from spikeframe.datasets.readers._file import PathLike, checked, load, load_into, whole_records
 from spikeframe.errors import EventFileError
 from spikeframe.kernels.numba import events as kernels
 from spikeframe.kernels.numba import records
@@ -26,11 +29,15 @@ from spikeframe.kernels.numba import records
 # x, y, polarity and the high time bits in one little-endian word: one load an event.
 _RECORD = np.dtype([("head", "<u4"), ("tail", "u1")])
 _MARKER = 240
-# An event with x and y as one word, for `decode_plain_40bit`.
-_WORDS = np.dtype([("xy", "<u4"), ("t", "<i8"), ("p", "u1")])
+# N-MNIST's sensor, and what `_bounds` says of it: its files are opened by the thousand.
+_SIZE = (34, 34, 2)
+_SIZE_BOUNDS = (34, 34, _MARKER)
+# Bytes of the buffers that small files are read into, and those that no thread reads into at the moment.
+_BUFFER = 5 << 16
+_idle: list[tuple[memoryview, npt.NDArray[Any]]] = []
 
 
-def read_nmnist(path: PathLike, sensor_size: SensorSize | None = (34, 34, 2)) -> Recording:
+def read_nmnist(path: PathLike, sensor_size: SensorSize | None = _SIZE) -> Recording:
     """Read one recording of 40-bit records.
 
     Args:
@@ -43,13 +50,29 @@ def read_nmnist(path: PathLike, sensor_size: SensorSize | None = (34, 34, 2)) ->
     Raises:
         EventFileError: a cut-off record, a coordinate outside the sensor, or a time that steps back.
     """
-    width, height, marker = _bounds(sensor_size)
-    data = load(path)
-    whole_records(path, data, 0, _RECORD.itemsize)
-    found = np.frombuffer(data, _RECORD)
+    width, height, marker = _SIZE_BOUNDS if sensor_size is _SIZE else _bounds(sensor_size)
+    try:
+        buffer = _idle.pop()
+    except IndexError:
+        memory = bytearray(_BUFFER)
+        buffer = memoryview(memory), np.frombuffer(memory, _RECORD)
+    try:
+        size = load_into(path, buffer[0])
+        data = load(path) if size == _BUFFER else buffer[0][:size]
+        whole_records(path, data, 0, _RECORD.itemsize)
+        found = np.frombuffer(data, _RECORD) if size == _BUFFER else buffer[1][: size // _RECORD.itemsize]
+        return _decoded(path, found, sensor_size, width, height, marker)
+    finally:
+        _idle.append(buffer)
+
+
+def _decoded(
+    path: PathLike, found: npt.NDArray[Any], sensor_size: SensorSize | None, width: int, height: int, marker: int
+) -> Recording:
+    """Return the recording that records hold."""
     events = np.empty(found.size, EVENT_DTYPE)
     # An overflow marker is not plain either.
-    if records.decode_plain_40bit(found, events.view(_WORDS), width, height if marker < 0 else min(height, marker)):
+    if records.decode_plain_40bit(found, events, width, height if marker < 0 else min(height, marker)):
         return Recording(events, sensor_size)
     count, markers, bad = kernels.decode_40bit(found, events, width, height, marker)
     if bad >= 0:

@@ -98,7 +98,7 @@ fours: Any = _fours
 def decode_plain_40bit(records, out, width, height):  # type: ignore[no-untyped-def]
     """Decode 40-bit records that need no care; return whether that is so.
 
-    ``out`` views x and y as one word. Times must keep order and all x and y lie below width and height; if not,
+    Times must keep order and all x and y lie below width and height; if not,
     `decode_40bit` has to say what the records hold.
     """
     # Added to a legal x (or y), it leaves the word's highest bit 0.
@@ -118,7 +118,8 @@ def decode_plain_40bit(records, out, width, height):  # type: ignore[no-untyped-
         back |= t - before
         before = t
         event = out[i]
-        event.xy = xy
+        event.x = np.int16(xy & 0xFFFF)
+        event.y = np.int16(xy >> 16)
         event.t = t
         event.p = (head >> 23) & 1
         i += 1
