@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeframe.kernels.numba.layout import RUN, ascending
 
 
 @pytest.mark.exact
+@settings(deadline=None)
 @given(st.lists(st.integers(-3, 3), max_size=5 * RUN + 1))
 def test_the_order_is_that_of_a_stable_sort(keys):
     found = np.array(keys, np.int64)
