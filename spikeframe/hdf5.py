@@ -29,7 +29,7 @@ _SUPERBLOCK = 48
 _WORD = 0xFFFFFFFF
 _HEAP, _HEAP_HEAD, _PLACE_HEAD = b"GCOL\x01", 16, 16
 #: Deflate makes at most 1,032 bytes of one.
-_MAX_RATIO = 1100
+MOST = 1100
 
 
 @contextmanager
@@ -45,21 +45,34 @@ def opened(path: str | Path, *, open_elsewhere: bool = False) -> Iterator[h5py.F
             into other files.
     """
     try:
-        with Path(path).open("rb") as raw:
-            size = raw.seek(0, 2)
-            written = False
-            if size:
-                with mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                    check(content, path)
-                    written = open_elsewhere and _has_a_writer(content[:_SUPERBLOCK])
+        size, head = look_through(path)
+        written = open_elsewhere and _has_a_writer(head)
         with h5py.File(path, "r", swmr=written) as file:
-            refuse_links(file, path, _MAX_RATIO * size)
+            refuse_links(file, path, MOST * size)
             yield file
     except SpikeframeError:
         raise
     except ERRORS as error:
         reason = getattr(error, "strerror", None) or error
         raise EventFileError(path, 0, f"cannot be read as HDF5 ({reason}).") from None
+
+
+def look_through(path: str | Path) -> tuple[int, bytes]:
+    """Check a file as `check` does; return its size and its first bytes.
+
+    Args:
+        path: the file.
+
+    Raises:
+        EventFileError: as of `check`.
+    """
+    with Path(path).open("rb") as raw:
+        size = raw.seek(0, 2)
+        if not size:
+            return 0, b""
+        with mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            check(content, path)
+            return size, content[:_SUPERBLOCK]
 
 
 def check(content: bytes | mmap.mmap, path: str | Path) -> None:

@@ -65,9 +65,17 @@ def read_state(path):
     return sf.Simulator.load(path)
 
 
+def go_on(path):
+    """Take up a run whose spikes go to a file."""
+    sim = simulator()
+    sim.run(60.0)
+    sim.run(5.0, output=path)
+
+
 READERS = {
     "shd": (write_shd, read_shd),
     "sonata": (write_sonata, read_spikes),
+    "taken up": (write_sonata, go_on),
     "state": (write_state, read_state),
 }
 

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from spikeframe.core.checkpoints import file_name
 from spikeframe.core.spikes import Spikes
-from spikeframe.errors import DataNotFoundError, EventFileError, ParameterError, TimeGridError
-from spikeframe.hdf5 import attribute, opened, refuse_kind
+from spikeframe.errors import DataNotFoundError, EventFileError, ParameterError, SpikeframeError, TimeGridError
+from spikeframe.hdf5 import ERRORS, MOST, attribute, look_through, opened, refuse_kind, refuse_links
 
 MAGIC, VERSION = 0x0A7A, (0, 1)
 _SORTING = {"none": 0, "by_id": 1, "by_time": 2}
@@ -83,7 +83,9 @@ class SpikeWriter:
     def _continue(self, sizes: Mapping[str, int], seed: int, step: int) -> None:
         """Check that this run can go on in the file, and cut off what it will write again."""
         try:
+            size, _ = look_through(self.path)
             with h5py.File(self.path, "r+", libver="latest", locking=False) as file:
+                refuse_links(file, self.path, MOST * size)
                 own, groups = file["spikeframe"], file["spikes"]
                 held = {name: int(group.attrs["size"]) for name, group in groups.items()}
                 if (held, own.attrs["dt"], own.attrs["seed"]) != (dict(sizes), self._dt, seed):
@@ -102,7 +104,9 @@ class SpikeWriter:
                     end = bisect_right(group["timestamps"], (step + 0.5) * self._dt)
                     for name in ("timestamps", "node_ids"):
                         group[name].resize((end,))
-        except (OSError, KeyError) as error:
+        except SpikeframeError:
+            raise
+        except ERRORS as error:
             raise EventFileError(
                 self.path, 0, f"cannot be written on ({error}). If its writer was killed in the middle of a write: it "
                 "can be read as it is, and `h5clear --status` makes it writable."
