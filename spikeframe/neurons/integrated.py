@@ -5,6 +5,9 @@ courses; membrane and further variables follow the classical Runge-Kutta method 
 :math:`O(h^5)`), the midpoint method (``"midpoint"``, :math:`O(h^3)`, half the work) or forward Euler (``"euler"``,
 :math:`O(h^2)`). Arrivals take effect at the end of the step, then the threshold is tested, once a step: so a spike time
 is exact to dt whatever `substeps` is.
+
+These methods are explicit: where h times a rate of the flow, e.g. the sum of all conductances over the capacitance,
+goes beyond 2.78 (Runge-Kutta) or 2 (the others), the membrane oscillates and grows. Take more `substeps` then.
 """
 
 from __future__ import annotations
