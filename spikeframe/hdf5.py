@@ -116,27 +116,13 @@ def _checksum(content: bytes) -> int:
 
     for i in range(0, len(words) - 3, 3):
         a, b, c = (a + words[i]) & _WORD, (b + words[i + 1]) & _WORD, (c + words[i + 2]) & _WORD
-        a = (a - c & _WORD) ^ turned(c, 4)
-        c = (c + b) & _WORD
-        b = (b - a & _WORD) ^ turned(a, 6)
-        a = (a + c) & _WORD
-        c = (c - b & _WORD) ^ turned(b, 8)
-        b = (b + a) & _WORD
-        a = (a - c & _WORD) ^ turned(c, 16)
-        c = (c + b) & _WORD
-        b = (b - a & _WORD) ^ turned(a, 19)
-        a = (a + c) & _WORD
-        c = (c - b & _WORD) ^ turned(b, 4)
-        b = (b + a) & _WORD
+        for by in (4, 6, 8, 16, 19, 4):  # each step changes a and c; then the three change places
+            a, b, c = b, (c + b) & _WORD, (a - c & _WORD) ^ turned(c, by)
     rest = words[(len(words) - 1) // 3 * 3 :]
     a, b, c = ((x + y) & _WORD for x, y in zip_longest((a, b, c), rest, fillvalue=0))
-    c = ((c ^ b) - turned(b, 14)) & _WORD
-    a = ((a ^ c) - turned(c, 11)) & _WORD
-    b = ((b ^ a) - turned(a, 25)) & _WORD
-    c = ((c ^ b) - turned(b, 16)) & _WORD
-    a = ((a ^ c) - turned(c, 4)) & _WORD
-    b = ((b ^ a) - turned(a, 14)) & _WORD
-    return ((c ^ b) - turned(b, 24)) & _WORD
+    for by in (14, 11, 25, 16, 4, 14, 24):
+        a, b, c = b, ((c ^ b) - turned(b, by)) & _WORD, a
+    return b
 
 
 def _check_heap(content: bytes | mmap.mmap, at: int, path: str | Path) -> None:

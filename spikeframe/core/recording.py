@@ -137,8 +137,8 @@ class Recording:
         first: step at which the run begins.
         bins: of the recorded rates.
         file: takes the spikes.
-        helpers: threads that take in what comes, while the next stretch runs elsewhere; 0: this thread, at once. Of
-            what goes to a file, this thread does its part.
+        helpers: threads that take in what comes, while the next stretch runs elsewhere; 0: this thread does, at once.
+            With a file, this thread waits for them, as writing can fail.
 
     Attributes (complete after `finish`):
         fired: per population, ``[size]`` how often each neuron has fired.
