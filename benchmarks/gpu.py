@@ -403,7 +403,7 @@ def joules() -> float:
 
 
 #: What thread 0 of every block spends a step on: comments of the kernel that end a phase.
-PHASES = ["update", "drive", "exchange", "delivery", "others"]
+PHASES = ["update", "drive", "exchange", "delivery"]
 
 
 def clocked(text: str) -> str:

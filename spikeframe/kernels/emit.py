@@ -5,7 +5,7 @@ Values are named ``n<i>`` for nodes and by their own names for leaves; every rou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from spikeframe.kernels.trace import BOOL, FLOAT, INT, Program
 
@@ -18,6 +18,7 @@ class Dialect:
     """How one language spells what is not an infix operator; ``{0}``, ``{1}`` stand for the arguments.
 
     `whole` wraps arithmetic on counters, which are 32 bits wide everywhere; `assignment` names a value of each type.
+    A dialect that spells "reciprocal" takes it for one over something.
     """
 
     spelling: dict[str, str]
@@ -67,6 +68,9 @@ CUDA = Dialect(
     assignment={FLOAT: "const F {0} = {1};", INT: "const I {0} = {1};", BOOL: "const bool {0} = {1};"},
 )
 
+#: CUDA of a derivative, whose reciprocals need not be exact where they leave the range of normal numbers.
+CUDA_DERIVATIVE = replace(CUDA, spelling={**CUDA.spelling, "reciprocal": "reciprocal({1})"})
+
 
 def identifier(name: str) -> str:
     """Return a leaf's name as a Python identifier that no node or loop variable can have."""
@@ -86,6 +90,8 @@ def statements(program: Program, dialect: Dialect) -> list[str]:
         arguments = [spelled(program, a) for a in node.args]
         if node.op == "const":
             text = dialect.constant[node.dtype].format(node.constant)
+        elif node.op == "div" and "reciprocal" in dialect.spelling and _is_one(program, node.args[0]):
+            text = dialect.spelling["reciprocal"].format(*arguments)
         elif node.op in _INFIX:
             text = f"{arguments[0]} {_INFIX[node.op]} {arguments[1]}"
             text = dialect.whole.format(text) if node.dtype == INT else text
@@ -93,6 +99,12 @@ def statements(program: Program, dialect: Dialect) -> list[str]:
             text = dialect.spelling[node.op].format(*arguments)
         lines.append(dialect.assignment[node.dtype].format(f"n{i}", text))
     return lines
+
+
+def _is_one(program: Program, index: int) -> bool:
+    """Whether value `index` is the constant 1."""
+    at = index - len(program.leaves)
+    return at >= 0 and program.nodes[at].op == "const" and float(program.nodes[at].constant or 0) == 1.0
 
 
 def result(program: Program, name: str) -> str:

@@ -36,8 +36,6 @@ _TOP = """
 #define TOLD {told}
 #define BITS {bits}
 #define STEP_BITS {step_bits}
-#define SHARE ((PARTS + WARPS - 1) / WARPS)
-#define PASS (LANES / TOLD)
 
 // Wait until a word carries the number of the exchange.
 static __device__ inline K seen(const K* place, const unsigned tag) {{
@@ -53,10 +51,11 @@ static __device__ inline K seen(const K* place, const unsigned tag) {{
 // What threads of a block share beside the ring; counts of even and of odd exchanges.
 // A word: 20 bits of tag, 3 of the number of spikes (7: more than a word tells), and of each its step and neuron.
 struct alignas(8) Pool {{
+    K list[TOLD * PARTS];
     unsigned own[TOLD];
     {tables}
     int over_block[PARTS], over_count[PARTS];
-    int fired[2], overs[2], full, unused;
+    int fired[2], heard[2], overs[2], full, unused;
 }};
 """
 
@@ -70,9 +69,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
     A* far = {far};
     for (int i = tid; i < NEAR * SLOTS; i += THREADS) ring[i] = 0;
     if (NEAR < RING) for (int i = tid; i < RING * SLOTS; i += THREADS) far[i] = 0;
-    if (tid == 0) pool.fired[0] = pool.fired[1] = pool.overs[0] = pool.overs[1] = pool.full = 0;
+    if (tid == 0) pool.fired[0] = pool.fired[1] = pool.heard[0] = pool.heard[1] = pool.overs[0] = pool.overs[1] = 0;
+    if (tid == 0) pool.full = 0;
     int now = 0, row = 0, logged = 0;
-    int running[(SHARE + PASS - 1) / PASS] = {{}};  // spikes of the blocks that a lane hears
+    int running[(PARTS + THREADS - 1) / THREADS] = {{}};  // spikes of the blocks that a thread hears
     {prologue}{arrive}
     const auto stimulate = [&](const int from, const int to) {{
         for (int t = from; t < to; ++t) {{
@@ -87,8 +87,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
     stimulate(0, INTERVAL < steps ? INTERVAL : steps);
     __syncthreads();
     int done = 0;
+    bool full = false;
     // @begin
-    for (int begin = 0, k = 0; begin < steps && !pool.full; begin += INTERVAL, ++k) {{
+    for (int begin = 0, k = 0; begin < steps && !full; begin += INTERVAL, ++k) {{
         const int stop = begin + INTERVAL < steps ? begin + INTERVAL : steps, even = k & 1;
         const unsigned tag = k + 1;
         for (int t = begin; t < stop; ++t) {{
@@ -108,7 +109,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
             if (fired > TOLD && tid == 0)
                 TELL(others + ((L)even * PARTS + part) * (MOST + 1), (K)tag << 44 | (unsigned)fired);
         }}
-        if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = 0;
+        if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = pool.heard[1 - even] = 0;
         logged += fired;
         {ahead}
         stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
@@ -116,38 +117,46 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         row = stop % NEAR;
         {nearer}
         // @drive
-        const int end = (warp + 1) * SHARE < PARTS ? (warp + 1) * SHARE : PARTS;
+        // The last warps listen: they have the least to draw.
         #pragma unroll
-        for (int pass = 0; pass < (SHARE + PASS - 1) / PASS; ++pass) {{
-            const int from = warp * SHARE + pass * PASS;
-            const int block = from + lane / TOLD, which = lane % TOLD;
-            const bool there = block < end && lane < PASS * TOLD;
-            const K word = there ? seen(box + part % COPIES * PARTS + block, tag) : 0;
-            // @exchange
-            int many = (int)(word >> 41) & 7;
-            const unsigned one = (unsigned)(word >> which * BITS) & ((1u << BITS) - 1);
-            const bool spike = which < many;
-            if (there && which == 0) {{
-                if (many == 7) {{
-                    many = (int)seen(others + ((L)even * PARTS + block) * (MOST + 1), tag);
-                    const int o = atomicAdd(&pool.overs[even], 1);
-                    pool.over_block[o] = block;
-                    pool.over_count[o] = many - TOLD;
-                }}
-                if ((L)(running[pass] += many) + MOST > capacity) pool.full = 1;
+        for (int pass = 0; pass < (PARTS + THREADS - 1) / THREADS; ++pass) {{
+            const int block = pass * THREADS + THREADS - 1 - tid;
+            K word = 0;
+            bool waits = block < PARTS;
+            while (__ballot_sync(ALL, waits)) {{  // all lanes together, else they would go on one by one
+                if (waits) HEAR(box + part % COPIES * PARTS + block, word);
+                if ((unsigned)(word >> 44) == tag) waits = false;
+                SPIN;
             }}
-            int u = -1;
-            const int mine = (int)(one >> STEP_BITS);
-            {named}
-            send(spike ? u : -1, begin + (int)(one & ((1u << STEP_BITS) - 1)));
+            int many = (int)(word >> 41) & 7, told = many;
+            if (many == 7) {{
+                many = (int)seen(others + ((L)even * PARTS + block) * (MOST + 1), tag);
+                told = TOLD;
+                const int o = atomicAdd(&pool.overs[even], 1);
+                pool.over_block[o] = block;
+                pool.over_count[o] = many - TOLD;
+            }}
+            if ((L)(running[pass] += many) + MOST > capacity) pool.full = 1;
+            int place = told ? atomicAdd(&pool.heard[even], told) : 0;
+            for (int which = 0; which < told; ++which) {{
+                const unsigned one = (unsigned)(word >> which * BITS) & ((1u << BITS) - 1);
+                const int mine = (int)(one >> STEP_BITS);
+                int u = -1;
+                {named}
+                pool.list[place++] = (K)(begin + (int)(one & ((1u << STEP_BITS) - 1))) << 32 | (unsigned)u;
+            }}
+        }}
+        done = stop;
+        __syncthreads();
+        // @exchange
+        full = pool.full;
+        const int heard = pool.heard[even], overs = pool.overs[even];
+        for (int from = warp; from < heard; from += THREADS) {{  // every warp has as many
+            const int e = from + lane * WARPS;
+            const K one = e < heard ? pool.list[e] : 0xFFFFFFFFu;
+            send((int)(unsigned)one, (int)(one >> 32));
         }}
         {given}
-        done = stop;
-        // @delivery
-        __syncthreads();
-        // @others
-        const int overs = pool.overs[even];
-        if (overs == 0) continue;
         for (int o = 0; o < overs; ++o) {{
             const K* rest = others + ((L)even * PARTS + pool.over_block[o]) * (MOST + 1) + 1;
             const int many = pool.over_count[o];
@@ -157,6 +166,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
             }}
         }}
         __syncthreads();
+        // @delivery
     }}
     // @end
     {epilogue}
@@ -221,7 +231,8 @@ def fit(plan: Plan, shape: Shape, rows: list[tuple[Places, bool]], shared: int) 
         rows: per bundle, where rows are, and whether some go on behind.
         shared: bytes of shared memory a block may have.
     """
-    pool = -(-4 * (_TOLD + 2 * shape.parts + 6 + sum(places.begin.size for places, _ in rows)) // 8) * 8
+    pool = 8 * _TOLD * shape.parts
+    pool += -(-4 * (_TOLD + 2 * shape.parts + 8 + sum(places.begin.size for places, _ in rows)) // 8) * 8
     row = accumulator_bytes(plan, shape)
     near = min(ring(plan), (shared - pool) // row)
     steps = min(plan.interval, _MOST_STEPS)

@@ -72,31 +72,40 @@ ARRIVE = """
     }};"""
 
 FOUR = """
-// Four neurons that one call of the generator serves, and the drive they have it for.
-struct Four {
-    int drive, four, lo, hi, slot, law;
+#define SHARES {shares}
+#define EACH (4 / SHARES)
+
+// Neurons that one call of the generator serves, and the drive they have it for: a share of four from the i-th on.
+struct Four {{
+    int drive, four, i, lo, hi, slot, law;
     unsigned stream, came;
     L weight, start, stop;
-};
+}};
 
 // The drives' columns: first slot, lo, hi, weight, stream, start, stop, where the thresholds begin.
-static __device__ Four four_of(int at, const int drives, const int part, const L* __restrict__ table) {
+static __device__ Four four_of(int at, const int drives, const int part, const L* __restrict__ table) {{
     Four f;
     f.drive = -1;
     f.came = 0;
-    for (int d = 0; d < drives; ++d, table += 8) {
+    f.i = at % SHARES * EACH;
+    at /= SHARES;
+    for (int d = 0; d < drives; ++d, table += 8) {{
         const int lo = (int)table[1], hi = (int)table[2], from = lo >> 2, to = (hi + 3) >> 2;
         const int first = from + (part - from % PARTS + PARTS) % PARTS;
         const int many = first < to ? (to - first + PARTS - 1) / PARTS : 0;
-        if (at >= 0 && at < many) {
+        if (at >= 0 && at < many) {{
             f.drive = d; f.four = first + at * PARTS; f.lo = lo; f.hi = hi; f.law = (int)table[7];
             f.slot = (int)table[0] + f.four / PARTS * 4;
             f.weight = table[3]; f.stream = (unsigned)table[4]; f.start = table[5]; f.stop = table[6];
-        }
+        }}
         at -= many;
-    }
+    }}
     return f;
-}
+}}
+
+static __device__ inline unsigned word_of(const Words& w, const int i) {{
+    return i & 2 ? (i & 1 ? w.w[3] : w.w[2]) : (i & 1 ? w.w[1] : w.w[0]);
+}}
 """
 
 
@@ -191,7 +200,8 @@ class Text:
             parts=self.shape.parts, ring=ring(plan), near=near, slots=self.shape.slots, packing=packing,
         )  # fmt: skip
         drawn = randoms(logarithms or any(drive.sd for drive in plan.currents))
-        return header("float32" if single else "float64", Cut(1, 1)) + top + drawn + (FOUR if plan.poisson else "")
+        four = FOUR.format(shares=self._shares()[0]) if plan.poisson else ""
+        return header("float32" if single else "float64", Cut(1, 1)) + top + drawn + four
 
     def spiked(self, group: int) -> list[str]:
         """Return what happens when neuron `j`, the block's i-th, of a group fires in step `t`."""
@@ -329,16 +339,21 @@ class Text:
                 )
         return lines
 
+    def _shares(self) -> tuple[int, int]:
+        """Return how many threads share a four of driven neurons, and how many such shares a thread has."""
+        fours = sum(-(-((d.hi + 3) // 4 - d.lo // 4) // self.shape.parts) for d in self.plan.poisson)
+        shares = next(s for s in (4, 2, 1) if s == 1 or s * fours <= self.threads)
+        return shares, max(1, -(-shares * fours // self.threads))
+
     def poisson(self) -> Piece:
-        """Return random arrivals: a thread has fours of neurons, one call of the generator each, of one drive each."""
+        """Return random arrivals: a thread has shares of fours of neurons; a four takes one call of the generator."""
         drives = self.plan.poisson
         if not drives:
             return Piece()
         self.pointer("drives", "L", True)
         for name, kind in (("high", "unsigned"), ("low", "unsigned"), ("guide", "int")):
             self.pointer(name, kind, True)
-        fours = sum(-(-((drive.hi + 3) // 4 - drive.lo // 4) // self.shape.parts) for drive in drives)
-        many = max(1, -(-fours // self.threads))
+        many = self._shares()[1]
         before = [
             f"Four fours[{many}];",
             "#pragma unroll" if many <= _UNROLLED else "#pragma unroll 1",
@@ -351,20 +366,23 @@ class Text:
             "    if (f.drive < 0 || step < f.start || step >= f.stop) continue;",
             "    const unsigned c0 = (unsigned)(step >> 32) << 1;",
             "    const Words w = philox(c0, (unsigned)step, f.four, f.stream, k0, k1);",
-            "    int found[4];",
-            "    unsigned edge[4];",
+            "    int found[EACH];",
+            "    unsigned word[EACH], edge[EACH];",
             "    #pragma unroll",
-            "    for (int i = 0; i < 4; ++i) found[i] = guide[256 * f.drive + (w.w[i] >> 24)];",
+            "    for (int e = 0; e < EACH; ++e) {",
+            "        word[e] = word_of(w, f.i + e);",
+            "        found[e] = guide[256 * f.drive + (word[e] >> 24)];",
+            "    }",
             "    #pragma unroll",
-            "    for (int i = 0; i < 4; ++i) edge[i] = high[f.law + found[i]];",
+            "    for (int e = 0; e < EACH; ++e) edge[e] = high[f.law + found[e]];",
             "    #pragma unroll",
-            "    for (int i = 0; i < 4; ++i) {",
-            "        const int neuron = f.four * 4 + i;",
+            "    for (int e = 0; e < EACH; ++e) {",
+            "        const int i = f.i + e, neuron = f.four * 4 + i;",
             "        if (neuron < f.lo || neuron >= f.hi) continue;",
-            "        found[i] = arrivals(w.w[i], found[i], edge[i], high + f.law, low + f.law, c0, (unsigned)step,",
+            "        found[e] = arrivals(word[e], found[e], edge[e], high + f.law, low + f.law, c0, (unsigned)step,",
             "                            neuron, f.stream, k0, k1);",
-            "        if (found[i]) add(a + f.slot + i, (A)f.weight * found[i]);",
-            "        f.came += found[i];",
+            "        if (found[e]) add(a + f.slot + i, (A)f.weight * found[e]);",
+            "        f.came += found[e];",
             "    }",
             "}",
         ]
@@ -404,11 +422,12 @@ class Text:
         look = [
             f"        const unsigned first_piece = {begin}[source >> {shift}];",
             f"        const unsigned each = ({begin}[(source >> {shift}) + 1] - first_piece) >> {shift};",
+            f"        wide[q] = {PIECE} * each;",
             f"        const L pieces = ((L)first_piece + (source & {(1 << shift) - 1}) * each) * PARTS + part * each;",
             f"        const S* from_place = b{b}_places + pieces * {PIECE};",
             "        #pragma unroll",
             f"        for (int c = 0; c < {pieces}; ++c)",
-            f"            if (c * LANES + lane < {PIECE} * each) LOAD(got[q][c], from_place + c * LANES + lane);",
+            "            if (c * LANES + lane < wide[q]) LOAD(got[q][c], from_place + c * LANES + lane);",
         ]
         more = [
             f"        for (L e = from[q] + lane; e < to[q]; e += {_FLIGHT // 2} * LANES) {{",
@@ -422,15 +441,14 @@ class Text:
         ]
         during = [
             f"for (unsigned left = __ballot_sync(ALL, u >= {at} && u < {at + size}); left;) {{",
-            f"    int lag[{spikes}];",
+            f"    int many = 0, lag[{spikes}];",
             *([f"    L from[{spikes}], to[{spikes}];"] if over else []),
-            *([f"    S got[{spikes}][{pieces}];"] if width else []),
+            *([f"    int wide[{spikes}];", f"    S got[{spikes}][{pieces}];"] if width else []),
             "    #pragma unroll",
             f"    for (int q = 0; q < {spikes}; ++q) {{  // loads first, so that they are under way together",
             *(["        #pragma unroll", *("        " + line for line in empty)] if width else []),
-            *(["        from[q] = to[q] = 0;"] if over else []),
-            "        lag[q] = -1;",
-            "        if (!left) continue;",
+            "        if (!left) break;",
+            "        ++many;",
             "        const K one = __shfl_sync(ALL, who, __ffs(left) - 1);",
             "        left &= left - 1;",
             f"        const int source = (int)one - {at};",
@@ -440,10 +458,12 @@ class Text:
             "    }",
             "    #pragma unroll",
             f"    for (int q = 0; q < {spikes}; ++q) {{",
+            "        if (q >= many) break;",
             *(
                 [
                     "        #pragma unroll",
-                    f"        for (int c = 0; c < {pieces}; ++c) arrive(got[q][c], lag[q], hits{b});",
+                    f"        for (int c = 0; c < {pieces}; ++c)",
+                    f"            if (c * LANES < wide[q]) arrive(got[q][c], lag[q], hits{b});",
                 ]
                 if width
                 else []

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spikeframe.kernels.emit import CUDA, identifier, result, statements
+from spikeframe.kernels.emit import CUDA, CUDA_DERIVATIVE, identifier, result, statements
 from spikeframe.kernels.reference.exponential import FLOAT32, FLOAT64
 from spikeframe.kernels.trace import FLOAT, Leaf, Program
 
@@ -57,6 +57,22 @@ static __device__ inline unsigned short float_to_half(const float x) {
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
     return y;
 }
+#endif
+"""
+
+#: Without a branch, unlike a division: a warp works on the derivatives of many steps at once. Correctly rounded where
+#: argument and result are normal numbers; beyond them it is zero or infinite.
+_RECIPROCAL = """
+#ifdef __CUDACC__
+static __device__ inline float reciprocal(const float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    const float error = fmaf(-x, y, 1.0f);
+    return error == error ? fmaf(y, error, y) : y;
+}
+static __device__ inline double reciprocal(const double x) { return 1.0 / x; }
+#else
+static inline F reciprocal(const F x) { return F(1) / x; }
 #endif
 """
 
@@ -148,7 +164,7 @@ def header(storage: str, cut: Cut) -> str:
         polynomial="\n    ".join(f"p = p * r + F({value!r});" for value in c.polynomial[1:]),
         bias=c.bias, mantissa=c.mantissa,
     )  # fmt: skip
-    text += (_HALF if storage == "float16" else "") + _ACCESS.format(read=read, write=write)
+    text += _RECIPROCAL + (_HALF if storage == "float16" else "") + _ACCESS.format(read=read, write=write)
     if stored == "unsigned short" and cut.columns > 1:
         return text + _ROW.format(
             word="unsigned", words="COLUMNS / 2", picked="(X)(row.of[c / 2] >> 16 * (c % 2))",
@@ -328,7 +344,7 @@ def _pull(program: Program, derived: Program, per_neuron: frozenset[str], wanted
     lines += _bound(_leaves(program, "state"), "path_{0}[k % PART][c]")
     lines += [f"const F {identifier('g.out')} = value(g_out[k % PART], c);"]
     lines += [f"const F {identifier('g.' + s.name)} = g_{identifier(s.name)}[c];" for s in smooth_states(program)]
-    lines += statements(derived, CUDA)
+    lines += statements(derived, CUDA_DERIVATIVE)
     inputs = [(identifier(x), result(derived, "g." + x)) for x in program.names("input")]
     lines += [f"found_{x}[c] = {value};" for x, value in inputs]
     lines += [f"g_{identifier(s.name)}[c] = {result(derived, 'g.' + s.name)};" for s in smooth_states(program)]
