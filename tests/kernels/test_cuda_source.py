@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from spikeframe.errors import BackendError
-from spikeframe.kernels.cuda.source import SIZE, THREADS, backward_kernel, forward_kernel, header
+from spikeframe.kernels.cuda.source import SHORT, SIZE, THREADS, backward_kernel, forward_kernel, header
 from spikeframe.kernels.cuda.steps import Prepared
 from spikeframe.kernels.differentiate import differentiate
 from spikeframe.kernels.steps import provider
@@ -204,9 +205,12 @@ def test_the_generated_text_compiles_for_the_gpu_and_stays_in_registers(name, st
     said = compiled_by_nvcc(text, tmp_path)
     spilled = [int(n) for n in re.findall(r"(\d+) bytes spill stores", said)]
     assert len(spilled) == 2, said
+    if SIZE[storage] == 2 and len(program.nodes) <= SHORT:  # what a forward begins with
+        text = header(storage, replace(cut(program, 2), columns=4)) + forward_kernel(program, frozenset())
+        assert re.findall(r"(\d+) bytes spill stores", compiled_by_nvcc(text, tmp_path)) == ["0"]
     if storage != "float64":  # twice as wide, and for checks only
         # Two columns a thread are fastest with a few registers too few.
-        assert max(spilled) <= (192 if SIZE[storage] == 2 else 96), said
+        assert max(spilled) <= (256 if SIZE[storage] == 2 else 96), said
     assert THREADS % 32 == 0
 
 

@@ -242,7 +242,7 @@ class _Stretch:
         """Make what this driver keeps its spikes in, those from before among them."""
         device, parts, interval = self.device, self.resident.shape.parts, self.resident.room.interval
         most = grid_source.most(self.resident.shape, interval)
-        self.capacity = max(_CAPACITY // parts, most)
+        self.capacity = max(_CAPACITY // parts, 2 * most)
         self.arrays |= {
             "capacity": self.capacity, "kept": device.put(kept),
             "words": device.zeros(2 * grid_source.COPIES * parts, np.uint64),

@@ -62,7 +62,7 @@ struct alignas(8) Pool {{
 #: Comments that begin with @ end a phase: the benchmark puts clocks there.
 _KERNEL = """
 extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restrict__ table) {{
-    const int part = blockIdx.x, tid = threadIdx.x, lane = tid % LANES, warp = tid / LANES;
+    const int part = blockIdx.x, tid = threadIdx.x, lane = tid % LANES, warp = tid / LANES, back = THREADS - 1 - tid;
     ARGUMENTS
     Pool& pool = *(Pool*)POOL;
     A* ring = {ring};
@@ -75,9 +75,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
     int running[(PARTS + THREADS - 1) / THREADS] = {{}};  // spikes of the blocks that a thread hears
     {prologue}{arrive}
     const auto stimulate = [&](const int from, const int to) {{
-        for (int t = from; t < to; ++t) {{
+        for (int t = from, r = row; t < to; ++t, r = r + 1 < NEAR ? r + 1 : 0) {{
             const L step = first + t;
-            A* a = ring + t % NEAR * SLOTS;
+            A* a = ring + r * SLOTS;
             {stimuli}
         }}
     }};
@@ -92,21 +92,29 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
     for (int begin = 0, k = 0; begin < steps && !full; begin += INTERVAL, ++k) {{
         const int stop = begin + INTERVAL < steps ? begin + INTERVAL : steps, even = k & 1;
         const unsigned tag = k + 1;
-        for (int t = begin; t < stop; ++t) {{
+        for (int t = begin; t < stop; ++t, row = row + 1 < NEAR ? row + 1 : 0) {{
             const L step = first + t;
-            A* a = ring + t % NEAR * SLOTS;
+            A* a = ring + row * SLOTS;
             {update}
         }}
         __syncthreads();
         // @update
         K* box = words + even * COPIES * PARTS;
-        const int fired = pool.fired[even];
-        if (tid < COPIES) {{
+        int fired = pool.fired[even];
+        // The last warps tell and listen: they have the least to draw.
+        if (back < COPIES) {{
+            int own[TOLD];
+            #pragma unroll
+            for (int q = 0; q < TOLD; ++q) {{
+                own[q] = pool.own[q];
+                forget(own[q]);  // in a lane's registers: those that a warp shares are slow to reach
+            }}
+            forget(fired);
             K word = (K)tag << 44 | (K)(fired > TOLD ? 7 : fired) << 41;
             #pragma unroll
-            for (int q = 0; q < TOLD; ++q) if (q < fired) word |= (K)pool.own[q] << q * BITS;
-            for (int c = tid; c < COPIES; c += THREADS) TELL(box + c * PARTS + part, word);
-            if (fired > TOLD && tid == 0)
+            for (int q = 0; q < TOLD; ++q) if (q < fired) word |= (K)(unsigned)own[q] << q * BITS;
+            for (int c = back; c < COPIES; c += THREADS) TELL(box + c * PARTS + part, word);
+            if (fired > TOLD && back == 0)
                 TELL(others + ((L)even * PARTS + part) * (MOST + 1), (K)tag << 44 | (unsigned)fired);
         }}
         if (tid == 0) pool.fired[1 - even] = pool.overs[1 - even] = pool.heard[1 - even] = 0;
@@ -114,13 +122,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         {ahead}
         stimulate(stop, stop + INTERVAL < steps ? stop + INTERVAL : steps);
         now = stop;
-        row = stop % NEAR;
         {nearer}
         // @drive
-        // The last warps listen: they have the least to draw.
         #pragma unroll
         for (int pass = 0; pass < (PARTS + THREADS - 1) / THREADS; ++pass) {{
-            const int block = pass * THREADS + THREADS - 1 - tid;
+            const int block = pass * THREADS + back;
+            if ((L)running[pass] + 2 * MOST > capacity) pool.full = 1;  // of this exchange and the next
             K word = 0;
             bool waits = block < PARTS;
             while (__ballot_sync(ALL, waits)) {{  // all lanes together, else they would go on one by one
@@ -128,22 +135,20 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
                 if ((unsigned)(word >> 44) == tag) waits = false;
                 SPIN;
             }}
-            int many = (int)(word >> 41) & 7, told = many;
-            if (many == 7) {{
+            int told = (int)(word >> 41) & 7, many = told;
+            if (told == 7) {{
                 many = (int)seen(others + ((L)even * PARTS + block) * (MOST + 1), tag);
                 told = TOLD;
                 const int o = atomicAdd(&pool.overs[even], 1);
                 pool.over_block[o] = block;
                 pool.over_count[o] = many - TOLD;
             }}
-            if ((L)(running[pass] += many) + MOST > capacity) pool.full = 1;
-            int place = told ? atomicAdd(&pool.heard[even], told) : 0;
-            for (int which = 0; which < told; ++which) {{
-                const unsigned one = (unsigned)(word >> which * BITS) & ((1u << BITS) - 1);
-                const int mine = (int)(one >> STEP_BITS);
-                int u = -1;
-                {named}
-                pool.list[place++] = (K)(begin + (int)(one & ((1u << STEP_BITS) - 1))) << 32 | (unsigned)u;
+            running[pass] += many;
+            if (told) {{
+                const int place = atomicAdd(&pool.heard[even], told);
+                #pragma unroll 1
+                for (int q = 0; q < told; ++q)
+                    pool.list[place + q] = (K)block << 32 | ((unsigned)(word >> q * BITS) & ((1u << BITS) - 1));
             }}
         }}
         done = stop;
@@ -153,8 +158,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) drive(const L* __restri
         const int heard = pool.heard[even], overs = pool.overs[even];
         for (int from = warp; from < heard; from += THREADS) {{  // every warp has as many
             const int e = from + lane * WARPS;
-            const K one = e < heard ? pool.list[e] : 0xFFFFFFFFu;
-            send((int)(unsigned)one, (int)(one >> 32));
+            const K word = e < heard ? pool.list[e] : 0;
+            const int block = (int)(word >> 32), mine = e < heard ? (int)((unsigned)word >> STEP_BITS) : -1;
+            int u = -1;
+            {named}
+            send(u, begin + (int)((unsigned)word & ((1u << STEP_BITS) - 1)));
         }}
         {given}
         for (int o = 0; o < overs; ++o) {{

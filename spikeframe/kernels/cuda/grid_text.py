@@ -67,7 +67,6 @@ ARRIVE = """
         hits += now + ahead < steps;
     }};
     const auto send = [&](const int u, const int t) {{
-        const K who = (K)(unsigned)t << 32 | (unsigned)u;
         {sent}
     }};"""
 
@@ -415,22 +414,34 @@ class Text:
         # On the GPU; a warp of another width has other numbers of pieces.
         spikes = max(1, min(8, _FLIGHT // max(1, -(-width // 32))))
         pieces = f"(({width} + LANES - 1) / LANES)"
-        empty = [
-            f"for (int c = 0; c < {pieces}; ++c) got[q][c] = S{{}};",
-        ]
         shift = places.shift
+        # Every lane looks up its own spike; then all lanes load and add the rows one by one, some loads ahead.
         look = [
-            f"        const unsigned first_piece = {begin}[source >> {shift}];",
-            f"        const unsigned each = ({begin}[(source >> {shift}) + 1] - first_piece) >> {shift};",
-            f"        wide[q] = {PIECE} * each;",
-            f"        const L pieces = ((L)first_piece + (source & {(1 << shift) - 1}) * each) * PARTS + part * each;",
+            f"    const unsigned first_piece = {begin}[(u - {at}) >> {shift}];",
+            f"    each = ({begin}[((u - {at}) >> {shift}) + 1] - first_piece) >> {shift};",
+            f"    spot = first_piece + ((u - {at}) & {(1 << shift) - 1}) * each;",
+        ]
+        load = [
+            f"        wide[q] = {PIECE} * __shfl_sync(ALL, each, from);",
+            f"        const L pieces = (L)__shfl_sync(ALL, spot, from) * PARTS + part * (wide[q] / {PIECE});",
             f"        const S* from_place = b{b}_places + pieces * {PIECE};",
             "        #pragma unroll",
-            f"        for (int c = 0; c < {pieces}; ++c)",
+            f"        for (int c = 0; c < {pieces}; ++c) {{",
+            "            got[q][c] = S{};",
             "            if (c * LANES + lane < wide[q]) LOAD(got[q][c], from_place + c * LANES + lane);",
+            "        }",
+        ]
+        add = [
+            "        #pragma unroll",
+            f"        for (int c = 0; c < {pieces}; ++c)",
+            f"            if (c * LANES < wide[q]) arrive(got[q][c], lag[q], hits{b});",
+        ]
+        find = [
+            f"        const int source = __shfl_sync(ALL, u, from) - {at};",
+            f"        at[q] = b{b}_rest_start[source]; to[q] = b{b}_rest_start[source + 1];",
         ]
         more = [
-            f"        for (L e = from[q] + lane; e < to[q]; e += {_FLIGHT // 2} * LANES) {{",
+            f"        for (L e = at[q] + lane; e < to[q]; e += {_FLIGHT // 2} * LANES) {{",
             f"            S got[{_FLIGHT // 2}];",
             "            #pragma unroll",
             f"            for (int c = 0; c < {_FLIGHT // 2}; ++c)"
@@ -440,39 +451,31 @@ class Text:
             "        }",
         ]
         during = [
-            f"for (unsigned left = __ballot_sync(ALL, u >= {at} && u < {at + size}); left;) {{",
+            f"const bool from{b} = u >= {at} && u < {at + size};",
+            *(["unsigned each = 0, spot = 0;", f"if (from{b}) {{", *look, "}"] if width else []),
+            f"for (unsigned left = __ballot_sync(ALL, from{b}); left;) {{",
             f"    int many = 0, lag[{spikes}];",
-            *([f"    L from[{spikes}], to[{spikes}];"] if over else []),
+            *([f"    L at[{spikes}], to[{spikes}];"] if over else []),
             *([f"    int wide[{spikes}];", f"    S got[{spikes}][{pieces}];"] if width else []),
             "    #pragma unroll",
-            f"    for (int q = 0; q < {spikes}; ++q) {{  // loads first, so that they are under way together",
-            *(["        #pragma unroll", *("        " + line for line in empty)] if width else []),
+            f"    for (int q = 0; q < {spikes}; ++q) {{",
             "        if (!left) break;",
-            "        ++many;",
-            "        const K one = __shfl_sync(ALL, who, __ffs(left) - 1);",
+            "        const int from = __ffs(left) - 1;",
             "        left &= left - 1;",
-            f"        const int source = (int)one - {at};",
-            "        lag[q] = (int)(one >> 32) - now;",
-            *([f"        from[q] = b{b}_rest_start[source]; to[q] = b{b}_rest_start[source + 1];"] if over else []),
-            *(look if width else []),
+            "        ++many;",
+            "        lag[q] = __shfl_sync(ALL, t, from) - now;",
+            *(find if over else []),
+            *(load if width else []),
             "    }",
             "    #pragma unroll",
             f"    for (int q = 0; q < {spikes}; ++q) {{",
             "        if (q >= many) break;",
-            *(
-                [
-                    "        #pragma unroll",
-                    f"        for (int c = 0; c < {pieces}; ++c)",
-                    f"            if (c * LANES < wide[q]) arrive(got[q][c], lag[q], hits{b});",
-                ]
-                if width
-                else []
-            ),
+            *(add if width else []),
             *(more if over else []),
             "    }",
             "}",
         ]
-        return Piece(before, during, after)
+        return Piece(before, ["{", *("    " + line for line in during), "}"], after)
 
 
 def ring(plan: Plan) -> int:

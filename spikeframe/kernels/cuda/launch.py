@@ -13,6 +13,8 @@ from spikeframe.kernels.source import compiling
 
 #: Every rounding of a step is its own; division and square root are correctly rounded by default.
 OPTIONS = ("--fmad=false",)
+#: What the driver calls arguments that lie in one buffer, and the buffer's size.
+_BUFFER, _SIZE = 1, 2
 #: Launches that a graph is made of.
 _NODES = 256
 _EXTRAS = "pip install 'spikeframe[cuda13]' for a driver of CUDA 13, 'spikeframe[cuda12]' for one of CUDA 12"
@@ -80,12 +82,14 @@ def launcher(text: str, kernel: str, columns: int, device: int) -> Callable[[lis
     """
     handle, blocks = _function(text, kernel, device), -(-columns // THREADS)
     start = cupy().cuda.driver.launchKernel
+    size = array("Q", [0])
+    size_at = size.buffer_info()[0]
 
     def launch(arguments: list[int], stream: int) -> None:
         values = array("q", arguments)
-        base = values.buffer_info()[0]
-        places = array("Q", range(base, base + 8 * len(arguments), 8))
-        start(handle, blocks, 1, 1, THREADS, 1, 1, 0, stream, places.buffer_info()[0], 0)
+        size[0] = 8 * len(arguments)  # the same at every call
+        buffer = array("Q", [_BUFFER, values.buffer_info()[0], _SIZE, size_at, 0])
+        start(handle, blocks, 1, 1, THREADS, 1, 1, 0, stream, 0, buffer.buffer_info()[0])
 
     return launch
 

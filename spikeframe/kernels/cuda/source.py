@@ -27,7 +27,7 @@ from spikeframe.kernels.trace import FLOAT, Leaf, Program
 #: Threads of a block.
 THREADS = 128
 #: Most nodes of a step whose kernels make do with 80 registers a thread.
-_SHORT = 16
+SHORT = 16
 _TYPE = {"float": "F", "int": "I"}
 
 #: Storage types of inputs and outputs: (type, type of the arithmetic, how a stored value is read, how it is written).
@@ -241,7 +241,9 @@ def _kernel(name: str, program: Program, parameters: list[str], body: list[str])
     A multiprocessor holds several blocks, so that loads of some are under way while others compute; long steps need
     more registers a thread.
     """
-    blocks = ("COLUMNS > 1 ? 6 : 8" if name == "forward" else "6") if len(program.nodes) <= _SHORT else "3"
+    blocks = "3"
+    if len(program.nodes) <= SHORT:
+        blocks = "COLUMNS > 2 ? 5 : COLUMNS > 1 ? 6 : 8" if name == "forward" else "6"
     listed = ",\n    ".join(["const L steps", "const L columns", "const L neurons", *parameters])
     lines = ["const L j = ((L)blockIdx.x * blockDim.x + threadIdx.x) * COLUMNS;", "if (j >= columns) return;"]
     lines += ["const L stride = columns / COLUMNS;", *body]

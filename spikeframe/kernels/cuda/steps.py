@@ -6,13 +6,14 @@ Arrays stay where they are: they are made, addressed and summed by a `Device`, a
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, Protocol
 
 from spikeframe.errors import BackendError
-from spikeframe.kernels.cuda.source import SIZE, Cut, backward_kernel, forward_kernel, header
+from spikeframe.kernels.cuda.source import SHORT, SIZE, Cut, backward_kernel, forward_kernel, header
 from spikeframe.kernels.differentiate import differentiate
 from spikeframe.kernels.trace import FLOAT, Program
 
@@ -79,7 +80,11 @@ class CudaSteps:
 
     def __init__(self, device: Device, program: Program, coefficients: list[Any], cut: Cut, storage: str) -> None:
         self.device, self.program, self.storage = device, program, storage
-        self.cut, self._single, self._aligned = cut, replace(cut, columns=1), cut.columns * SIZE[storage] - 1
+        self.cut = cut
+        several = (2 * cut.columns, cut.columns, 1) if cut.columns > 1 else (1,)
+        #: From most to one column a thread; the forward of a short step, which holds less, begins with twice as many.
+        self._cuts = [replace(cut, columns=c) for c in several]
+        self._short = len(program.nodes) <= SHORT
         self.wanted = program.names("coefficient")
         named = list(zip(self.wanted, coefficients, strict=True))
         self.per_neuron = frozenset(name for name, c in named if c.ndim)
@@ -123,9 +128,11 @@ class CudaSteps:
         """
         if not columns:
             return
-        cut = self.cut
-        if cut.columns > 1 and (columns % cut.columns or any(address & self._aligned for address in stored)):
-            cut = self._single
+        cut = self._cuts[0]
+        if cut.columns > 1:
+            size, ends = SIZE[self.storage], reduce(operator.or_, stored)
+            several = self._cuts if wanted is None and self._short else self._cuts[1:]
+            cut = next(c for c in several if not (columns % c.columns or ends & (c.columns * size - 1)))
         found = self._launchers.get((cut.columns, columns, wanted))
         if found is None:
             if len(self._launchers) >= _LAUNCHERS:
