@@ -110,6 +110,7 @@ class Circuit:
             )
         self.state = State(0, self.laid.values, *_no_spikes(plan), self.laid.synapses)
         self._owed: tuple[State, int, int] | None = None
+        self._reckoned: tuple[Laid, int] | None = None
 
     def _laid_out(self, network: Network) -> Laid:
         """Build a network for this run."""
@@ -144,7 +145,7 @@ class Circuit:
         sizes = spike_sizes(self.network)
         file = None if output is None else SpikeWriter(output, sizes, self.dt, self.network.seed, first)
         helpers = min(self.threads, _HELPERS) if self._provider.speed > 1 else 0  # cores that have nothing else to do
-        recording = Recording(self.network, self.laid, self.dt, first, self.bins, file, helpers)
+        recording = Recording(self.network, self.laid, self.dt, first, steps, self.bins, file, helpers)
         before = self._in_flight()
         with tqdm(total=round(steps * self.dt), unit="ms", delay=2.0, disable=not progress, leave=False) as bar:
             stretch = self._stretch()
@@ -155,7 +156,9 @@ class Circuit:
         return self._result(steps, recording, before, None if file is None else file.path)
 
     def _stretch(self) -> int:
-        """Return the steps of a stretch."""
+        """Return the steps of a stretch, reckoned once for what is laid out."""
+        if self._reckoned is not None and self._reckoned[0] is self.laid:
+            return self._reckoned[1]
         updates = sum(p.size for p in self.network.populations.values())
         links = self.network.projections
         synapses = sum(int(self.laid.fan_out[o.index].sum()) for o in links if not o.procedural)
@@ -163,7 +166,8 @@ class Circuit:
         events = synapses * _RATE * self.dt * 1e-3
         work = WORK * self._provider.speed
         most = _MOST_ELSEWHERE if self._provider.speed > 1 else _MOST
-        return int(min(max(work / max(updates + events, 1.0), _LEAST), most))
+        self._reckoned = self.laid, int(min(max(work / max(updates + events, 1.0), _LEAST), most))
+        return self._reckoned[1]
 
     def _advance(self, steps: int, recording: Recording) -> int:
         """Run and record one stretch, or go back to where it began; if a state blew up, find where."""

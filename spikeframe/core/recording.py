@@ -104,17 +104,18 @@ def rate_bins(network: Network, dt: float) -> list[Bins]:
 
 
 class _Growing:
-    """Steps and neurons of spikes, in arrays that grow by half when they are full."""
+    """Steps and neurons of spikes, in arrays that grow when they are full: by a half, or to what the run will need."""
 
     def __init__(self) -> None:
         self.size = 0
         self._columns = np.zeros(0, np.int64), np.zeros(0, np.int64)
 
-    def append(self, steps: Longs, ids: Longs) -> None:
-        """Add some."""
+    def append(self, steps: Longs, ids: Longs, share: float) -> None:
+        """Add some, with which this share of the run is over."""
         size = self.size + steps.size
         if size > self._columns[0].size:
-            wider = np.empty(size + self.size // 2, np.int64), np.empty(size + self.size // 2, np.int64)
+            room = max(size + size // 2, int(min(1.1 * size / share, 4.0 * size)))  # no memory until it is written to
+            wider = np.empty(room, np.int64), np.empty(room, np.int64)
             for old, new in zip(self._columns, wider, strict=True):
                 new[: self.size] = old[: self.size]
             self._columns = wider
@@ -135,6 +136,7 @@ class Recording:
         laid: where everything is in it.
         dt: ms.
         first: step at which the run begins.
+        steps: of the run.
         bins: of the recorded rates.
         file: takes the spikes.
         helpers: threads that take in what comes, while the next stretch runs elsewhere; 0: this thread does, at once.
@@ -148,11 +150,11 @@ class Recording:
     """
 
     def __init__(
-        self, network: Network, laid: Laid, dt: float, first: int, bins: list[Bins], file: SpikeWriter | None = None,
-        helpers: int = 0,
+        self, network: Network, laid: Laid, dt: float, first: int, steps: int, bins: list[Bins],
+        file: SpikeWriter | None = None, helpers: int = 0,
     ) -> None:  # fmt: skip
         self._network, self._place, self._dt, self._file = network, laid.place, dt, file
-        self._first = self._at = first
+        self._first, self._at, self._steps = first, first, steps
         self._listed = {r.population.name: r for r in network.recorders if r.variable == "spikes"}
         self._spikes = {name: _Growing() for name in self._listed}
         self._bins, self._counts = bins, [list[Longs]() for _ in bins]
@@ -192,7 +194,7 @@ class Recording:
             self._file.append(listed, self._at + chunk.steps)
         else:
             for name, spikes in listed.items():
-                self._spikes[name].append(*spikes)
+                self._spikes[name].append(*spikes, (self._at + chunk.steps - self._first) / self._steps)
         for bins, counts in zip(self._bins, self._counts, strict=True):
             when, _ = _chosen(fired[bins.recorder.population.name], bins.recorder)
             counts.append(bins.add(self._at, chunk.steps, when))
