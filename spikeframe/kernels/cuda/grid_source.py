@@ -8,8 +8,9 @@ Per smallest delay all blocks exchange their spikes, and nothing else holds them
 the exchange, so each is valid by itself and a reader just waits for it; a block can be at most one exchange ahead of
 another, so two sets of words suffice. Copies of the words keep readers out of each other's way. While they travel, each
 block fetches the rows of its spikes for all blocks into the second cache, and draws its random arrivals for the next
-steps. A warp waits for its share of the words and adds the rows of the spikes that it finds there, several at once; the
-lists, which are rare, are shared by all warps afterwards.
+steps; its last warps wait for the words of all blocks and list the spikes. Then every warp takes as many of the list
+as any other and adds their rows: all wait for the slowest, so one that found several spikes by itself would hold up
+the whole GPU. What blocks had no room for in their words, which is rare, is shared out likewise.
 """
 
 from __future__ import annotations
