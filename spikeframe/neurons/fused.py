@@ -25,8 +25,9 @@ from spikeframe.neurons.parameters import Held, unchanged
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-#: Bytes of registers that a thread on a GPU may use for one piece of steps.
-_REGISTERS = 192
+#: Bytes of registers that a thread on a GPU may use for one piece of steps, and for one part where values have 16 bits:
+#: a part that is the whole piece is worth it that some are spilled.
+_REGISTERS, _REGISTERS_16 = 192, 256
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ def cut(program: Program, size: int) -> Cut:
     # A part's gradients and states, beside the inputs of the whole piece.
     row, each = max(4, size), max(4, size) * (1 + states * columns)
     every = 16 if 16 * inputs * row + 8 * each <= _REGISTERS else 8 if 8 * (inputs * row + each) <= _REGISTERS else 4
-    part = every if every * (inputs * row + each) <= _REGISTERS else every // 2
+    part = every if every * (inputs * row + each) <= (_REGISTERS_16 if size == 2 else _REGISTERS) else every // 2
     return Cut(every, part, columns)
 
 
