@@ -6,8 +6,9 @@
 Training: one LIF layer, forward and backward, against SpikingJelly (its own choice of kernels), norse and snnTorch
 (driven over ``x.unbind(0)``) where they are installed: medians of CUDA events around a call, in turns, each of which
 finds the host's caches cold; around 50 calls in a row; and of replays of a captured graph, which leave out what the
-host does. Beside them the bytes that the scheme must move (read x, write spikes; read x and the arriving gradient,
-write the gradient) at the copy bandwidth of the same run.
+host does. Beside them the bytes that any scheme must move (read x, write spikes; read x and the arriving gradient,
+write the gradient), and those of this one (the final state, and the states that are kept every 16 steps of a longer
+run), at the copy bandwidth of the same run.
 A layer that only goes through autograd and launches nothing says how much of a short run is torch's own.
 Training step: Linear and LIF over 500 steps, batch 16, sum of squares, beside the peers; with float32 products, as
 torch does them unless told otherwise, with `SpikeLinear`, and with products in TF32.
@@ -175,6 +176,8 @@ def check_training() -> None:
 
 def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
     """Time one layer forward and backward."""
+    from spikeframe.neurons import LIF, fused
+
     check_training()
     found, bandwidth = layers(), copy_bandwidth()
     results, rows = [], []
@@ -203,22 +206,26 @@ def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
                 "nothing": partial(work, nothing),
             }
             alone = {}
-            own = x.detach().clone().requires_grad_()
+            leaf = x.detach().clone().requires_grad_()
             for name in ("spikeframe", "SpikingJelly"):
                 try:
-                    alone[name] = replayed_milliseconds(partial(work, usable[name], own))
+                    alone[name] = replayed_milliseconds(partial(work, usable[name], leaf))
                 except Exception as error:  # a peer whose call cannot be captured
                     print(f"{name} {kind} in a CUDA graph: {type(error).__name__}: {str(error)[:120]}", file=sys.stderr)
             memory = {name: peak_bytes(w) for name, w in one.items()}
             held = {name: held_bytes(layer, x) for name, layer in usable.items()}
             updates, size = steps * columns, x.element_size()
             floor = updates * 5 * size / bandwidth * 1e3
+            pieces = -(-steps // fused.cut(LIF(dt=1.0).program(), size).every)
+            states = columns * 4 * (1 + (2 * pieces if pieces > 1 else 0))  # written at the end; written and read
+            own = floor + states / bandwidth * 1e3
             results.append({
                 "steps": steps, "columns": columns, "dtype": kind, "milliseconds": times,
                 "milliseconds_in_a_row": row, "milliseconds_in_a_graph": alone,
                 "milliseconds_beside_nothing": milliseconds(empty),
                 "billion_neuron_steps_per_second": {n: updates / t / 1e6 for n, t in times.items()},
                 "share_of_copy_bandwidth": floor / alone.get("spikeframe", float("nan")),
+                "share_with_states": own / alone.get("spikeframe", float("nan")),
                 "times_spikingjelly": times.get("SpikingJelly", float("nan")) / times["spikeframe"],
                 "times_spikingjelly_in_a_row": row.get("SpikingJelly", float("nan")) / row["spikeframe"],
                 "peak_bytes": memory, "held_bytes": held, "bytes_of_output_and_gradient": 2 * updates * size,
@@ -226,10 +233,11 @@ def training(sizes: list[tuple[int, int]]) -> dict[str, Any]:
             rows.append([kind, steps, columns, *(times.get(n, float("nan")) for n in found),
                          *(row.get(n, float("nan")) for n in ("spikeframe", "SpikingJelly")),
                          *(alone.get(n, float("nan")) for n in ("spikeframe", "SpikingJelly")),
-                         floor / alone.get("spikeframe", float("nan")), memory["spikeframe"] / 2**20,
+                         floor / alone.get("spikeframe", float("nan")),
+                         own / alone.get("spikeframe", float("nan")), memory["spikeframe"] / 2**20,
                          memory.get("SpikingJelly", float("nan")) / 2**20])  # fmt: skip
     print(f"LIF forward + backward, ms; copy {bandwidth / 1e12:.2f} TB/s")
-    last = ["in a row", "SJ in a row", "alone", "SJ alone", "of copy", "MiB", "SJ MiB"]
+    last = ["in a row", "SJ in a row", "alone", "SJ alone", "of copy", "with states", "MiB", "SJ MiB"]
     print(table(rows, ["type", "T", "N", *found, *last]))
     return {"device": device(), "copy_terabytes_per_second": bandwidth / 1e12, "lif": results}
 
