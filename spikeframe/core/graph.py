@@ -128,9 +128,7 @@ class Graph:
         if isinstance(layer, GraphNetwork):
             return self._graph(layer, path, arriving)
         if isinstance(layer, Recurrent):
-            back = nn.Linear(layer.size, layer.size, bias=False)
-            back.weight = layer.weight
-            ((weights, _),) = self._add(f"{name}.weight", back, [(len(self.nodes) + 1, 1)])
+            ((weights, _),) = self._add(f"{name}.weight", layer.recurrence(), [(len(self.nodes) + 1, 1)])
             return self._visit_neuron(layer.neuron, name, [*arriving, (weights, 0)])
         if isinstance(layer, Neuron):
             return self._visit_neuron(layer, name, arriving)

@@ -11,10 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from spikeframe.core.counts import Counts
-from spikeframe.energy.fanout import SUM_POOLS, WEIGHT_LAYERS, fan_out, item_axes, through_pool
+from spikeframe.energy.fanout import (
+    SUM_POOLS,
+    WEIGHT_LAYERS,
+    fan_out,
+    item_axes,
+    merged_fan_out,
+    merges,
+    through_pool,
+)
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedLayerError
 from spikeframe.modules.structured.factor import StructuredLinear
-from spikeframe.neurons import Neuron
+from spikeframe.neurons import Neuron, Recurrent
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -126,9 +134,11 @@ def count(model: nn.Module, x: Tensor, state: Any = None) -> dict[str, Counts]:
     module path; weight layers with no neurons after them are named by their own. An input of value -1 or 1 costs one
     accumulate per nonzero weight it meets, any other nonzero input a multiply-accumulate; what falls on padding costs
     nothing. A whole number stands for so many events that came at once. Events pass an average or sum pool one by one,
-    as they do in the event-driven simulator. Batch norm that is not folded costs its neurons one multiplication and one
-    addition a step. All neurons are updated at every step, as torch does. Matrix products outside modules are not seen.
-    Structured layers count by factors: events meet the first of a product, the others cost multiply-accumulates.
+    as they do in the event-driven simulator; weights that lead from one input to one target, because pools overlap or a
+    border is reflected, are one synapse, their sum. `Recurrent` neurons are a layer with weights of their own. Batch
+    norm that is not folded costs its neurons one multiplication and one addition a step. All neurons are updated at
+    every step, as torch does. Matrix products outside modules are not seen. Structured layers count by factors: events
+    meet the first of a product, the others cost multiply-accumulates.
     Call ``model.eval()`` first.
 
     Args:
@@ -153,11 +163,23 @@ def count(model: nn.Module, x: Tensor, state: Any = None) -> dict[str, Counts]:
     if not run.layers:
         raise ParameterError(f"{type(model).__name__} ran no Linear, Conv or neuron module: nothing to count.")
     total: dict[str, Counts] = {}
+    sizes: dict[str, dict[str, tuple[int, int]]] = {}
     for name, counts, calls in run.layers:
+        own = sizes.setdefault(name, {})
         for call in calls:
-            counts += _priced(call)
+            priced = _priced(call)
+            own[call.name] = priced.inputs, priced.weights
+            counts += priced
         total[name] = total[name] + counts if name in total else counts
-    return {name: replace(counts, samples=int(x.shape[1])) for name, counts in total.items()}
+    return {
+        name: replace(
+            counts,
+            samples=int(x.shape[1]),
+            inputs=sum(inputs for inputs, _ in sizes[name].values()),
+            weights=sum(weights for _, weights in sizes[name].values()),
+        )
+        for name, counts in total.items()
+    }
 
 
 def check_input(x: Tensor) -> None:
@@ -190,12 +212,22 @@ def hooked(
             )
         )
 
+    def recurrent(name: str, module: Recurrent, x: Tensor, state: Any, out: Tensor) -> None:
+        inner, first = (None, torch.zeros_like(out[0])) if state is None else state
+        before, back = torch.cat([first[None], out[:-1]]), module.recurrence()
+        arriving = back(before)
+        weights(name, back, before, arriving)
+        neurons(name, module.neuron, x + arriving, inner, out)
+
     def visit(name: str, module: nn.Module) -> None:
         if module in seen:
             return
         seen.add(module)
         if isinstance(module, Neuron):
             watch(module, lambda args, out: neurons(name, module, args[0], (*args, None)[1], out[0]))
+            return
+        if isinstance(module, Recurrent):
+            watch(module, lambda args, out: recurrent(name, module, args[0], (*args, None)[1], out[0]))
             return
         if structured and isinstance(module, StructuredLinear):
             watch(module, lambda args, y: structured(name, module, args[0], y))
@@ -207,7 +239,7 @@ def hooked(
         elif isinstance(module, SUM_POOLS):
             watch(module, lambda args, y: pool(module, args[0], y) if pool else None)
         elif any(True for _ in module.parameters(recurse=False)):
-            kinds = ", ".join(kind.__name__ for kind in (*WEIGHT_LAYERS, *_NORMS, Neuron))
+            kinds = ", ".join(kind.__name__ for kind in (*WEIGHT_LAYERS, *_NORMS, Neuron, Recurrent))
             raise UnsupportedLayerError(f"{name or 'model'} is {type(module).__name__}: can count {kinds}.")
         for key, child in module.named_children():
             visit(f"{name}.{key}" if name else key, child)
@@ -226,8 +258,11 @@ def _priced(call: _Synapses | _Counted) -> Counts:
         return call.counts
     reached, read = fan_out(call.layer, call.shape), fan_out(call.layer, call.shape, dense=True)
     dense = int(read.sum()) * call.items
-    for pool, shape in call.pools:
-        reached, read = through_pool(pool, shape, reached), through_pool(pool, shape, read)
+    if merges(call.layer, [pool for pool, _ in call.pools]):
+        reached = read = merged_fan_out([*reversed(call.pools), (call.layer, call.shape)])
+    else:
+        for pool, shape in call.pools:
+            reached, read = through_pool(pool, shape, reached), through_pool(pool, shape, read)
     words = int(((call.unit + call.graded) * read).sum())
     biased = call.layer.bias is not None and bool((call.layer.bias != 0).any())
     return Counts(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from spikeframe.core.layer_matrix import layer_matrix
+from spikeframe.core.wiring import out_shape
 from spikeframe.neurons import SumPool2d
 
 WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -75,3 +78,38 @@ def through_pool(pool: Any, shape: Sequence[int], reached: Tensor) -> Tensor:
             sums = average(x, *window, divisor_override=1)
         (counts,) = torch.autograd.grad(sums, x, reached.double().reshape(sums.shape))
     return counts[0].round().to(torch.int64)
+
+
+def merges(layer: Any, pools: Sequence[Any]) -> bool:
+    """Whether an input can reach a target over several weights, which are then one synapse: their sum.
+
+    Args:
+        layer: one of `WEIGHT_LAYERS`.
+        pools: those before it.
+    """
+    around = isinstance(layer, (nn.Conv1d, nn.Conv2d)) and layer.padding_mode != "zeros"
+    flat = [pool for pool in pools if isinstance(pool, (nn.AvgPool2d, SumPool2d))]
+    overlap = any(s < k for p in flat for s, k in zip(_pair(p.stride), _pair(p.kernel_size), strict=True))
+    return (around or overlap) and len(flat) == len(pools) and not isinstance(layer, nn.Conv3d)
+
+
+def merged_fan_out(layers: Sequence[tuple[nn.Module, tuple[int, ...]]]) -> Tensor:
+    """Count the targets that each input position reaches through several layers, in as many steps as synapses.
+
+    Args:
+        layers: pools and then one of `WEIGHT_LAYERS`, as they follow each other, each with the shape of one input item.
+
+    Returns:
+        Integers of the first shape.
+    """
+    matrix: Any = None
+    for layer, shape in layers:
+        own = copy.deepcopy(layer).cpu()
+        step = layer_matrix(own, shape, out_shape([("", own)], shape))
+        matrix = step if matrix is None else step @ matrix
+    reached = torch.as_tensor((matrix != 0).sum(0)).reshape(layers[0][1])
+    return reached.to(next(layers[-1][0].parameters()).device)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)

@@ -48,6 +48,12 @@ class Recurrent(Temporal):
         self.neuron, self.size = neuron, size
         self.weight = nn.Parameter(torch.empty(size, size).normal_(0.0, size**-0.5))
 
+    def recurrence(self) -> nn.Linear:
+        """Return the weights as a layer, which shares them."""
+        back = nn.Linear(self.size, self.size, bias=False, device="meta")
+        back.weight = self.weight
+        return back
+
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Run over time.
 

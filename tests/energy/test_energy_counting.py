@@ -12,7 +12,7 @@ from torch import nn
 
 from spikeframe import energy, errors
 from spikeframe.core import Network, Simulator
-from spikeframe.neurons import LI, Sequential, SumPool2d
+from spikeframe.neurons import LI, Recurrent, Sequential, SumPool2d
 
 
 def loops_linear(x, weight):
@@ -107,12 +107,11 @@ def test_events_pass_a_pool_one_by_one(options):
     layer = prune(nn.Linear(features, 3))
     x = events((4, 2, 2, 5, 5), 0.6)
     counts = energy.count(Sequential(pool, nn.Flatten(), layer, lif()), x)["3"]
-    reached = (layer.weight != 0).sum(0).reshape(pool(x[0]).shape[1:])
     expected = 0
     for channel, row, column in np.argwhere(x.numpy() != 0)[:, 2:]:
         one = torch.zeros(1, 2, 5, 5)
         one[0, channel, row, column] = 1.0
-        expected += int(reached[pool(one)[0] != 0].sum())
+        expected += int((layer.weight @ pool(one).flatten() != 0).sum())
     assert counts.syn_mac == 0
     assert counts.syn_ac == expected
     assert counts.spk_in == int(x.sum())
@@ -149,6 +148,54 @@ def test_the_event_driven_run_counts_the_same():
     assert first.syn_ac_dense == simulated.syn_ac_dense
     assert first.mem_rd_s_dense == simulated.mem_rd_s_dense
     assert first.mem_rd_w_dense == simulated.mem_rd_w_dense
+
+
+SYNAPTIC = ("fan_out", "spk_in", "spk_out", "syn_ac", "syn_mac", "route", "bias_ac", "mem_rd_w", "neu_upd_dense")
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize(
+    ("layers", "shape"),
+    [
+        ([nn.Conv2d(2, 3, 3, padding=2, padding_mode="reflect")], (2, 5, 4)),
+        ([nn.Conv2d(2, 3, 5, padding=2, padding_mode="circular")], (2, 3, 4)),
+        ([nn.Conv1d(2, 3, 3, padding=1, padding_mode="replicate")], (2, 6)),
+        ([SumPool2d(2, stride=1), nn.Conv2d(2, 3, 3)], (2, 6, 6)),
+        ([nn.AvgPool2d(2, stride=(2, 1)), nn.Flatten(), nn.Linear(12, 3)], (2, 4, 4)),
+        ([SumPool2d(2), nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect")], (2, 6, 6)),
+    ],
+    ids=["reflect", "circular", "replicate", "overlap", "overlap-linear", "pool-reflect"],
+)
+def test_weights_that_merge_are_one_synapse_as_in_the_event_driven_run(layers, shape):
+    torch.manual_seed(4)
+    layers[-1].reset_parameters()
+    with torch.no_grad():
+        layers[-1].weight *= 4
+    network = Network.from_module(Sequential(*layers, lif()), shape)
+    x = events((5, 2, *shape), 0.4)
+    (run,) = Simulator(network, backend="reference").run(x).counts.values()
+    (ours,) = energy.count(network.module, x).values()
+    assert run.syn_ac > 200
+    assert {name: getattr(ours, name) for name in SYNAPTIC} == {name: getattr(run, name) for name in SYNAPTIC}
+
+
+@pytest.mark.exact
+def test_recurrent_weights_are_counted_as_in_the_event_driven_run():
+    torch.manual_seed(5)
+    model = Sequential(nn.Linear(7, 5), Recurrent(lif(), 5), nn.Linear(5, 3), LI(dt=1.0))
+    with torch.no_grad():
+        model[0].weight *= 4
+    network = Network.from_module(model, (7,))
+    x = events((9, 2, 7), 0.4)
+    ours, run = energy.count(network.module, x), Simulator(network, backend="reference").run(x).counts
+    assert list(ours) == list(run) == ["1", "3"]
+    assert run["1"].spk_in > int(x.sum())
+    for name, counts in run.items():
+        for field in (*SYNAPTIC, "samples", "steps", "neurons", "inputs", "weights", "syn_ac_dense", "mem_rd_s_dense"):
+            assert getattr(ours[name], field) == getattr(counts, field), (name, field)
+    _, middle = network.module(x[:4])
+    parts = energy.count(network.module, x[:4])["1"], energy.count(network.module, x[4:], middle)["1"]
+    assert (parts[0] + parts[1]).syn_ac == ours["1"].syn_ac
 
 
 def test_silence_does_no_synaptic_work():
