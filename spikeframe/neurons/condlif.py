@@ -62,6 +62,11 @@ class CondLIF(Integrated):
         if options.get("receptors") is None:
             options["receptors"] = {"exc": CondExp(tau=0.2), "inh": CondExp(tau=2.0, e_rev=-85.0)}
         super().__init__(**options)
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Refuse a reset that is not below the threshold, too."""
+        super().check_values()
         check_order(self, "v_reset", "v_th")
 
     def coefficients(self, dt: float) -> dict[str, Tensor]:

@@ -86,6 +86,11 @@ class DendriticLIF(Neuron):
         self.branches = branches
         self.reset = check_reset(type(self).__name__, reset)
         self.detach_reset = bool(detach_reset)
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Refuse a reset that is not below the threshold, too."""
+        super().check_values()
         check_order(self, "v_reset", "v_th")
 
     def state_variables(self) -> dict[str, State]:

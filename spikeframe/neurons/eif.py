@@ -63,6 +63,11 @@ class EIF(Integrated):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Refuse a reset that is not below the peak, and an upstroke that no step resolves, too."""
+        super().check_values()
         check_order(self, "v_reset", "v_peak")
         if bool(((self.v_peak - self.v_t) > 60.0 * self.delta_t).any()):
             raise ParameterError(

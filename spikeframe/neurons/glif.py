@@ -81,6 +81,11 @@ class GLIF(Refractory):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Refuse a reset that is not below the threshold after it, too."""
+        super().check_values()
         after = self.v_rest + self.f_v * (self.v_th - self.v_rest) - self.d_v
         if not bool((after < self.v_th + self.d_th).all()):
             raise ParameterError(

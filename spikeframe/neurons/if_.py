@@ -50,6 +50,11 @@ class IF(Neuron):
         super().__init__(**options)
         self.reset = check_reset(type(self).__name__, reset)
         self.detach_reset = bool(detach_reset)
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Refuse a reset that is not below the threshold, too."""
+        super().check_values()
         check_order(self, "v_reset", "v_th")
 
     def membrane(self) -> tuple[Tensor, Tensor]:

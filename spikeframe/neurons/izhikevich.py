@@ -60,6 +60,11 @@ class Izhikevich(Integrated):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Refuse a reset that is not below the threshold, too."""
+        super().check_values()
         check_order(self, "c", "v_th")
 
     @property

@@ -373,8 +373,8 @@ class Neuron(Parametric):
 
         Raises:
             ShapeError: a per-neuron parameter does not fit the layer.
-            NonFiniteError: a coefficient is not finite (with learnable parameters on a GPU they are not looked at
-                here, that would mean waiting: the state they make is).
+            ParameterError, NonFiniteError: a learnt value left its range, or a coefficient is not finite (learnt ones
+                on a GPU are not looked at here, that would mean waiting: see `check_finite`).
             TimeGridError: a time is not on the grid of dt.
         """
         key = dt, dtype, shape
@@ -392,9 +392,27 @@ class Neuron(Parametric):
             self._coefficients[key] = kept
         return kept[1]
 
+    def check_values(self) -> None:
+        """Refuse learnt values, the receptors' among them, that have left their range."""
+        super().check_values()
+        for _, receptor in self._named_receptors():
+            receptor.check_values()
+
+    def _refuse_learnt(self) -> None:
+        """Say that it was training that brought a value out of its range."""
+        try:
+            self.check_values()
+        except (ParameterError, NonFiniteError) as error:
+            raise type(error)(
+                f"{error} The learnt value left its range in training: lower its learning rate, or clamp the parameter "
+                "under torch.no_grad() after each step of the optimizer."
+            ) from None
+
     def _cast(self, dt: float, dtype: torch.dtype, shape: tuple[int, ...], learns: bool) -> dict[str, Tensor]:
         """Compute and cast the coefficients."""
         self.check(dt)
+        if learns and not any(value.is_cuda for value in self.parameters()):
+            self._refuse_learnt()
         values = self.values(dt)
         found = {}
         for name in self.program().names("coefficient"):
@@ -473,7 +491,8 @@ class Neuron(Parametric):
 
         Raises:
             BackendError: the backend does not run where x is, or a tensor is on another device or not contiguous.
-            ParameterError: a neuron with random numbers goes on from a state without being told where it is.
+            ParameterError: a neuron with random numbers goes on from a state without being told where it is; a learnt
+                value left its range (on a GPU `check_finite` and whatever takes the model to the CPU say so).
             ShapeError, DTypeError, NonFiniteError, TimeGridError: the input, state or dt is not usable.
         """
         if torch.compiler.is_compiling():
@@ -613,11 +632,13 @@ class Neuron(Parametric):
         return self.backend == "auto" and not (x.is_cuda and fused.gpu_ready())
 
     def check_finite(self) -> None:
-        """Wait for the kernels on the GPU and refuse an input or a state that was not finite in a call so far.
+        """Wait for the kernels on the GPU; refuse a number that was not finite in a call so far, and learnt values.
 
         Raises:
-            NonFiniteError: there was one.
+            NonFiniteError: an input or a state was not finite.
+            ParameterError: a learnt value left its range.
         """
+        self._refuse_learnt()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
             self.refuse_found(fused.watch_of(self))

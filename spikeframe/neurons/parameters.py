@@ -153,6 +153,17 @@ class Parametric(nn.Module):
             raise ShapeError(f"{kind}: parameters have shapes {listed}, which do not fit each other.") from None
         self._fixed = True
 
+    def check_values(self) -> None:
+        """Refuse learnt values that have left their range; what a model checks at construction belongs here.
+
+        On a GPU this waits for the values.
+
+        Raises:
+            ParameterError, NonFiniteError: a value that the table refuses, or two that do not fit each other.
+        """
+        for name in self.learnable:
+            self.PARAMETERS[name].check(f"{type(self).__name__}({name})", self.value(name).detach())
+
     def _stored(self, name: str) -> str:
         return f"log_{name}" if self.PARAMETERS[name].above == 0.0 else f"_{name}"
 

@@ -63,6 +63,11 @@ class ResonateFire(Neuron):
     def __init__(self, *, reset: bool = True, **options: Any) -> None:
         super().__init__(**options)
         self.reset = bool(reset)
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Refuse a reset above the threshold, too."""
+        super().check_values()
         if self.reset and not bool((self.v_reset <= self.v_th).all()):
             raise ParameterError(
                 f"{type(self).__name__}: v_reset must be at most v_th, "

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from spikeframe.core import Network
 from spikeframe.errors import (
     DTypeError,
     NonFiniteError,
@@ -18,7 +19,22 @@ from spikeframe.errors import (
     UnknownNameError,
     UnsupportedLayerError,
 )
-from spikeframe.neurons import ALIF, IF, LI, LIF, Delta, Exp, Neuron, Parameter, Sequential, State, where
+from spikeframe.neurons import (
+    ALIF,
+    GLIF,
+    IF,
+    LI,
+    LIF,
+    AdEx,
+    Delta,
+    Exp,
+    Izhikevich,
+    Neuron,
+    Parameter,
+    Sequential,
+    State,
+    where,
+)
 
 
 def spike_steps(out: torch.Tensor) -> list[int]:
@@ -121,6 +137,31 @@ def test_a_learnable_time_constant_is_trained_and_stays_positive():
         optimiser.step()
     assert float(neuron.tau_m.detach()) > 0
     assert float(neuron.tau_m.detach()) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("make", "stored", "value", "message"),
+    [
+        (lambda: LIF(dt=1.0, learnable=["v_th"]), "_v_th", -0.1, "v_reset must be below v_th, got 0 and -0.1"),
+        (lambda: IF(dt=1.0, learnable=["v_reset"]), "_v_reset", 1.0, "v_reset must be below v_th"),
+        (lambda: Izhikevich(dt=1.0, learnable=["c"]), "_c", 31.0, "c must be below v_th"),
+        (lambda: AdEx(dt=0.1, learnable=["v_peak"]), "_v_peak", 500.0, "too sharp"),
+        (lambda: GLIF(dt=1.0, learnable=["d_th"]), "_d_th", -50.0, "not below the threshold after it"),
+        (lambda: LIF(dt=1.0, learnable=["tau_m"]), "log_tau_m", 800.0, "tau_m.*must be finite"),
+        (lambda: LIF(dt=1.0, learnable=["tau_m"]), "log_tau_m", -800.0, "tau_m.*must be above 0"),
+        (lambda: LIF(dt=1.0, receptors=Exp(tau=2.0, learnable=["tau"])), "receptors.input.log_tau", 800.0, "Exp.tau"),
+    ],
+)
+def test_a_learnt_value_that_leaves_its_range_is_named(make, stored, value, message):
+    neuron = make()
+    neuron(torch.zeros(2, 1, 3))
+    with torch.no_grad():
+        dict(neuron.named_parameters())[stored].fill_(value)
+    for call in (lambda: neuron(torch.zeros(2, 1, 3)), neuron.check_finite):
+        with pytest.raises((ParameterError, NonFiniteError), match=message + ".*clamp the parameter"):
+            call()
+    with pytest.raises((ParameterError, NonFiniteError), match=message):
+        Network.from_module(Sequential(torch.nn.Linear(2, 3), neuron), (2,)).plan  # noqa: B018
 
 
 def test_fixed_parameters_keep_double_precision_whatever_the_module_is_cast_to():
