@@ -1,7 +1,8 @@
 """Generated source: where it is written, how it is loaded, and the word that it is being compiled.
 
 Modules land in a folder that is named by a hash of the generators themselves, so a new version never meets an old
-cache, and are named by the hash of their own text. A reader can open them.
+cache, and are named by the hash of their own text. A reader can open them. Where the disk has become full or read-only,
+they are made in memory.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import importlib.abc
+import importlib.util
 import os
 import sys
 import tempfile
@@ -21,6 +24,7 @@ from types import ModuleType
 
 _PACKAGE = "spikeframe_generated"
 _LOCK = threading.Lock()
+_told = threading.Event()
 
 
 def _fresh_lock() -> None:
@@ -68,8 +72,38 @@ def folder() -> Path:
     return found
 
 
+def cannot_keep(error: OSError) -> None:
+    """Say, once in a process, that what is compiled cannot be written any more.
+
+    Args:
+        error: what writing met.
+    """
+    if not _told.is_set():
+        _told.set()
+        print(
+            f"spikeframe: compiled kernels cannot be kept ({error}); new ones stay in memory and are compiled again in "
+            "the next run. Make room, or set SPIKEFRAME_CACHE to a writable folder.",
+            file=sys.stderr,
+        )
+
+
+class _Text(importlib.abc.InspectLoader):
+    """Loads a module that is in no file.
+
+    Args:
+        text: its source.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def get_source(self, fullname: str) -> str:
+        """Return the source."""
+        return self.text
+
+
 def load(text: str, title: str) -> ModuleType:
-    """Write a generated module into the cache, unless it is there, and import it.
+    """Write a generated module into the cache, unless it is there, and import it; make it in memory where that fails.
 
     Args:
         text: the module's source.
@@ -79,18 +113,44 @@ def load(text: str, title: str) -> ModuleType:
     with _LOCK:  # not while another thread is importing it
         if (found := sys.modules.get(f"{_PACKAGE}.{name}")) is not None:
             return found
-    path = folder() / f"{name}.py"
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+    try:
+        home = _written(name, text)
+    except OSError as error:
+        cannot_keep(error)
+        with _LOCK:
+            return _in_memory(f"{_PACKAGE}.{name}", text)
     with _LOCK:
         if _PACKAGE not in sys.modules:
             package = ModuleType(_PACKAGE)
-            package.__path__ = [str(folder())]
+            package.__path__ = [str(home)]
             sys.modules[_PACKAGE] = package
         importlib.invalidate_caches()
         return importlib.import_module(f"{_PACKAGE}.{name}")
+
+
+def _written(name: str, text: str) -> Path:
+    """Write a module into the cache, unless it is there; return the folder."""
+    path = folder() / f"{name}.py"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+    return path.parent
+
+
+def _in_memory(name: str, text: str) -> ModuleType:
+    """Make a module from its text."""
+    if name not in sys.modules:
+        loader = _Text(text)
+        module = ModuleType(name)
+        loader.exec_module(module)
+        sys.modules[name] = module
+    return sys.modules[name]
 
 
 @contextlib.contextmanager

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
+from numba import njit
+from numba.core.caching import FunctionCache
+
+import spikeframe.kernels.numba  # noqa: F401  (it lets Numba go on)
+from spikeframe.kernels import source
 
 READ_ONLY = """
 from numba.core import caching
@@ -27,3 +34,44 @@ def test_kernels_go_into_our_cache_where_numba_finds_no_folder(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("kernels/*/*/*.nbi"))
+
+
+FULL = """
+import resource, signal, sys
+import torch
+from spikeframe.neurons import LIF
+from spikeframe.kernels import source
+neuron, x = LIF(dt=1.0), torch.rand(20, 2, 3) * 0.5
+source.folder()  # can be written so far
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # from here on the disk is full
+z, _ = neuron(x)
+assert torch.equal(z, LIF(dt=1.0, backend="torch")(x)[0]) and z.sum() > 0
+"""
+
+
+@pytest.mark.fault
+def test_a_disk_that_becomes_full_is_told_once_and_the_run_goes_on(tmp_path):
+    environment = {**os.environ, "SPIKEFRAME_CACHE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", FULL], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("compiled kernels cannot be kept") == 1
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.fault
+def test_what_cannot_be_written_stays_in_memory(monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(source, "_told", threading.Event())
+    monkeypatch.setattr(source, "_written", full)
+    text = "from numba import njit\n\n\n@njit(cache=True)\ndef four():\n    return 4\n"
+    module = source.load(text, "test_memory")
+    assert module.four() == 4
+    assert source.load(text, "test_memory") is module
+    monkeypatch.setattr(FunctionCache, "_save_overload", full)
+    kept = njit(cache=True)(lambda n: n + 1)
+    assert kept(1) == 2
+    assert kept(1.5) == 2.5
+    assert capsys.readouterr().err.count("cannot be kept") == 1

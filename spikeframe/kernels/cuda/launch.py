@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from array import array
 from collections.abc import Callable
 from functools import lru_cache
@@ -9,7 +11,7 @@ from typing import Any
 
 from spikeframe.errors import BackendError
 from spikeframe.kernels.cuda.source import THREADS
-from spikeframe.kernels.source import compiling
+from spikeframe.kernels.source import cannot_keep, compiling
 
 #: Every rounding of a step is its own; division and square root are correctly rounded by default.
 OPTIONS = ("--fmad=false",)
@@ -17,6 +19,8 @@ OPTIONS = ("--fmad=false",)
 _BUFFER, _SIZE = 1, 2
 #: Launches that a graph is made of.
 _NODES = 256
+#: What writing to a full or read-only disk ends in.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _EXTRAS = "pip install 'spikeframe[cuda13]' for a driver of CUDA 13, 'spikeframe[cuda12]' for one of CUDA 12"
 
 
@@ -50,7 +54,7 @@ def _function(text: str, kernel: str, device: int, shared: int = 0) -> int:
     module = cupy()
     try:
         with module.cuda.Device(device), compiling(f"the CUDA {kernel} kernel"):
-            function = module.RawModule(code=text, options=OPTIONS).get_function(kernel)
+            function = _compiled(module, text, kernel)
             if shared:
                 function.max_dynamic_shared_size_bytes = shared
             _loaded.append(function)
@@ -58,6 +62,18 @@ def _function(text: str, kernel: str, device: int, shared: int = 0) -> int:
             return handle
     except (ImportError, OSError, RuntimeError) as error:
         raise BackendError(f"backend 'cuda': CuPy cannot compile here ({error}): {_EXTRAS}.") from error
+
+
+def _compiled(module: Any, text: str, kernel: str) -> Any:
+    """Compile a kernel of a module; in memory, from then on, where CuPy's cache has become full or read-only."""
+    try:
+        return module.RawModule(code=text, options=OPTIONS).get_function(kernel)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        cannot_keep(error)
+        os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
+        return module.RawModule(code=text, options=OPTIONS).get_function(kernel)
 
 
 #: Kernels whose handles are given out; a handle lives as long as its kernel.

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
+from numba.core import dispatcher
+from numba.core.caching import FunctionCache, NullCache
 
 from spikeframe.kernels import source
+
+
+class _Kept(FunctionCache):  # type: ignore[misc]
+    """Numba's cache of a function, which goes on in memory when its disk becomes full or read-only."""
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Write what was compiled, if it can be written."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            source.cannot_keep(error)
+
+
+def _cache(function: Any) -> Any:
+    """Return what keeps a compiled function: its cache, or nothing where there is no folder or file for it."""
+    try:
+        return _Kept(function)
+    except (OSError, RuntimeError):
+        return NullCache()
 
 
 def _one() -> int:
@@ -17,9 +40,13 @@ def _find_a_folder() -> None:
     It refuses to go on there: a package installed read-only, used by somebody without a home.
     """
     try:
-        numba.njit(cache=True)(_one)  # compiles nothing, but looks for a folder
+        FunctionCache(_one)  # looks for a folder
     except RuntimeError:
-        numba.config.CACHE_DIR = str(source.folder())  # type: ignore[attr-defined]
+        try:
+            numba.config.CACHE_DIR = str(source.folder())  # type: ignore[attr-defined]
+        except OSError as error:
+            source.cannot_keep(error)
 
 
 _find_a_folder()
+dispatcher.FunctionCache = _cache  # Numba itself ends the run where it cannot write
