@@ -47,7 +47,7 @@ def test_what_runs_a_model_is_what_the_executions_take():
     assert all(lif.values())
     assert not ultra["hidden"] and ultra["readout"] and not ultra["precise"]  # it sends numbers, not spikes
     assert not dendritic["readout"] and dendritic["grid"]  # a chain feeds one receptor
-    assert li["readout"] and not li["hidden"]
+    assert li["readout"] and not li["hidden"] and li["states"] and not li["grid"]  # no synapse carries its output
 
 
 def test_a_table_becomes_a_table():

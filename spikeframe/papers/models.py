@@ -36,6 +36,7 @@ _TRACED = {
     "hidden": "event-driven run of a feed-forward network, in any layer",
     "readout": "event-driven run of a feed-forward network, as its last layer",
     "grid": "described networks, grid clock",
+    "states": "described networks, grid clock, for its states: no synapse carries its graded output",
     "precise": "described networks, precise clock",
 }
 _OWN = {
@@ -124,6 +125,9 @@ def executions(kind: type) -> dict[str, bool]:
     def chain(*behind: nn.Module) -> Callable[[], Any]:
         return lambda: Network.from_module(Sequential(nn.Linear(2, 2), kind(dt=1.0), *behind), (2,))
 
+    def grid(net: Network) -> None:
+        layout.lay_out(net, 1.0, 1, np.dtype(np.float32))
+
     def described(lay: Callable[[Network], Any]) -> Callable[[], Any]:
         def run() -> None:
             net = Network(seed=1)
@@ -137,7 +141,7 @@ def executions(kind: type) -> dict[str, bool]:
 
     tries = (
         lambda: None, numba, cuda_kernels, chain(nn.Linear(2, 2), neurons.LIF(dt=1.0)), chain(),
-        described(lambda net: layout.lay_out(net, 1.0, 1, np.dtype(np.float32))),
+        described(lambda net: (net.record("n", "spikes"), grid(net))), described(grid),
         described(lambda net: precise_layout.lay_out(net, 1)),
     )  # fmt: skip
     return dict(zip(_TRACED, map(_works, tries), strict=True))
@@ -204,7 +208,8 @@ def _about(kind: type) -> Iterator[str]:
         return
     neuron: Neuron = kind(dt=1.0)
     works = executions(kind)
-    runs = [words for name, words in _TRACED.items() if works[name] and not (name == "readout" and works["hidden"])]
+    more = {"readout": "hidden", "states": "grid"}  # what is said only where there is not more
+    runs = [words for name, words in _TRACED.items() if works[name] and not works.get(more.get(name, ""), False)]
     waits = "silent blocks are skipped" if neuron.waiting_program() is not None else "no step is skipped"
     costs = ", ".join(f"{_CLASSES[key]} {n}" for key, n in neuron.operations().items())
     yield from (f"Executions: {'; '.join(runs)}. Event by event, {waits}.", "", f"An update: {costs}.", "")
