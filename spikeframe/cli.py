@@ -10,11 +10,13 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikeframe import __version__
 from spikeframe.errors import ConfigError, ParameterError, SpikeframeError, unknown_name
+from spikeframe.kernels.source import cache_folder, quiet
 from spikeframe.text import aligned
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _set_threads(getattr(options, "threads", None))
-        result = options.run(options, _Say(options))
+        with quiet() if options.quiet else nullcontext():
+            result = options.run(options, _Say(options))
         if options.json:
             print(json.dumps(result), flush=True)
     except SpikeframeError as error:
@@ -77,8 +80,6 @@ def _what_failed(error: OSError) -> str:
         return f"{error.filename}: {error.strerror or error}."
     if error.errno != errno.ENOSPC:
         return f"{error}."
-    from spikeframe.kernels.source import cache_folder
-
     return (
         f"{error.strerror}: make room where the results go or where compiled kernels and digits are kept "
         f"({cache_folder()}; SPIKEFRAME_CACHE names another folder)."

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import torch
 
 from spikeframe import cli, datasets
 from spikeframe.core import Counts
+from spikeframe.kernels import source
 from spikeframe.training.runs import Settings
 
 QUICK = ["train", "--quick", "--samples", "40", "--time-bins", "16", "--dt", "20"]
@@ -45,6 +47,7 @@ def run(tmp_path_factory) -> tuple[Path, dict]:
         capture_output=True, text=True, cwd=Path(__file__).parents[1],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "spikeframe:" not in done.stderr
     return folder, json.loads(done.stdout.splitlines()[-1])
 
 
@@ -291,6 +294,20 @@ def test_a_folder_that_cannot_be_written_is_named(run, tmp_path, capsys):
     assert f"{tmp_path / 'file'}" in (said := capsys.readouterr().err) and "Not a directory" in said
     full = OSError(errno.ENOSPC, "No space left on device")
     assert "SPIKEFRAME_CACHE names another folder" in cli._what_failed(full)
+
+
+def test_quiet_is_quiet_about_compiling_too(monkeypatch, capsys):
+    def compile_something(*_):
+        with source.compiling("a kernel"):
+            time.sleep(0.1)
+        return {}
+
+    monkeypatch.setattr(source, "_PATIENCE", 0.01)
+    monkeypatch.setattr(cli, "_papers", compile_something)
+    assert cli.main(["papers", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert cli.main(["papers"]) == 0
+    assert capsys.readouterr().err.startswith("spikeframe: compiling a kernel")
 
 
 @pytest.mark.fault

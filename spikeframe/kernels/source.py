@@ -25,6 +25,9 @@ from types import ModuleType
 _PACKAGE = "spikeframe_generated"
 _LOCK = threading.Lock()
 _told = threading.Event()
+_quiet = threading.Event()
+#: Seconds after which a compile is mentioned.
+_PATIENCE = 0.5
 
 
 def _fresh_lock() -> None:
@@ -154,8 +157,21 @@ def _in_memory(name: str, text: str) -> ModuleType:
 
 
 @contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Let `compiling` say nothing, in all threads."""
+    _quiet.set()
+    try:
+        yield
+    finally:
+        _quiet.clear()
+
+
+@contextlib.contextmanager
 def compiling(what: str) -> Iterator[None]:
-    """Say on stderr that a first compile is under way, once it has taken half a second."""
+    """Say on stderr that a first compile is under way, once that takes longer than a moment."""
+    if _quiet.is_set():
+        yield
+        return
     started = time.perf_counter()
     said = threading.Event()
 
@@ -163,7 +179,7 @@ def compiling(what: str) -> Iterator[None]:
         said.set()
         print(f"spikeframe: compiling {what} (first use; cached afterwards) ...", end="", file=sys.stderr, flush=True)
 
-    timer = threading.Timer(0.5, say)
+    timer = threading.Timer(_PATIENCE, say)
     timer.daemon = True
     timer.start()
     try:
