@@ -40,21 +40,30 @@ class Evaluation:
 class SpikeMeter:
     """Counts the spikes of a model's neuron layers while it is open, and keeps their rates for a penalty.
 
+    Counts stay on the model's device until `spikes` is read, so that no layer waits for a GPU.
+
     Args:
         model: any module; layers of `spikeframe.neurons` in it that spike are watched.
 
     Attributes:
-        spikes: spikes so far by layer; one of size k counts k times, whatever its sign.
         rates: mean spikes per neuron and step of the latest forward pass by layer, differentiable.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.layers = {n: m for n, m in model.named_modules() if isinstance(m, Neuron) and m.output_grid() is not None}
-        self.spikes = dict.fromkeys(self.layers, 0.0)
         self.rates: dict[str, Tensor] = {}
+        self._model = model
+        self._sent: dict[str, Tensor] = {}
+        self._passed: dict[str, tuple[Tensor, int]] = {}
         self._handles: list[RemovableHandle] = []
 
+    @property
+    def spikes(self) -> dict[str, float]:
+        """Spikes so far by layer; one of size k counts k times, whatever its sign."""
+        return {name: float(self._sent.get(name, 0.0)) for name in self.layers}
+
     def __enter__(self) -> SpikeMeter:
+        self._handles.append(self._model.register_forward_pre_hook(lambda *_: self._passed.clear()))
         for name, layer in self.layers.items():
             self._handles.append(layer.register_forward_hook(self._watcher(name)))
         return self
@@ -65,15 +74,22 @@ class SpikeMeter:
         self.rates = {}
 
     def _watcher(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        """Return the hook of one layer."""
+        """Return the hook of one layer; a layer in a loop is called at every step of a pass."""
+        binary = self.layers[name].spiking
 
         def watch(_: nn.Module, __: Any, output: Any) -> None:
             out: Tensor = output[0]
-            total, sent = out.sum(), float(out.detach().abs().sum(dtype=torch.float64))
-            if float(total.detach()) != sent and bool((out.detach() < 0).any()):
-                total = out.abs().sum()  # spikes of both signs do not take each other away
-            self.rates[name] = total / max(out.numel(), 1)
-            self.spikes[name] += sent
+            kept = out.detach()
+            if not binary:  # spikes of both signs do not take each other away
+                sign = torch.where((kept < 0).any(), kept.sign(), torch.ones_like(kept))
+                out, kept = out * sign, kept.abs()
+            before, places = self._passed.get(name, (None, 0))
+            total = out.sum(dtype=torch.promote_types(out.dtype, torch.float32))
+            total, places = total if before is None else before + total, places + out.numel()
+            self._passed[name] = total, places
+            self.rates[name] = total / max(places, 1)
+            sent = kept.sum(dtype=torch.float64)
+            self._sent[name] = self._sent[name] + sent if name in self._sent else sent
 
         return watch
 

@@ -16,7 +16,7 @@ from spikeframe.errors import (
     ShapeError,
     UnknownNameError,
 )
-from spikeframe.neurons import LIF, MultilevelLIF, TernaryLIF
+from spikeframe.neurons import LIF, MultilevelLIF, Recurrent, Sequential, TernaryLIF
 from spikeframe.training import (
     FrameCache,
     SpikeMeter,
@@ -150,6 +150,31 @@ def test_a_meter_counts_spikes_of_both_signs_and_sizes():
             assert meter.rates[""].item() == pytest.approx(out.abs().mean().item())
         assert meter.spikes == {"": float(out.abs().sum())}
         assert (out < 0).any() == (kind is TernaryLIF)
+
+
+def test_a_meter_leaves_gradients_as_the_signs_ask_and_counts_a_loop_as_one_pass():
+    for kind in (LIF, TernaryLIF, MultilevelLIF):
+        x = (3 * torch.randn(30, 4, 20, generator=torch.Generator().manual_seed(1))).requires_grad_()
+        layer = kind(dt=1.0)
+        with SpikeMeter(layer) as meter:
+            out, _ = layer(x)
+            (found,) = torch.autograd.grad(meter.rates[""], x)
+        out, _ = layer(x)
+        plain = out.abs() if kind is TernaryLIF else out
+        assert torch.equal(found, *torch.autograd.grad(plain.sum() / out.numel(), x))
+    loop = Sequential(Recurrent(LIF(dt=1.0), 5))
+    with SpikeMeter(loop) as meter:
+        for _ in range(2):
+            out, _ = loop(torch.rand(12, 3, 5) * 2)
+        assert meter.rates["0.neuron"].item() == pytest.approx(out.mean().item())
+
+
+def test_a_meter_of_half_precision_does_not_overflow():
+    layer = LIF(dt=1.0)
+    with SpikeMeter(layer) as meter:
+        layer(torch.full((100, 1, 1000), 2.0, dtype=torch.float16))
+        assert meter.rates[""].item() == 1.0
+    assert meter.spikes == {"": 100_000.0}
 
 
 @pytest.mark.parametrize("wrong", [[-1], [1000], [0.5], [True, False], 3, [[1]]])
