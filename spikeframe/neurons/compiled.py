@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from spikeframe.errors import BackendError
 from spikeframe.kernels.steps import provider
 from spikeframe.kernels.trace import FLOAT
 from spikeframe.neurons import fused, randoms
@@ -23,8 +24,19 @@ from spikeframe.neurons import fused, randoms
 if TYPE_CHECKING:
     from spikeframe.neurons.neuron import Neuron
 
+#: Whether `torch.export` looks on (torch before 2.7 does not tell).
+_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 _layers: weakref.WeakValueDictionary[int, Neuron] = weakref.WeakValueDictionary()
 _numbers = itertools.count()
+
+
+def refuse_export() -> None:
+    """Raise BackendError where `torch.export` looks on."""
+    if _exporting():
+        raise BackendError(
+            "torch.export cannot take spikeframe's layers: its graph would know them only by a number of this process. "
+            "Save the state_dict, with the code that builds the model, or hand it on as a NIR graph (adapters.nir)."
+        )
 
 
 def enrol(layer: Neuron) -> int:
@@ -58,7 +70,11 @@ def forward(
         seed: of random numbers.
         start: steps done before.
         stream: of the first random numbers.
+
+    Raises:
+        BackendError: in `torch.export`.
     """
+    refuse_export()
     inputs = layer.checked_inputs(x)
     many = _prepared(layer.number)
     kept = inputs[0].dtype

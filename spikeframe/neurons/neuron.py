@@ -484,13 +484,15 @@ class Neuron(Parametric):
         On a GPU the run is one kernel on torch's current stream and nothing waits for it: an input or state that is
         not finite is reported by the layer's next call, or by `check_finite`. x may also be float16 or bfloat16 (so it
         is under autocast): output and gradients have its type, states and arithmetic are float32, and what leaves is
-        rounded once. `torch.compile` goes through a layer without a graph break, except with ``backend="torch"``.
+        rounded once. `torch.compile` goes through a layer without a graph break, except with ``backend="torch"``;
+        `torch.export` is refused, as its graph could not be taken to another process.
 
         Returns:
             Output ``[T, B, ...]`` and the final state.
 
         Raises:
-            BackendError: the backend does not run where x is, or a tensor is on another device or not contiguous.
+            BackendError: the backend does not run where x is, a tensor is on another device or not contiguous, or
+                `torch.export` looks on.
             ParameterError: a neuron with random numbers goes on from a state without being told where it is; a learnt
                 value left its range (on a GPU `check_finite` and whatever takes the model to the CPU say so).
             ShapeError, DTypeError, NonFiniteError, TimeGridError: the input, state or dt is not usable.

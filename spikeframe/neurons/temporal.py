@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeframe.errors import DTypeError, NonFiniteError, ShapeError
+from spikeframe.neurons.compiled import refuse_export
 
 
 class Temporal(nn.Module):
@@ -15,6 +16,7 @@ class Temporal(nn.Module):
 
     def _checked(self, x: Any) -> Tensor:
         """Return the input if it is a finite float tensor with time, batch and neuron axes, or refuse it."""
+        refuse_export()
         kind = type(self).__name__
         if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64):
             got = x.dtype if isinstance(x, Tensor) else type(x).__name__

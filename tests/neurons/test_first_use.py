@@ -235,6 +235,16 @@ def test_rules_on_tensors_refuse_what_they_would_pass_on(change, kind, words):
             plasticity(**(given | change))
 
 
+def test_export_is_refused_by_name():
+    layers = LIF(dt=1.0), Sequential(torch.nn.Linear(3, 3), LIF(dt=1.0)), Recurrent(LIF(dt=1.0), 3)
+    for layer in layers:
+        for called_before in (False, True):
+            if called_before:
+                layer(torch.rand(4, 1, 3))
+            with pytest.raises(BackendError, match=r"torch\.export cannot take.*state_dict.*NIR"):
+                torch.export.export(layer, (torch.rand(4, 1, 3),), strict=False)
+
+
 def test_a_transform_of_torch_func_is_refused_by_name():
     layer = LIF(dt=1.0)
     for transform in (torch.func.vmap, torch.func.grad):
