@@ -128,6 +128,10 @@ def executions(kind: type) -> dict[str, bool]:
     def grid(net: Network) -> None:
         layout.lay_out(net, 1.0, 1, np.dtype(np.float32))
 
+    def sending(net: Network) -> None:
+        net.record("n", "spikes")
+        grid(net)
+
     def described(lay: Callable[[Network], Any]) -> Callable[[], Any]:
         def run() -> None:
             net = Network(seed=1)
@@ -141,7 +145,7 @@ def executions(kind: type) -> dict[str, bool]:
 
     tries = (
         lambda: None, numba, cuda_kernels, chain(nn.Linear(2, 2), neurons.LIF(dt=1.0)), chain(),
-        described(lambda net: (net.record("n", "spikes"), grid(net))), described(grid),
+        described(sending), described(grid),
         described(lambda net: precise_layout.lay_out(net, 1)),
     )  # fmt: skip
     return dict(zip(_TRACED, map(_works, tries), strict=True))

@@ -11,13 +11,13 @@ from numba.core.caching import FunctionCache, NullCache
 from spikeframe.kernels import source
 
 
-class _Kept(FunctionCache):  # type: ignore[misc]
+class _Kept(FunctionCache):
     """Numba's cache of a function, which goes on in memory when its disk becomes full or read-only."""
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Write what was compiled, if it can be written."""
         try:
-            super().save_overload(sig, data)
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
         except OSError as error:
             source.cannot_keep(error)
 
@@ -25,7 +25,7 @@ class _Kept(FunctionCache):  # type: ignore[misc]
 def _cache(function: Any) -> Any:
     """Return what keeps a compiled function: its cache, or nothing where there is no folder or file for it."""
     try:
-        return _Kept(function)
+        return _Kept(function)  # type: ignore[no-untyped-call]
     except (OSError, RuntimeError):
         return NullCache()
 
@@ -40,7 +40,7 @@ def _find_a_folder() -> None:
     It refuses to go on there: a package installed read-only, used by somebody without a home.
     """
     try:
-        FunctionCache(_one)  # looks for a folder
+        FunctionCache(_one)  # type: ignore[no-untyped-call]  # looks for a folder
     except RuntimeError:
         try:
             numba.config.CACHE_DIR = str(source.folder())  # type: ignore[attr-defined]
@@ -49,4 +49,5 @@ def _find_a_folder() -> None:
 
 
 _find_a_folder()
-dispatcher.FunctionCache = _cache  # Numba itself ends the run where it cannot write
+# Numba itself ends the run where it cannot write.
+dispatcher.FunctionCache = _cache  # type: ignore[attr-defined]
