@@ -134,10 +134,11 @@ class Graph:
             return self._visit_neuron(layer, name, arriving)
         if type(layer) in _LAYERS:
             return self._add(name, layer, arriving)
-        known = ", ".join(kind.__name__ for kind in _KNOWN)
+        known, kind = ", ".join(known.__name__ for known in _KNOWN), type(layer)
+        named = f"{kind.__module__}.{kind.__name__}" if kind.__name__ in known else kind.__name__
         made_plain = " Make it plain first, by torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')."
         raise UnsupportedLayerError(
-            f"{path or 'the model'}: {type(layer).__name__} is not known to the event-driven core."
+            f"{path or 'the model'}: {named} is not known to the event-driven core."
             f"{made_plain if is_parametrized(layer) else ''} Known: {known} and every neuron of spikeframe.neurons, in "
             "(nested) Sequentials and graphs."
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from spikeframe.core.counts import Counts
 from spikeframe.energy.fanout import (
@@ -242,6 +243,8 @@ def hooked(
             kinds = ", ".join(kind.__name__ for kind in (*WEIGHT_LAYERS, *_NORMS, Neuron, Recurrent))
             raise UnsupportedLayerError(f"{name or 'model'} is {type(module).__name__}: can count {kinds}.")
         for key, child in module.named_children():
+            if isinstance(child, ParametrizationList):
+                continue  # what a layer's weight is made of
             visit(f"{name}.{key}" if name else key, child)
 
     try:

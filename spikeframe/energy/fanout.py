@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +37,7 @@ def fan_out(layer: Any, shape: Sequence[int], *, dense: bool = False) -> Tensor:
     The count is the gradient of the layer's summed output, all weights set to one, in float64: exact below 2^53.
 
     Args:
-        layer: one of `WEIGHT_LAYERS`; no hook may be on it that must not see the call.
+        layer: one of `WEIGHT_LAYERS`.
         shape: shape of one input item.
         dense: count zero weights too.
 
@@ -47,12 +46,10 @@ def fan_out(layer: Any, shape: Sequence[int], *, dense: bool = False) -> Tensor:
     """
     weight = layer.weight.detach()
     ones = torch.ones_like(weight) if dense else weight != 0
-    swapped = {"weight": ones.double()}
-    if layer.bias is not None:
-        swapped["bias"] = torch.zeros_like(layer.bias, dtype=torch.float64)
     with torch.enable_grad():
         x = torch.zeros((1, *shape), dtype=torch.float64, device=weight.device, requires_grad=True)
-        y = torch.func.functional_call(layer, swapped, (x,))
+        linear = isinstance(layer, nn.Linear)
+        y = nn.functional.linear(x, ones.double()) if linear else layer._conv_forward(x, ones.double(), None)
         (counts,) = torch.autograd.grad(y.sum(), x)
     return counts[0].round().to(torch.int64)
 
@@ -104,11 +101,26 @@ def merged_fan_out(layers: Sequence[tuple[nn.Module, tuple[int, ...]]]) -> Tenso
     """
     matrix: Any = None
     for layer, shape in layers:
-        own = copy.deepcopy(layer).cpu()
+        own = _plain(layer)
         step = layer_matrix(own, shape, out_shape([("", own)], shape))
         matrix = step if matrix is None else step @ matrix
     reached = torch.as_tensor((matrix != 0).sum(0)).reshape(layers[0][1])
     return reached.to(next(layers[-1][0].parameters()).device)
+
+
+def _plain(layer: Any) -> nn.Module:
+    """Return a layer without bias, hooks and parametrizations, its weights on the CPU; a pool as it is."""
+    if not isinstance(layer, WEIGHT_LAYERS):
+        return cast("nn.Module", layer)
+    own: Any
+    if isinstance(layer, nn.Linear):
+        own = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
+    else:
+        kind: Any = nn.Conv1d if isinstance(layer, nn.Conv1d) else nn.Conv2d
+        shape = layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation
+        own = kind(*shape, layer.groups, bias=False, padding_mode=layer.padding_mode, device="meta")
+    own.weight = nn.Parameter(layer.weight.detach().cpu(), requires_grad=False)
+    return cast("nn.Module", own)
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:

@@ -522,23 +522,12 @@ def run(
 
     Returns:
         ``[T, B, ...]`` outputs and the final states.
-
-    Raises:
-        BackendError: inside a transform of `torch.func`.
     """
     program = job.program
     shape = inputs[0].shape
     flat = [x.reshape(shape[0], -1) for x in inputs]
     flat += [states[name].reshape(-1) for name in program.names("state")]
     flat += [coefficients[name] for name in program.names("coefficient")]
-    try:
-        out, *finals = _Fused.apply(job, *flat)  # type: ignore[no-untyped-call]
-    except RuntimeError as error:
-        if "functorch" not in str(error):
-            raise
-        raise BackendError(
-            "torch.func's transforms (vmap, grad, jvp, ...) do not go through neurons: put samples on the batch axis, "
-            "call several models one after the other, and take gradients by torch.autograd."
-        ) from None
+    out, *finals = _Fused.apply(job, *flat)  # type: ignore[no-untyped-call]
     names = program.names("state")
     return out.reshape(shape), {n: f.reshape(shape[1:]) for n, f in zip(names, finals, strict=True)}

@@ -22,6 +22,7 @@ A neuron is written once; torch training, fused kernels, the event-driven run an
 
 from __future__ import annotations
 
+import re
 from collections import namedtuple
 from collections.abc import ItemsView, Iterable, Mapping
 from functools import lru_cache
@@ -32,7 +33,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError, unknown_name
+from spikeframe.errors import (
+    BackendError,
+    DTypeError,
+    NonFiniteError,
+    ParameterError,
+    ShapeError,
+    SpikeframeError,
+    TimeGridError,
+    unknown_name,
+)
 from spikeframe.kernels.cuda.steps import CudaSteps
 from spikeframe.kernels.steps import provider
 from spikeframe.kernels.trace import FLOAT, INT, Leaf, Names, Program, Recorder, Value, detach, trace
@@ -492,7 +502,7 @@ class Neuron(Parametric):
 
         Raises:
             BackendError: the backend does not run where x is, a tensor is on another device or not contiguous, or
-                `torch.export` looks on.
+                `torch.export` or a transform of `torch.func` looks on.
             ParameterError: a neuron with random numbers goes on from a state without being told where it is; a learnt
                 value left its range (on a GPU `check_finite` and whatever takes the model to the CPU say so).
             ShapeError, DTypeError, NonFiniteError, TimeGridError: the input, state or dt is not usable.
@@ -510,7 +520,15 @@ class Neuron(Parametric):
             if seed is None:
                 seed = int(torch.randint(2**63 - 1, ()))
             inputs += [randoms.uniform(first, seed, start or 0, stream + k) for k in range(len(self.RANDOM))]
-        out, state = self._run(inputs, state)
+        try:
+            out, state = self._run(inputs, state)
+        except RuntimeError as error:
+            if isinstance(error, SpikeframeError) or not re.search(r"functorch|^vmap:", str(error)):
+                raise
+            raise BackendError(
+                "torch.func's transforms (vmap, grad, jvp, ...) do not go through neurons: put samples on the batch "
+                "axis, call several models one after the other, and take gradients by torch.autograd."
+            ) from None
         return out if out.dtype is kept else out.to(kept), state
 
     def widened(self, inputs: list[Tensor]) -> list[Tensor]:

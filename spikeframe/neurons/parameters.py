@@ -271,7 +271,8 @@ def as_value(name: str, value: Any) -> torch.Tensor:
         array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         if array.dtype.kind not in "fiu":
             raise TypeError(f"it has type {array.dtype}")
-        return torch.as_tensor(array.astype(np.float64))
+        device = torch.get_default_device()  # under torch.device("meta") values are real all the same: they are checked
+        return torch.as_tensor(array.astype(np.float64), device="cpu" if device.type == "meta" else device)
     except (TypeError, ValueError, OverflowError) as error:
         raise DTypeError(
             f"{name}={value!r}: must be a number, or an array with one number per neuron ({error})."

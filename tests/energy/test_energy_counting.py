@@ -9,6 +9,7 @@ import pytest
 import torch
 from energy_cases import events, lif, prune
 from torch import nn
+from torch.nn.utils import prune as pruning
 
 from spikeframe import energy, errors
 from spikeframe.core import Network, Simulator
@@ -148,6 +149,22 @@ def test_the_event_driven_run_counts_the_same():
     assert first.syn_ac_dense == simulated.syn_ac_dense
     assert first.mem_rd_s_dense == simulated.mem_rd_s_dense
     assert first.mem_rd_w_dense == simulated.mem_rd_w_dense
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect"])
+def test_pruned_and_parametrized_weights_are_counted_as_they_act(padding_mode):
+    torch.manual_seed(7)
+    layer = nn.Conv2d(2, 3, 3, padding=1, padding_mode=padding_mode)
+    model, x = Sequential(layer, lif()), events((4, 2, 2, 5, 5), 0.4)
+    pruning.l1_unstructured(layer, "weight", amount=0.5)
+    model(x)
+    hooked = energy.count(model, x)
+    pruning.remove(layer, "weight")
+    assert energy.count(model, x) == hooked
+    assert 0 < hooked["1"].syn_ac < hooked["1"].syn_ac_dense
+    nn.utils.parametrizations.spectral_norm(layer)
+    assert energy.count(model.eval(), x)["1"].syn_ac == hooked["1"].syn_ac
 
 
 SYNAPTIC = ("fan_out", "spk_in", "spk_out", "syn_ac", "syn_mac", "route", "bias_ac", "mem_rd_w", "neu_upd_dense")

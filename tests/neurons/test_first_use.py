@@ -250,6 +250,22 @@ def test_a_transform_of_torch_func_is_refused_by_name():
     for transform in (torch.func.vmap, torch.func.grad):
         with pytest.raises(BackendError, match="do not go through neurons"):
             transform(lambda x: layer(x)[0].sum())(spikes(3, 9, 2, 4))
+    layer.backend = "torch"
+    with pytest.raises(BackendError, match="do not go through neurons"):
+        torch.func.vmap(lambda x: layer(x)[0].sum())(spikes(3, 9, 2, 4))
+
+
+def test_a_model_is_made_on_the_meta_device_and_takes_its_weights_later():
+    def make():
+        return Sequential(torch.nn.Linear(4, 3), LIF(dt=1.0, tau_m=5.0, learnable=["v_th"]))
+
+    model, x = make(), spikes(9, 2, 4)
+    with torch.device("meta"):
+        assigned, emptied = make(), make()
+    assigned.load_state_dict(model.state_dict(), assign=True)
+    emptied.to_empty(device="cpu").load_state_dict(model.state_dict())
+    assert torch.equal(assigned(x)[0], model(x)[0])
+    assert torch.equal(emptied(x)[0], model(x)[0])
 
 
 def test_a_prepared_call_on_a_gpu_notices_values_that_are_written_to_or_replaced():
