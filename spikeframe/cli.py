@@ -618,7 +618,6 @@ def _data_options(commands: Any, common: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
-    plain = ("", "")
     _command(actions, "list", _data_list, [common], ("say which sets there are", "Say which sets there are.", ""))
     rows = (
         ("info", _data_info, "count what a local copy holds", "folder that holds the set (not for digits)", False),
@@ -626,7 +625,7 @@ def _data_options(commands: Any, common: Any) -> None:
         ("fetch", _data_fetch, "download a set, check and unpack it", "folder to put it in", True),
     )
     for name, run, words, root, required in rows:
-        made = _command(actions, name, run, [common], (words, *plain))
+        made = _command(actions, name, run, [common], (words, f"{words.capitalize()}.", ""))
         made.add_argument("name", metavar="NAME", help="data set; see 'spikeframe data list'")
         made.add_argument("--root", metavar="DIR", required=required, help=root)
         if name == "convert":

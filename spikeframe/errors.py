@@ -102,6 +102,10 @@ class ConfigError(SpikeframeError, ValueError):
     """A run's configuration is inconsistent."""
 
 
+#: Names that a message lists at most.
+_SHOWN = 60
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """Build the error for a name that is not known, with the nearest known names.
 
@@ -113,4 +117,5 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
-    return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names[:_SHOWN]) or 'none'}{rest}.")

@@ -296,6 +296,16 @@ def test_a_folder_that_cannot_be_written_is_named(run, tmp_path, capsys):
     assert "SPIKEFRAME_CACHE names another folder" in cli._what_failed(full)
 
 
+def test_words_of_one_and_of_many_things(capsys):
+    assert cli.main(["papers", "18"]) == 0
+    assert "1 paper, 3 claims:" in capsys.readouterr().out
+    assert cli.main(["models", "Nope"]) == 2
+    assert re.search(r"Did you mean .* and \d+ more\.$", (said := capsys.readouterr().err).strip()) and len(said) < 1200
+    with pytest.raises(SystemExit):
+        cli.main(["data", "convert", "--help"])
+    assert "Pack a local copy into one file per split." in capsys.readouterr().out
+
+
 def test_quiet_is_quiet_about_compiling_too(monkeypatch, capsys):
     def compile_something(*_):
         with source.compiling("a kernel"):

@@ -95,4 +95,6 @@ def described(rows: list[dict[str, object]]) -> str:
                                    break_long_words=False, break_on_hyphens=False)  # fmt: skip
     verdicts = [str(row["verdict"]) for row in rows]
     counted = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts)
-    return "\n".join([*lines[1:], "", f"{len({row['number'] for row in rows})} papers, {len(rows)} claims: {counted}."])
+    papers, claims = len({row["number"] for row in rows}), len(rows)
+    found = f"{papers} paper{'s' * (papers != 1)}, {claims} claim{'s' * (claims != 1)}: {counted}."
+    return "\n".join([*lines[1:], "", found])

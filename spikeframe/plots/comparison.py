@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import MaxNLocator
+
 from spikeframe import energy
 from spikeframe.energy.reports import energy as with_unit
 from spikeframe.errors import CheckpointError, ParameterError
@@ -71,7 +73,7 @@ def _sections(runs: energy.Runs, counts: dict[str, Any], histories: dict[str, An
             cells = [with_unit(pj / samples) for pj in (total.spiking_pj, total.non_spiking_pj or 0.0)]
             ratio = "–" if total.ratio is None else f"{total.ratio:.2g} ×"
             models.append((name, energy.get_model(model).title, *cells, ratio))
-    table = page.table(("run", "model", "spiking", "non-spiking once", "ratio"), models)
+    table = page.table(("run", "model", "spiking", "non-spiking once", "ratio"), models, named=2)
     drawn = page.figure(spending.run_energies(runs), f"{energy.get_model('sram32k_fp32').title}, per sample.")
     found.append(page.section("Energy", page.paragraph("Estimates from counts, not measurements."), drawn, table))
     return found
@@ -87,5 +89,6 @@ def _curves(histories: dict[str, Any]) -> Any:
         if points:
             x, y = zip(*points, strict=True)
             ax.plot(x, y, color=CYCLE[index % len(CYCLE)], marker=".", markersize=4, label=plain(name))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(ax)
     return tidy(ax, "Learning", "epoch", "validation accuracy (%)")

@@ -38,7 +38,7 @@ figure svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, san
 th, td { padding: .28rem .7rem .28rem 0; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 th { font-weight: 500; vertical-align: bottom; white-space: normal; min-width: 4rem; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, th.name, td.name { text-align: left; }
 tr.total td { font-weight: 600; } table.words td { white-space: normal; text-align: left; vertical-align: top; }
 table.words th { text-align: left; } details { margin: .6rem 0; } summary { cursor: pointer; }
 li { margin: .15rem 0; font-size: .87rem; } td.wrap { overflow-wrap: anywhere; }
@@ -84,7 +84,9 @@ def tiles(items: Iterable[str]) -> str:
     return '<div class="tiles">\n' + "\n".join(items) + "\n</div>"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, total: bool = False, words: bool = False) -> str:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, total: bool = False, words: bool = False, named: int = 1
+) -> str:
     """Set a table that scrolls sideways on narrow screens.
 
     Args:
@@ -92,14 +94,16 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, total: bool = F
         rows: cells of plain text.
         total: whether the last row is a sum.
         words: whether cells hold sentences rather than numbers.
+        named: first columns that hold names.
 
     Returns:
         HTML.
     """
-    lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+    aligned = ["" if at in (0, *range(named, len(head))) else ' class="name"' for at in range(len(head))]
+    lines = ["".join(f"<td{a}>{escape(cell)}</td>" for a, cell in zip(aligned, row, strict=True)) for row in rows]
     kinds = ["" for _ in lines[:-1]] + [' class="total"' if total else ""] * bool(lines)
     body = "".join(f"<tr{kind}>{line}</tr>\n" for kind, line in zip(kinds, lines, strict=True))
-    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    names = "".join(f"<th{a}>{escape(name)}</th>" for a, name in zip(aligned, head, strict=True))
     shape = ' class="words"' if words else ""
     return f'<div class="scroll"><table{shape}><thead><tr>{names}</tr></thead><tbody>\n{body}</tbody></table></div>'
 
