@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -25,6 +26,11 @@ NEEDS = {"61_pynn.py": ("pyNN",), "63_neo.py": ("neo", "elephant")}
 
 #: Examples that take longest even with ``--quick``.
 LONG = (9, 10, 12, 15, 17, 20, 22, 24, 28, 38, 41, 42, 43, 49, 50, 52, 53, 57, 59, 60, 64)
+
+
+def test_the_list_of_examples_is_whole():
+    listed = re.findall(r"^\| `(\d\d_\w+\.py)` \|", (EXAMPLES / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert listed == NAMES
 
 
 @pytest.mark.parametrize(
