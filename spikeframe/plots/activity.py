@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from spikeframe.analysis.irregularity import LEAST, intervals
@@ -100,6 +101,9 @@ def interval_histogram(spikes: Any, ax: Axes | None = None) -> Axes:
         label = f"{plain(name)}: median {np.median(g):.3g} ms"
         ax.stairs(share, edges, color=CYCLE[index % len(CYCLE)], linewidth=1.6, label=label)
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_ylim(bottom=0.0)
     legend(ax)
     return tidy(ax, "Intervals between spikes", "interval (ms)", "intervals (%)")

@@ -228,8 +228,7 @@ def rate_histogram(rates: Any, ax: Axes | None = None, *, unit: str = "spikes pe
     arrays = {name: numbers(values, f"rates {name}".strip(), "N") for name, values in layers.items()}
     arrays = {name: values for name, values in arrays.items() if values.size}
     ax = new_axes(ax)
-    top = max((float(values.max()) for values in arrays.values()), default=0.0) or 1.0
-    edges = np.linspace(0.0, top, 21)
+    edges = _rate_bins([values for values in arrays.values() if values.max() > 0])
     for index, (name, values) in enumerate(arrays.items()):
         share = 100.0 * np.histogram(values, edges)[0] / values.size
         silent = 100.0 * np.count_nonzero(values == 0) / values.size
@@ -239,6 +238,17 @@ def rate_histogram(rates: Any, ax: Axes | None = None, *, unit: str = "spikes pe
     if arrays:
         legend(ax)
     return tidy(ax, "Firing rates", unit, "neurons (%)")
+
+
+def _rate_bins(rates: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return edges of some twenty bins, each as wide as so many steps of the rates, which count spikes."""
+    if not rates:
+        return np.linspace(0.0, 1.0, 21)
+    top = max(float(values.max()) for values in rates)
+    levels = np.unique(np.round(np.concatenate([[0.0], *rates]) / top, 9))
+    step = float(np.diff(levels).min()) * top
+    width = step * max(1, round(top / 20 / step))
+    return np.arange(int(top / width + 0.5) + 2) * width - step / 2
 
 
 def confusion_matrix(matrix: Any, classes: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
@@ -346,6 +356,7 @@ def membrane_traces(
     labels: Sequence[str] | None = None,
     highlight: Sequence[int] | None = None,
     unit: str = "membrane",
+    start_ms: float = 0.0,
 ) -> Axes:
     """Draw membranes over time.
 
@@ -357,6 +368,7 @@ def membrane_traces(
         labels: names of the neurons.
         highlight: neurons in colour and in the legend, the rest grey; None takes the first six.
         unit: label of the vertical axis.
+        start_ms: time at which the first step began.
 
     Returns:
         The axes.
@@ -370,7 +382,7 @@ def membrane_traces(
         raise ShapeError(f"labels holds {len(names)} names: membranes [T, N] has {values.shape[1]} neurons.")
     chosen = list(range(min(values.shape[1], len(CYCLE)))) if highlight is None else list(dict.fromkeys(highlight))
     ax = new_axes(ax)
-    times = np.arange(len(values)) if dt_ms is None else (np.arange(len(values)) + 1) * dt_ms
+    times = np.arange(len(values)) if dt_ms is None else start_ms + (np.arange(len(values)) + 1) * dt_ms
     for neuron in set(range(values.shape[1])) - set(chosen):
         ax.plot(times, values[:, neuron], color=GRID, linewidth=1.0)
     for index, neuron in enumerate(chosen):

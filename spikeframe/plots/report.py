@@ -134,15 +134,16 @@ def _identity(result: Mapping[str, Any]) -> Iterator[str]:
         yield page.section("Event-driven run and torch", *body)
 
 
-def spent(layers: Mapping[str, Counts]) -> Iterator[str]:
+def spent(layers: Mapping[str, Counts], kind: str = "layer") -> Iterator[str]:
     """List the counts per layer and sample.
 
     Args:
         layers: counts by layer.
+        kind: what they are called: layers, or populations of a simulation, which has no samples.
     """
     if not layers:
         return
-    head = ("layer", "neurons", "events in", "spikes out", "density", "AC", "MAC", "dense operations", "neuron updates")
+    head = (kind, "neurons", "events in", "spikes out", "density", "AC", "MAC", "dense operations", "neuron updates")
     shown = ("spk_in", "spk_out", "syn_ac", "syn_mac")
     rows, sums = [], [0.0] * 7
     for name, counts in layers.items():
@@ -152,10 +153,11 @@ def spent(layers: Mapping[str, Counts]) -> Iterator[str]:
         sums = [a + b for a, b in zip(sums, values, strict=True)]
         rows.append((name, *_count_cells(values, twins.possible_events(counts) / samples)))
     possible = sum(twins.possible_events(c) / max(c.samples, 1) for c in layers.values())
-    rows.append(("all layers", *_count_cells(sums, possible)))
+    rows.append((f"all {kind}s", *_count_cells(sums, possible)))
     note = (
-        "Per sample. Density: events per input and step. AC: a weight added because of a unit event; MAC: a weight "
-        "times a graded event. Dense operations: what the same layer does if no silent input is skipped."
+        f"{'Per sample' if kind == 'layer' else 'In all'}. Density: events per input and step. AC: a weight added because "
+        "of a unit event; MAC: a weight times a graded event. Dense operations: what the same "
+        f"{kind} does if no silent input is skipped."
     )
     yield page.section("What it did", page.table(head, rows, total=True), page.paragraph(note, "note"))
 

@@ -42,7 +42,7 @@ class Link(NamedTuple):
 
 
 def activity_section(
-    spikes: Mapping[str, Any], sizes: Mapping[str, int], duration: float, title: str = "Activity"
+    spikes: Mapping[str, Any], sizes: Mapping[str, int], duration: float, title: str = "Activity", begin: float = 0.0
 ) -> Iterator[str]:
     """Draw rasters, rates, intervals and irregularity of spikes.
 
@@ -51,6 +51,7 @@ def activity_section(
         sizes: neurons per population.
         duration: ms.
         title: heading.
+        begin: time at which the run began, ms.
     """
     recorded = {name: found for name, found in spikes.items() if sizes[name]}
     if not recorded:
@@ -65,8 +66,6 @@ def activity_section(
         rows[name], thinned = -(-sizes[name] // every), thinned or every > 1
     caption = "Every spike of an even choice of neurons." if thinned else "Every spike."
     width = max(dt, round(duration / 100.0 / dt) * dt)
-    first = min((float(s.times.min()) for s in recorded.values() if len(s)), default=0.0)
-    begin = float(np.floor((first - dt) / width) * width) if first > duration else 0.0
     rates = {name: np.bincount(s.ids, minlength=sizes[name]) / (duration * 1e-3) for name, s in recorded.items()}
     drawings = [
         page.figure(draw.spike_raster(shown, sizes=rows, dt_ms=dt), caption),
@@ -120,13 +119,14 @@ def energy_section(
         timeline: of the same run.
         joules: measured meanwhile.
     """
+    samples = max((c.samples for c in counts.values()), default=0) or 1
     pieces = [
         page.paragraph(
-            "Estimates from counts, per sample. The non-spiking network has the same weights and multiplies every "
-            "input at every step. Break-even rate: spikes/s of every input at which both cost the same."
+            f"Estimates from counts, {'per sample' if samples > 1 else 'of the whole run'}. The non-spiking network has "
+            "the same weights and multiplies every input at every step. Break-even rate: spikes/s of every input at "
+            "which both cost the same."
         )
     ]
-    samples = max((c.samples for c in counts.values()), default=0) or 1
     rows = []
     for memory in ("sram32k_fp32", "sram1m_fp32", "dram_fp32"):
         found = energy.columns(counts, memory=memory, every_step=True, dt=dt)

@@ -51,10 +51,10 @@ def write_simulation(
         raise DTypeError(f"write_simulation: result is {type(result).__name__}; needs what Simulator.run returned.")
     body = [
         *_opening(title, simulator, result),
-        *activity_section(result.spikes, result.sizes, result.duration),
+        *activity_section(result.spikes, result.sizes, result.duration, begin=simulator.circuit.time - result.duration),
         *_membranes(described(simulator), result),
         *wiring_section(list(described(simulator).populations), _links(simulator)),
-        *spent(result.counts),
+        *spent(result.counts, "population"),
         *energy_section(result.counts, float(getattr(simulator.circuit, "dt", 0.0)) or None, timeline, joules),
         *_description(simulator),
     ]
@@ -112,8 +112,9 @@ def _membranes(network: Network, result: CircuitResult) -> Iterator[str]:
             labels = [f"{name} {i}" for i in trace.ids[:_TRACES]]
             words = f"{variable} ({unit})" if unit else variable
             axes = draw.membrane_traces(
-                trace.values[:, :_TRACES], dt_ms=step, threshold=level, labels=labels, unit=words
-            )
+                trace.values[:, :_TRACES], dt_ms=step, threshold=level, labels=labels, unit=words,
+                start_ms=float(trace.times[0]) - step,
+            )  # fmt: skip
             axes.set_title(f"{name}: {variable}", loc="left", fontsize=10)
             drawings.append(page.figure(axes, f"{variable} of {len(labels)} neurons of {name}."))
     if drawings:

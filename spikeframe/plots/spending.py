@@ -137,7 +137,7 @@ def _bars(ax: Axes | None, groups: Mapping[str, list[tuple[float, str, str]]]) -
     ax.set_xlim(10.0 ** np.floor(np.log10(min(values) / 1.5)), max(values) * 20.0)
     ax.set_ylim(line - 0.6, -0.9)
     ax.set_yticks([])
-    tidy(ax, "", "energy per sample (nJ, logarithmic)", "", grid="x")
+    tidy(ax, "", "energy (nJ, logarithmic)", "", grid="x")
     ax.spines["left"].set_visible(False)
     legend(
         ax, handles=list(seen.values()), labels=list(seen), loc="lower left", bbox_to_anchor=(0, 1), ncols=3,

@@ -98,6 +98,12 @@ def test_rate_histogram_shows_every_neuron(rates):
     assert total == pytest.approx(100.0 if rates.size else 0.0)
 
 
+def test_a_bin_of_rates_holds_whole_numbers_of_spikes():
+    counts = np.random.default_rng(0).poisson(2.0, 500)
+    (patch,) = plots.rate_histogram(counts / 0.3).patches  # spikes in 0.3 s: rates are multiples of 3.33 /s
+    assert patch.get_data().values[:6] == pytest.approx(np.bincount(counts)[:6] / 5)
+
+
 def test_confusion_matrix_writes_every_count():
     ax = rendered(plots.confusion_matrix([[3, 1], [0, 2]], ["yes", "no"]))
     assert [text.get_text() for text in ax.texts] == ["3", "1", "2"]

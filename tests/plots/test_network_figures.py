@@ -15,6 +15,7 @@ from spikeframe import energy, errors, plots
 from spikeframe.cli import main
 from spikeframe.core.counts import Counts
 from spikeframe.neurons import LIF
+from spikeframe.plots import activity, figures
 
 
 def rendered(ax):
@@ -181,6 +182,26 @@ def test_a_simulation_s_page_stands_alone_and_tells_what_ran(simulated, tmp_path
     empty = sf.Simulator(quiet, dt=1.0, backend="reference")
     page = plots.write_simulation(tmp_path / "e.html", empty, empty.run(5.0, progress=False))
     assert "No spikes were recorded" in page.read_text(encoding="utf-8")
+
+
+def test_the_page_of_a_run_that_went_on_shows_its_own_time(simulated, tmp_path, monkeypatch):
+    drawn = {}
+
+    def watched(name, function):
+        def draw(*given, **options):
+            drawn[name] = function(*given, **options)
+            return drawn[name]
+
+        return draw
+
+    monkeypatch.setattr(activity, "population_rates", watched("rates", activity.population_rates))
+    monkeypatch.setattr(figures, "membrane_traces", watched("v", figures.membrane_traces))
+    sim = sf.Simulator(simulated, dt=0.5, backend="reference")
+    sim.run(40.0, progress=False)
+    plots.write_simulation(tmp_path / "s.html", sim, sim.run(60.0, progress=False))
+    assert drawn["rates"].get_xlim() == pytest.approx((40.0, 100.0), abs=1.0)
+    x = drawn["v"].lines[0].get_xdata()
+    assert (x[0], x[-1]) == pytest.approx((40.5, 100.0))
 
 
 def test_the_command_reports_a_saved_simulation_and_leaves_it_alone(simulated, tmp_path, capsys):
