@@ -155,8 +155,8 @@ def spent(layers: Mapping[str, Counts], kind: str = "layer") -> Iterator[str]:
     possible = sum(twins.possible_events(c) / max(c.samples, 1) for c in layers.values())
     rows.append((f"all {kind}s", *_count_cells(sums, possible)))
     note = (
-        f"{'Per sample' if kind == 'layer' else 'In all'}. Density: events per input and step. AC: a weight added because "
-        "of a unit event; MAC: a weight times a graded event. Dense operations: what the same "
+        f"{'Per sample' if kind == 'layer' else 'In all'}. Density: events per input and step. AC: a weight added "
+        "because of a unit event; MAC: a weight times a graded event. Dense operations: what the same "
         f"{kind} does if no silent input is skipped."
     )
     yield page.section("What it did", page.table(head, rows, total=True), page.paragraph(note, "note"))

@@ -122,8 +122,8 @@ def energy_section(
     samples = max((c.samples for c in counts.values()), default=0) or 1
     pieces = [
         page.paragraph(
-            f"Estimates from counts, {'per sample' if samples > 1 else 'of the whole run'}. The non-spiking network has "
-            "the same weights and multiplies every input at every step. Break-even rate: spikes/s of every input at "
+            f"Estimates from counts, {'per sample' if samples > 1 else 'of the whole run'}. The non-spiking network "
+            "has the same weights and multiplies every input at every step. Break-even rate: spikes/s of every input at "
             "which both cost the same."
         )
     ]
