@@ -123,8 +123,8 @@ def energy_section(
     pieces = [
         page.paragraph(
             f"Estimates from counts, {'per sample' if samples > 1 else 'of the whole run'}. The non-spiking network "
-            "has the same weights and multiplies every input at every step. Break-even rate: spikes/s of every input at "
-            "which both cost the same."
+            "has the same weights and multiplies every input at every step. Break-even rate: spikes/s of every input "
+            "at which both cost the same."
         )
     ]
     rows = []
