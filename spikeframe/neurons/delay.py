@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spikeframe.errors import ParameterError, ShapeError
+from spikeframe.neurons.neuron import HALF
 from spikeframe.neurons.temporal import Temporal
 
 
@@ -18,6 +19,8 @@ class Delay(Temporal):
     Raises:
         ParameterError: a delay is negative.
     """
+
+    TYPES = (*Temporal.TYPES, *HALF)
 
     steps: Tensor
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikeframe.errors import ShapeError, unknown_name
 from spikeframe.kernels.parts import parts
-from spikeframe.neurons.neuron import Neuron
+from spikeframe.neurons.neuron import HALF, Neuron
 from spikeframe.neurons.temporal import Temporal
 
 
@@ -42,6 +42,8 @@ class GraphNetwork(Temporal):
     Raises:
         UnknownNameError: an edge, input or output names no node.
     """
+
+    TYPES = (*Temporal.TYPES, *HALF)
 
     def __init__(
         self,

@@ -393,11 +393,10 @@ class Neuron(Parametric):
             self._forget()  # values were changed in place, and which terms a step has depends on them
             kept = None
         if kept is None:
-            learns = any(True for _ in self.parameters())
-            found = self._cast(dt, dtype, shape, learns)
-            if learns:
-                return found
-            kept = held(self), found
+            if any(True for _ in self.parameters()):
+                return self._cast(dt, dtype, shape, True)
+            with torch.inference_mode(False):  # what a call under inference mode keeps serves training, too
+                kept = held(self), self._cast(dt, dtype, shape, False)
             self._coefficients.clear()  # a layer is rarely called with several shapes in turn
             self._coefficients[key] = kept
         return kept[1]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikeframe.errors import ParameterError, ShapeError, UnsupportedLayerError
-from spikeframe.neurons.neuron import Neuron
+from spikeframe.neurons.neuron import HALF, Neuron
 from spikeframe.neurons.temporal import Temporal
 
 
@@ -33,6 +33,8 @@ class Recurrent(Temporal):
         ParameterError: the neuron has several receptors, or size is no positive whole number.
         UnsupportedLayerError: it is no neuron.
     """
+
+    TYPES = (*Temporal.TYPES, *HALF)
 
     def __init__(self, neuron: Neuron, size: int) -> None:
         super().__init__()

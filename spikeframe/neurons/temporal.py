@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,17 @@ from spikeframe.neurons.compiled import refuse_export
 class Temporal(nn.Module):
     """Base of the layers called as ``out, state = layer(x, state)`` with ``x`` of shape ``[T, B, ...]``."""
 
+    #: Types of input that the layer takes.
+    TYPES: ClassVar[tuple[torch.dtype, ...]] = (torch.float32, torch.float64)
+
     def _checked(self, x: Any) -> Tensor:
         """Return the input if it is a finite float tensor with time, batch and neuron axes, or refuse it."""
         refuse_export()
         kind = type(self).__name__
-        if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64):
+        if not isinstance(x, Tensor) or x.dtype not in self.TYPES:
             got = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise DTypeError(f"{kind}: the input is {got}; it must be a float32 or float64 tensor.")
+            taken = " or ".join(str(dtype).removeprefix("torch.") for dtype in self.TYPES)
+            raise DTypeError(f"{kind}: the input is {got}; it must be a {taken} tensor.")
         if x.ndim < 3:
             raise ShapeError(f"{kind}: the input has shape {tuple(x.shape)}; it must be [T, B, ...neurons].")
         if not bool(torch.isfinite(x.detach()).all()):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm import tqdm
 
 from spikeframe.errors import CheckpointError, ConfigError, NonFiniteError, ParameterError, ShapeError
@@ -112,7 +112,8 @@ def fit(
         batch_size: samples per step; a loader of your own has its own.
         lr: learning rate of the default optimiser, Adam.
         optimizer: one made for this model's parameters; None makes Adam.
-        scheduler: learning-rate schedule of that optimiser, stepped after every epoch.
+        scheduler: learning-rate schedule of that optimiser, stepped after every epoch; a `ReduceLROnPlateau` is given
+            the validation loss (without validation that of training).
         loss: function of logits [B, classes] and labels [B]; cross entropy by default.
         readout: how the output becomes logits: ``"mean"`` over time, ``"last"`` step or ``"max"`` over time.
         rate_target: wanted spikes per neuron and step.
@@ -199,7 +200,9 @@ def fit(
                 raise NonFiniteError(
                     f"The validation loss is {latest} in epoch {epoch + 1}; try a lower learning rate."
                 )
-        if scheduler is not None:
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(row["train_loss"] if validation is None else latest)
+        elif scheduler is not None:
             scheduler.step()
         row["seconds"] = time.perf_counter() - started
         state.history.append(row)

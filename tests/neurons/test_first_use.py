@@ -23,7 +23,7 @@ from spikeframe.errors import (
 )
 from spikeframe.learning_rules import BPTT, EProp, PairSTDP, detached, plasticity, sparsify
 from spikeframe.modules.spike_linear import SpikeLinear
-from spikeframe.neurons import IF, LIF, Exp, GraphNetwork, Recurrent, Sequential, detach, fused
+from spikeframe.neurons import IF, LIF, Delay, Exp, GraphNetwork, Recurrent, Sequential, detach, fused
 from spikeframe.neurons.parameters import held
 
 
@@ -233,6 +233,38 @@ def test_rules_on_tensors_refuse_what_they_would_pass_on(change, kind, words):
             sparsify(nn.Linear(4, 3), change["mask"])
         else:
             plasticity(**(given | change))
+
+
+def test_a_call_in_inference_mode_leaves_a_model_that_can_be_trained():
+    def gradient(called_before):
+        torch.manual_seed(0)
+        model = Sequential(torch.nn.Linear(4, 3), LIF(dt=1.0), Recurrent(LIF(dt=1.0), 3))
+        if called_before:
+            with torch.inference_mode():
+                model(spikes(9, 2, 4))
+        model(spikes(9, 2, 4))[0].sum().backward()
+        return model[0].weight.grad
+
+    assert torch.equal(gradient(True), gradient(False))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_loops_and_delays_take_half_precision(dtype):
+    x = spikes(9, 2, 3).to(dtype)
+    loop = Recurrent(LIF(dt=1.0), 3).to(dtype)
+    graph = GraphNetwork(
+        {"in": torch.nn.Identity(), "late": Delay(torch.tensor(2)), "cells": loop},
+        [("in", "late"), ("late", "cells")], ["in"], ["cells"],
+    )  # fmt: skip
+    out, _ = graph(x)
+    assert out.dtype == dtype
+    first, middle = graph(x[:4])
+    assert torch.equal(torch.cat([first, graph(x[4:], middle)[0]]), out)
+    out.float().sum().backward()
+    assert loop.weight.grad is not None
+    with torch.autocast("cpu", dtype):
+        out, _ = Sequential(torch.nn.Linear(3, 3), Recurrent(LIF(dt=1.0), 3))(spikes(9, 2, 3))
+    assert out.dtype == dtype
 
 
 def test_export_is_refused_by_name():

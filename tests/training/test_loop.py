@@ -45,6 +45,8 @@ def _parts(kind: str, model: nn.Module):
         groups = [{"params": parameters[:1]}, {"params": parameters[1:], "lr": 0.02}]
         return torch.optim.AdamW(groups, 0.01, amsgrad=True), None
     optimizer = torch.optim.SGD(parameters, 0.05, momentum=0.9)
+    if kind == "plateau":
+        return optimizer, torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0, threshold=0.9)
     return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 2)
 
 
@@ -107,7 +109,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(frames, he
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd", "plateau"])
 @pytest.mark.parametrize("batches", [1, 13, 18])
 def test_a_run_that_was_broken_off_and_resumed_has_the_weights_of_one_that_was_not(
     frames, held_out, tmp_path, kind, batches
@@ -252,6 +254,19 @@ def test_the_plain_torch_loop_follows_the_same_path_without_dropout(frames, held
     for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
     assert _bits(start) == _bits(_network(0.0)), "the untrained model stays as it is"
+
+
+def test_a_schedule_that_waits_for_a_plateau_sees_the_loss(frames, held_out):
+    for validation in (held_out, None):
+        model = _network()
+        optimizer, scheduler = _parts("plateau", model)
+        before = optimizer.param_groups[0]["lr"]
+        result = fit(
+            model, frames, validation, epochs=3, optimizer=optimizer, scheduler=scheduler, progress=False
+        )  # fmt: skip
+        losses = [row["train_loss" if validation is None else "validation_loss"] for row in result.history]
+        assert scheduler.best == losses[0]  # none is better by 90 %
+        assert optimizer.param_groups[0]["lr"] == before / 4
 
 
 # Bad input.
