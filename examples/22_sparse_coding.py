@@ -95,10 +95,11 @@ def spiking(dictionary: Tensor, x: Tensor) -> None:
           f"{clocked:,.0f} multiply-accumulates")  # fmt: skip
 
 
-def at(curve: np.ndarray, active: float) -> float:
-    """Return the error at a number of active neurons, interpolated between logarithms; NaN beyond the curve."""
+def at(curve: np.ndarray, active: float) -> str:
+    """Return the error at a number of active neurons, interpolated between logarithms; a dash beyond the curve."""
     x, y = np.log(curve[np.argsort(curve[:, 0])]).T
-    return float(np.exp(np.interp(np.log(active), x, y, left=np.nan, right=np.nan)))
+    inside = x[0] <= np.log(active) <= x[-1]
+    return f"{np.exp(np.interp(np.log(active), x, y)):.3f}" if inside else "–"
 
 
 def draw(own: dict[str, np.ndarray], shared: dict[str, np.ndarray], fields: dict[str, Tensor], out: str) -> None:
@@ -136,8 +137,8 @@ def main(quick: bool = False, out: str = "sparse_coding.png") -> Path:
         f"{'':12}" + "".join(f"{f'{n} active':>12}" for n in (15, 20, 30)) + "   the same on the soft one's dictionary"
     )
     for name in KINDS:
-        print(f"{name:12}" + "".join(f"{at(own[name], n):12.3f}" for n in (15, 20, 30))
-              + "".join(f"{at(shared[name], n):12.3f}" for n in (15, 20, 30)))  # fmt: skip
+        print(f"{name:12}" + "".join(f"{at(own[name], n):>12}" for n in (15, 20, 30))
+              + "".join(f"{at(shared[name], n):>12}" for n in (15, 20, 30)))  # fmt: skip
     spiking(soft, x[:20])
     draw(own, shared, {name: dictionaries[name] for name in ("soft (l1)", "CEL0")}, out)
     print(f"picture: {out}")

@@ -112,7 +112,7 @@ def main(quick: bool = False, data: str | None = None, out: str = "eventprop_yin
     figure = Figure(figsize=(10, 3.6), layout="constrained", facecolor="white")
     curve, plane, when = figure.subplots(1, 3)
     for seed, (_, history, _) in enumerate(runs):
-        curve.plot(range(1, len(history) + 1), history, label=f"seed {seed}")
+        curve.plot(range(1, len(history) + 1), history, ".-", label=f"seed {seed}")
     curve.set(title="Test accuracy", xlabel="epoch", ylabel="%")
     curve.legend(fontsize=8)
     grid = np.stack(np.meshgrid(np.linspace(0, 1, 81), np.linspace(0, 1, 81)), -1).reshape(-1, 2)
