@@ -248,7 +248,8 @@ def _rate_bins(rates: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     levels = np.unique(np.round(np.concatenate([[0.0], *rates]) / top, 9))
     step = float(np.diff(levels).min()) * top
     width = step * max(1, round(top / 20 / step))
-    return np.arange(int(top / width + 0.5) + 2) * width - step / 2
+    edges: NDArray[np.float64] = np.arange(int(top / width + 0.5) + 2, dtype=np.float64) * width - step / 2
+    return edges
 
 
 def confusion_matrix(matrix: Any, classes: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
