@@ -87,9 +87,10 @@ def main(quick: bool = False, out: str = "boolean_threshold.png") -> Path:
         runs = found[name] = [learn(network, *data, limit=limit, seed=seed) for seed in range(seeds)]
         solved = [run for run in runs if run.solved]
         exact = sum(bool((network.run(run.gates, data[0]) == data[1]).all()) for run in solved)
-        made = np.array([run.iterations for run in solved] or [0])
-        cells = ("-".join(map(str, widths)), f"{len(solved)}/{len(runs)}",
-                 f"median {np.median(made):.0f}, mean {made.mean():.0f}", f"{exact}/{len(solved)}")  # fmt: skip
+        made = np.array([run.iterations for run in solved])
+        taken = f"median {np.median(made):.0f}, mean {made.mean():.0f}" if solved else "–"
+        cells = ("-".join(map(str, widths)), f"{len(solved)}/{len(runs)}", taken,
+                 f"{exact}/{len(solved)}" if solved else "–")  # fmt: skip
         print(f"{name:18}{cells[0]:>14}{cells[1]:>10}{cells[2]:>24}{cells[3]:>30}", flush=True)
     early = sum(run.solved and run.iterations <= 10_000 for run in found[MULTIPLIER])
     print(f"{MULTIPLIER}: {early}/{len(found[MULTIPLIER])} within 10,000 iterations; the authors' program 3/5")

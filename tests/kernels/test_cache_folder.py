@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 from numba import njit
@@ -14,6 +15,7 @@ from numba.core.caching import FunctionCache
 
 import spikeframe.kernels.numba  # noqa: F401  (it lets Numba go on)
 from spikeframe.kernels import source
+from spikeframe.kernels.cuda import launch
 
 READ_ONLY = """
 from numba.core import caching
@@ -74,4 +76,21 @@ def test_what_cannot_be_written_stays_in_memory(monkeypatch, capsys):
     kept = njit(cache=True)(lambda n: n + 1)
     assert kept(1) == 2
     assert kept(1.5) == 2.5
+    assert capsys.readouterr().err.count("cannot be kept") == 1
+
+
+@pytest.mark.fault
+def test_cuda_kernels_are_compiled_in_memory_where_cupy_s_cache_is_full(monkeypatch, capsys):
+    class RawModule:
+        def __init__(self, code, options):
+            self.code = code
+
+        def get_function(self, name):
+            if os.environ.get("CUPY_CACHE_IN_MEMORY") != "1":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return self.code + name
+
+    monkeypatch.setattr(source, "_told", threading.Event())
+    monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "0")
+    assert launch._compiled(SimpleNamespace(RawModule=RawModule), "text ", "kernel") == "text kernel"
     assert capsys.readouterr().err.count("cannot be kept") == 1
