@@ -177,7 +177,8 @@ def compiling(what: str) -> Iterator[None]:
 
     def say() -> None:
         said.set()
-        print(f"spikeframe: compiling {what} (first use; cached afterwards) ...", end="", file=sys.stderr, flush=True)
+        when = "first use" if _told.is_set() else "first use; cached afterwards"
+        print(f"spikeframe: compiling {what} ({when}) ...", end="", file=sys.stderr, flush=True)
 
     timer = threading.Timer(_PATIENCE, say)
     timer.daemon = True
