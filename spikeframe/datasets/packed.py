@@ -175,7 +175,9 @@ def _pack(events: Events, sensor_size: SensorSize, dtype: np.dtype[Any], where: 
         raise EventError(f"{where}: last t = {events['t'][-1]} µs; accepted is below 2^31 µs. Cut the recording.")
     records = np.empty(len(events), dtype)
     records["x"], records["y"] = events["x"], events["y"]
-    records["tp"] = 2 * events["t"] + events["p"]
+    t: npt.NDArray[np.int64] = events["t"]
+    p: npt.NDArray[np.int64] = events["p"]
+    records["tp"] = 2 * t + p
     return records
 
 

@@ -120,7 +120,8 @@ def resting(plan: Plan, v: ArrayLike | None = None) -> State:
     # All wake at time 0, and so look for their first crossing within the run.
     neurons["asleep"] = True
     if v is not None:
-        neurons["u"] = np.asarray(v, np.float64) - plan.cells["v_rest"]
+        rest: Floats = plan.cells["v_rest"]
+        neurons["u"] = np.asarray(v, np.float64) - rest
     return State(
         neurons, np.zeros(plan.slots.size, CURRENT), np.zeros(0, FLIGHT), np.zeros(1, np.int64), np.zeros(1)
     )  # fmt: skip

@@ -275,7 +275,9 @@ class NumbaPrecise:
         """Return the membrane ``[N]`` in mV at the state's time."""
         s = _copied(state)
         read(plan, s, s.now_step[0], s.now_offset[0])
-        return np.asarray(s.neurons["u"] + plan.cells["v_rest"])
+        u: Floats = s.neurons["u"]
+        rest: Floats = plan.cells["v_rest"]
+        return u + rest
 
 
 def _copied(state: State) -> State:

@@ -170,7 +170,8 @@ class ReferencePrecise:
         clock = Clock(plan, state)
         for k in range(len(clock.neurons)):
             clock.reach(k, clock.now)
-        return np.asarray(np.array([n.u for n in clock.neurons]) + plan.cells["v_rest"])
+        rest: Floats = plan.cells["v_rest"]
+        return np.array([n.u for n in clock.neurons], np.float64) + rest
 
 
 def _neurons(plan: Plan, state: State) -> list[Neuron]:
