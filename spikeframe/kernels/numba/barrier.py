@@ -8,6 +8,8 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
+from spikeframe.kernels.numba.borrowing import BORROWING
+
 _yield = types.ExternalFunction("sched_yield", types.int32())
 #: Looks at the counter before the core is given to somebody else.
 _PATIENCE = 2000
@@ -40,7 +42,7 @@ add_one: Any = _add
 look: Any = _look
 
 
-@njit(cache=True, nogil=True)
+@njit(**BORROWING)
 def meet(counter, threads, round_):  # type: ignore[no-untyped-def]
     """Wait until all threads have come here for the `round_`-th time (from 0); counter: int64[1], 0 at the start."""
     add_one(counter)

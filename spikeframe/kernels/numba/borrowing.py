@@ -12,6 +12,8 @@ from numba import njit
 BORROWING: dict[str, Any] = {
     "cache": True, "nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True,
 }  # fmt: skip
+#: For functions that make arrays of their own and are called by those that borrow: they would inherit the lack of it.
+MAKING: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": True}
 #: For generated functions that only compiled code calls: the way in from Python takes a fifth of their compilation.
 #: Called from Python they would crash.
 INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}

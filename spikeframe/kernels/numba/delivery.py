@@ -13,7 +13,7 @@ from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.vectors import flagged, lowest
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def shared(ids, start, h, rows, target, weight, acc):  # type: ignore[no-untyped-def]
     """Deliver the spikes of row `h` through synapses with one weight per source."""
     events = 0
@@ -28,7 +28,7 @@ def shared(ids, start, h, rows, target, weight, acc):  # type: ignore[no-untyped
     return events
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def single(ids, start, h, rows, target, weight, acc):  # type: ignore[no-untyped-def]
     """Deliver the spikes of row `h` through synapses with a weight each."""
     events = 0
@@ -43,7 +43,7 @@ def single(ids, start, h, rows, target, weight, acc):  # type: ignore[no-untyped
     return events
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def enter(ids, start, h0, h1, now, rows, segments, delay, size, head, following, at_segment, at_synapse):  # type: ignore[no-untyped-def]
     """Put a cursor for every spike of rows h0..h1 on the first segment that arrives at row `now` or later.
 
@@ -69,7 +69,7 @@ def enter(ids, start, h0, h1, now, rows, segments, delay, size, head, following,
                     head[slot] = cursor
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def arrive(now, ids, segments, delay, size, target, weight, each, head, following, at_segment, at_synapse, acc):  # type: ignore[no-untyped-def]
     """Deliver every segment that arrives at row `now` and move its cursor to the row's next one.
 
@@ -104,7 +104,20 @@ def arrive(now, ids, segments, delay, size, target, weight, each, head, followin
     return events
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
+def fill(values, lo, hi, value):  # type: ignore[no-untyped-def]
+    """Set the elements lo..hi."""
+    for i in range(lo, hi):
+        values[i] = value
+
+
+@njit(**BORROWING)
+def sampled(first, step, every):  # type: ignore[no-untyped-def]
+    """Return which sample since step `first` is taken at the end of `step`; -1 if none is."""
+    return (step + 1) // every - first // every - 1 if (step + 1) % every == 0 else -1
+
+
+@njit(**BORROWING)
 def sample(values, ids, lo, hi, row):  # type: ignore[no-untyped-def]
     """Write down the values of those `ids` (ascending) that lie in lo..hi."""
     a, b = np.searchsorted(ids, lo), np.searchsorted(ids, hi)
@@ -142,7 +155,7 @@ def counted(values, each, neuron, count, n):  # type: ignore[no-untyped-def]
     return n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def owed(start, ids, horizon, delay, rows, segments, segment_delay, segment_size):  # type: ignore[no-untyped-def]
     """Count the synaptic events that kept spikes have not caused yet; `delay` is -1 for rows in segments."""
     events = 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from numba import njit
 
+from spikeframe.kernels.numba.borrowing import BORROWING
 
-@njit(cache=True, nogil=True, error_model="numpy")
+
+@njit(**BORROWING)
 def couple(current, lo, hi, first, v, start, other, conductance):  # type: ignore[no-untyped-def]
     """Add the currents through the junctions of the neurons lo..hi; `first` is the group's first membrane."""
     for j in range(lo, hi):
@@ -16,7 +18,7 @@ def couple(current, lo, hi, first, v, start, other, conductance):  # type: ignor
         current[j] += total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def publish(values, lo, hi, first, v):  # type: ignore[no-untyped-def]
     """Copy the membranes of the neurons lo..hi to where all threads read them."""
     for j in range(lo, hi):

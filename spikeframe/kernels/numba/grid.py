@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from spikeframe.kernels.grid import (
     kept_spikes,
 )
 from spikeframe.kernels.numba import lazy, plasticity, population, procedural
+from spikeframe.kernels.numba.arguments import Table
 from spikeframe.kernels.numba.crew import Crew
 from spikeframe.kernels.numba.poisson import poisson_table
 from spikeframe.kernels.numba.steps import per_neuron_names
@@ -44,17 +44,20 @@ _DRIVER = '''"""Driver of a grid run: generated; do not edit."""
 import numpy as np
 from numba import njit
 
+from spikeframe.kernels.numba.arguments import matrix, number, vector
 from spikeframe.kernels.numba.barrier import meet
-from spikeframe.kernels.numba.delivery import arrive, collect, enter, sample, shared, single
+from spikeframe.kernels.numba.borrowing import BORROWING
+from spikeframe.kernels.numba.delivery import arrive, collect, enter, fill, sample, sampled, shared, single
 from spikeframe.kernels.numba.gap_junctions import couple, publish
 
 from spikeframe.kernels.numba.stimuli import inject, uniform
+from spikeframe.kernels.numba.views import row, stretch
 {imports}
 
-@njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
-def drive(thread, threads, first, steps, interval, horizon, counter, full, cuts, offsets, bases, acc, delivered,
-          arrivals, k0, k1, numbers, {parameters}):
+@njit(**BORROWING)
+def drive(thread, threads, first, steps, {parameters}):
     """Run up to `steps` steps on one thread; returns the steps done."""
+    {arguments}
     parts = cuts.shape[1] - 1
     p_lo, p_hi = parts * thread // threads, parts * (thread + 1) // threads
     {prologue}
@@ -76,7 +79,7 @@ def drive(thread, threads, first, steps, interval, horizon, counter, full, cuts,
             step = first + t
             {before}
             for p in range(p_lo, p_hi):
-                a = acc[offsets[p]:offsets[p + 1]]
+                a = stretch(acc, offsets[p], offsets[p + 1])
                 {body}
             {after}
         done = stop
@@ -93,23 +96,12 @@ def _indented(lines: list[str], levels: int) -> str:
     return ("\n" + "    " * levels).join(lines) or "pass"
 
 
-@dataclass
-class _Arguments:
-    """Names and values of the driver's further parameters, in order."""
-
-    names: list[str] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-
-    def add(self, name: str, value: Any) -> str:
-        self.names.append(name)
-        self.values.append(value)
-        return name
+class _Arguments(Table):
+    """The driver's arguments."""
 
     def number(self, value: int) -> str:
         """Return the name of a whole number that networks of one shape need not share."""
-        self.numbers.append(value)
-        return f"numbers[{len(self.numbers) - 1}]"
+        return self.add(f"number{len(self.lines)}", int(value))
 
 
 def _program(group: Group) -> Program:
@@ -125,12 +117,12 @@ def _update_call(group: Group, g: int, arguments: _Arguments, values: dict[str, 
     per_neuron = per_neuron_names(program, group.coefficients)
     biased = group.bias is not None
     width = f"(hi{g} - lo{g})"
-    lines = [f"lo{g}, hi{g} = cuts[{g}, p], cuts[{g}, p + 1]", f"base{g} = bases[{g}, p]"]
+    lines = []
     call = []
     for name in population.parameters(program, group.receptors, per_neuron, biased):
         if name[:2] == "q_":
             r = [f"q_{identifier(x)}" for x in group.receptors].index(name)
-            call.append(f"a[base{g} + {r} * {width}:base{g} + {r + 1} * {width}]")
+            call.append(f"stretch(a, base{g} + {r} * {width}, base{g} + {r + 1} * {width})")
         else:
             call.append(arguments.add(f"g{g}_{name}", values[name]))
     lines.append(f"update{g}(lo{g}, hi{g}, g{g}_flags, {', '.join(call)})")
@@ -181,6 +173,10 @@ class _Run:
             self._buffers(g, group, steps, given[g])
         if skipped:
             self._skipping([spikes is not None for spikes in given])
+        for g, group in enumerate(plan.groups):
+            if group.program is not None:
+                self.text["body"].append(f"lo{g}, hi{g}, base{g} = cuts[{g}, p], cuts[{g}, p + 1], bases[{g}, p]")
+        self._counters()
         self.settling: list[str] = []
         self._deliveries()
         self._rows_drawn_again()
@@ -191,17 +187,27 @@ class _Run:
         self.samples = [self._sample(i, steps) for i in range(len(plan.samples))]
         self.weights = [self._weight_sample(i, steps) for i in range(len(plan.weights))]
 
+    def _counters(self) -> None:
+        """Statements that count events and arrivals in local numbers."""
+        counted = [(f"events{b}", f"delivered[thread, {b}]") for b in range(len(self.plan.carriers))]
+        counted += [(f"arrived{i}", f"arrivals[thread, {i}]") for i in range(len(self.plan.poisson))]
+        for name, total in counted:
+            self.text["prologue"].append(f"{name} = 0")
+            self.text["finish"].append(f"{total} += {name}")
+
     def _skipping(self, given: list[bool]) -> None:
         """Arguments and statements that lazy groups share."""
         for name, value in lazy.shared_arguments(self.plan, self.threads).items():
             self.arguments.add(name, value)
         for g, blocks in self.skipped.items():
+            self.arguments.add(f"g{g}_size", self.plan.groups[g].size)
             for name in ("valid", "awake", "driven", "updates"):
                 self.arguments.add(f"g{g}_{name}", getattr(blocks, name))
-        self.text["imports"].append("from spikeframe.kernels.numba.lazy import mark_rows, mark_segments, next_arrival")
-        self.text["publish"].append("quiet[meeting & 1, thread] = awakes[:, p_lo:p_hi].sum() == 0")
+        names = "all_of, asleep, behind, mark_rows, mark_segments, next_arrival, next_sample"
+        self.text["imports"].append(f"from spikeframe.kernels.numba.lazy import {names}")
+        self.text["publish"].append("quiet[meeting & 1, thread] = asleep(awakes, p_lo, p_hi)")
         self.text["jump"] += lazy.jump_text(self.plan, given, self.skipped, self.arguments.number)
-        self.text["settled"] += ["if reached[p]:", "    touched[p, :] = 0", "    reached[p] = 0"]
+        self.text["settled"] += ["if reached[p]:", "    fill(row(touched, p), 0, touched.shape[1], 0)", "    reached[p] = 0"]
 
     def _buffers(self, g: int, group: Group, steps: int, given: tuple[Longs, Ints] | None) -> None:
         """Lay the kept spikes of a group in front of those to come."""
@@ -225,7 +231,7 @@ class _Run:
             flags = np.zeros(-(-group.size // 8) * 8, np.uint8)
             self.arguments.add(f"g{g}_flags", flags)
             self.arguments.add(f"g{g}_words", flags.view(np.uint64))
-            self.text["prologue"] += [f"mine{g} = g{g}_ids[thread]", f"n{g} = g{g}_start[thread, horizon]"]
+            self.text["prologue"] += [f"mine{g} = row(g{g}_ids, thread)", f"n{g} = g{g}_start[thread, horizon]"]
             self.text["prologue"].append(f"own{g} = cuts[{g}, p_hi] - cuts[{g}, p_lo]")
             self.text["room"] += [f"if n{g} + (stop - done) * own{g} > mine{g}.size:", "    full[meeting & 1] = 1"]
             self.text["after"].append(f"g{g}_start[thread, h + 1] = n{g}")
@@ -247,9 +253,9 @@ class _Run:
                 kind = "shared" if bundle.shared else "single"
                 row = f"h - {self.arguments.number(bundle.delay)}" if bundle.delay else "h"
                 spikes = f"{s}ids, {s}start, {row}"
-                calls = [f"delivered[thread, {b}] += {kind}({spikes}, b{b}_start[p], b{b}_target, {weight}, a)"]
+                calls = [f"events{b} += {kind}({spikes}, row(b{b}_start, p), b{b}_target, {weight}, a)"]
                 if self.skipped:
-                    calls += [f"if mark_rows({spikes}, b{b}_start[p], b{b}_target, touched[p]):", "    reached[p] = 1"]
+                    calls += [f"if {self._mark_rows(b, spikes)}:", "    reached[p] = 1"]
                 if bundle.delay:
                     self.text["body"] += calls
                 else:
@@ -276,39 +282,39 @@ class _Run:
         for name, value in fixed.items():
             add(f"b{b}_{name}", value)
         arrays = [
-            add(f"b{b}_r_{n}", v) + "[p]" * ((n in rule.pre and plastic.by_source) or n in rule.whole)
+            f"row({name}, p)" if (n in rule.pre and plastic.by_source) or n in rule.whole else name
             for n, v in self.state.plastic[b].items()
+            for name in [add(f"b{b}_r_{n}", v)]
         ]
         arrays += [add(f"b{b}_q_{n}", self.state.values[g][n]) for n in rule.states]
         rest = f"step, b{b}_rate, b{b}_period, b{b}_c"
         if bundle.delay is not None:
             spikes = f"g{bundle.source}_ids, g{bundle.source}_start, h - {self.arguments.number(bundle.delay)}"
             if self.skipped:
-                call = f"mark_rows({spikes}, b{b}_start[p], b{b}_target, touched[p])"
-                self.text["body"] += [f"if {call}:", "    reached[p] = 1"]
+                self.text["body"] += [f"if {self._mark_rows(b, spikes)}:", "    reached[p] = 1"]
         else:
             cursors = self._cursors(b, bundle)
-            spikes = f"h, g{bundle.source}_ids, b{b}_segments[p], b{b}_delay, b{b}_size, {cursors}"
+            spikes = f"h, g{bundle.source}_ids, row(b{b}_segments, p), b{b}_delay, b{b}_size, {cursors}"
             if self.skipped:
                 self._mark_segments(b, cursors)
         self.text["body"].append(
-            f"delivered[thread, {b}] += transmit{b}({spikes}, b{b}_start[p], b{b}_target, b{b}_shift[p], cuts[{g}, p], "
-            f"cuts[{g}, p + 1], {rest}, b{b}_weight, b{b}_key, b{b}_per, a, {', '.join(arrays)})"
+            f"events{b} += transmit{b}({spikes}, row(b{b}_start, p), b{b}_target, b{b}_shift[p], lo{g}, hi{g}, {rest}, "
+            f"b{b}_weight, b{b}_key, b{b}_per, a, {', '.join(arrays)})"
         )
-        fired = "g0_ids[thread], 0, 0"
+        fired = "row(g0_ids, thread), 0, 0"
         if rule.watches:
             self.text["body"].append(f"before{g} = n{g}")
             fired = f"mine{g}, before{g}, n{g}"
         index = [add(f"b{b}_{n}", getattr(plastic, n)) for n in ("incoming_start", "incoming", "incoming_source")]
         self.settling.append(
-            f"learn{b}({spikes}, b{b}_start[p], {fired}, {', '.join(index)}, cuts[{g}, p], cuts[{g}, p + 1], {rest}, "
+            f"learn{b}({spikes}, row(b{b}_start, p), {fired}, {', '.join(index)}, lo{g}, hi{g}, {rest}, "
             f"b{b}_gain, {', '.join(arrays)})"
         )
 
     def _rows_drawn_again(self) -> None:
         """Arguments and statements of the synapses that are not stored."""
         if self.plan.regenerated:
-            for name, value in procedural.arguments(self.plan, self.threads, self.acc.dtype).items():
+            for name, value in procedural.arguments(self.plan, self.threads, self.acc).items():
                 self.arguments.add(name, value)
         for place, lines in procedural.text(self.plan, bool(self.skipped), self.arguments.number).items():
             self.text[place] += lines
@@ -319,13 +325,17 @@ class _Run:
         if self.skipped:
             self._mark_segments(b, cursors)
         self.text["body"].append(
-            f"delivered[thread, {b}] += arrive(h, g{bundle.source}_ids, b{b}_segments[p], b{b}_delay, b{b}_size, "
+            f"events{b} += arrive(h, g{bundle.source}_ids, row(b{b}_segments, p), b{b}_delay, b{b}_size, "
             f"b{b}_target, b{b}_weight, {not bundle.shared}, {cursors}, a)"
         )
 
+    @staticmethod
+    def _mark_rows(b: int, spikes: str) -> str:
+        return f"mark_rows({spikes}, row(b{b}_start, p), b{b}_target, row(touched, p))"
+
     def _mark_segments(self, b: int, cursors: str) -> None:
         self.text["body"] += [
-            f"if mark_segments(h, b{b}_size, b{b}_target, {cursors}, touched[p]):",
+            f"if mark_segments(h, b{b}_size, b{b}_target, {cursors}, row(touched, p)):",
             "    reached[p] = 1",
         ]
 
@@ -339,11 +349,11 @@ class _Run:
         add(f"b{b}_head", np.full((parts, bundle.delays[1] + self.plan.interval + 1), -1, np.int64))
         for name in ("following", "at_segment", "at_synapse"):
             add(f"b{b}_{name}", np.empty((parts, ids.size), np.int64))
-        cursors = f"b{b}_head[p], b{b}_following[p], b{b}_at_segment[p], b{b}_at_synapse[p]"
+        cursors = ", ".join(f"row(b{b}_{name}, p)" for name in ("head", "following", "at_segment", "at_synapse"))
         self.text["prologue"].append(f"entered{b} = 0")
         self.text["enter"] += [
             "for p in range(p_lo, p_hi):",
-            f"    enter({s}ids, {s}start, entered{b}, horizon + done, horizon + done, b{b}_start[p], b{b}_segments[p], "
+            f"    enter({s}ids, {s}start, entered{b}, horizon + done, horizon + done, row(b{b}_start, p), row(b{b}_segments, p), "
             f"b{b}_delay, b{b}_size, {cursors})",
             f"entered{b} = horizon + done",
         ]
@@ -357,11 +367,11 @@ class _Run:
         for i, drive in enumerate(self.plan.poisson):
             table = self.arguments.add(f"table{i}", poisson_table(drive.rate).arrays)
             g, number = drive.group, self.arguments.number
-            lo, hi = f"max(cuts[{g}, p], {number(drive.lo)})", f"min(cuts[{g}, p + 1], {number(drive.hi)})"
-            offset = f"cuts[{g}, p] - bases[{g}, p] - {number(drive.receptor)} * (cuts[{g}, p + 1] - cuts[{g}, p])"
+            lo, hi = f"max(lo{g}, {number(drive.lo)})", f"min(hi{g}, {number(drive.hi)})"
+            offset = f"lo{g} - base{g} - {number(drive.receptor)} * (hi{g} - lo{g})"
             self.text["body"] += [
                 f"if {number(drive.start)} <= step < {number(drive.stop)}:",
-                f"    arrivals[thread, {i}] += poisson_add(a, {lo}, {hi}, {number(drive.weight)}, step, {table}, "
+                f"    arrived{i} += poisson_add(a, {lo}, {hi}, {number(drive.weight)}, step, {table}, "
                 f"{number(drive.stream)}, k0, k1, {offset})",
             ]
         self.current: dict[int, Any] = {}
@@ -369,7 +379,7 @@ class _Run:
             if group.current is not None:
                 self.current[g] = np.zeros(group.size, self.plan.dtype)
                 self.arguments.add(f"current{g}", self.current[g])
-                self.text["body"].append(f"current{g}[cuts[{g}, p]:cuts[{g}, p + 1]] = 0")
+                self.text["body"].append(f"fill(current{g}, lo{g}, hi{g}, 0)")
         for i, injected in enumerate(self.plan.currents):
             g = injected.group
             at = np.arange(first, first + steps, dtype=np.int64)
@@ -381,7 +391,7 @@ class _Run:
             self.arguments.add(f"sd{i}", float(injected.sd))
             self.text["body"] += [
                 f"if {number(injected.start)} <= step < {number(injected.stop)}:",
-                f"    inject(current{g}, cuts[{g}, p], cuts[{g}, p + 1], {number(injected.lo)}, {number(injected.hi)}, "
+                f"    inject(current{g}, lo{g}, hi{g}, {number(injected.lo)}, {number(injected.hi)}, "
                 f"level{i}[t], sd{i}, step, {number(injected.stream)}, k0, k1)",
             ]
 
@@ -397,9 +407,9 @@ class _Run:
             v = add(f"gap_own{g}", self.state.values[g]["v"])
             at = self.arguments.number(int(gaps.first[g]))
             self.text["body"].append(
-                f"couple(current{g}, cuts[{g}, p], cuts[{g}, p + 1], {at}, gap_v[step & 1], {', '.join(names)})"
+                f"couple(current{g}, lo{g}, hi{g}, {at}, row(gap_v, step & 1), {', '.join(names)})"
             )
-            self.text["after"].append(f"publish({v}, cuts[{g}, p_lo], cuts[{g}, p_hi], {at}, gap_v[(step + 1) & 1])")
+            self.text["after"].append(f"publish({v}, cuts[{g}, p_lo], cuts[{g}, p_hi], {at}, row(gap_v, (step + 1) & 1))")
 
     def _groups(self) -> None:
         """Statements that update every group, in order."""
@@ -414,7 +424,7 @@ class _Run:
                 for k, values in enumerate(randoms):
                     name = self.arguments.add(f"random{g}_{k}", values)
                     self.text["body"].append(
-                        f"uniform({name}, cuts[{g}, p], cuts[{g}, p + 1], step, "
+                        f"uniform({name}, lo{g}, hi{g}, step, "
                         f"{self.arguments.number(group.stream + k)}, k0, k1)"
                     )
                 leaves = _values(group, self.state.values[g], self.current.get(g), randoms, dtype)
@@ -444,13 +454,12 @@ class _Run:
         out = self.arguments.add(f"s{i}_rows", rows)
         g = sample.group
         every = self.arguments.number(sample.every)
-        row = f"{out}[(step + 1) // {every} - first // {every} - 1]"
-        self.text["after"].append(f"if (step + 1) % {every} == 0:")
+        self.text["after"] += [f"at = sampled(first, step, {every})", "if at >= 0:"]
         if g in self.skipped:
             watched = self.arguments.add(f"s{i}_blocks", np.unique(sample.ids // BLOCK))
             settle = lazy.settle_text(g, watched, self.own[g])
             self.text["after"] += [f"    {line}" for line in settle]
-        self.text["after"].append(f"    sample({values}, {ids}, cuts[{g}, p_lo], cuts[{g}, p_hi], {row})")
+        self.text["after"].append(f"    sample({values}, {ids}, cuts[{g}, p_lo], cuts[{g}, p_hi], row({out}, at))")
         return rows
 
     def _weight_sample(self, i: int, steps: int) -> Any:
@@ -460,9 +469,9 @@ class _Run:
         places, out = self.arguments.add(f"w{i}_places", sample.places), self.arguments.add(f"w{i}_rows", rows)
         b, every = sample.bundle, self.arguments.number(sample.every)
         self.text["after"] += [
-            f"if (step + 1) % {every} == 0:",
-            f"    sample(b{b}_r_w, {places}, b{b}_start[p_lo, 0], b{b}_start[p_hi - 1, -1], "
-            f"{out}[(step + 1) // {every} - first // {every} - 1])",
+            f"at = sampled(first, step, {every})",
+            "if at >= 0:",
+            f"    sample(b{b}_r_w, {places}, b{b}_start[p_lo, 0], b{b}_start[p_hi - 1, -1], row({out}, at))",
         ]
         return rows
 
@@ -471,21 +480,26 @@ class _Run:
         self.text["body"] += self.text.pop("settled")
         text = {name: _indented(lines, _LEVELS[name]) for name, lines in self.text.items()}
         text["imports"] = "" if text["imports"] == "pass" else text["imports"] + "\n"
-        text["parameters"] = ", ".join(self.arguments.names)
+        plan, arguments = self.plan, self.arguments
+        common = {
+            "interval": plan.interval, "horizon": self.horizon, "counter": np.zeros(1, np.int64),
+            "full": np.zeros(2, np.int64), "cuts": plan.cuts, "offsets": plan.offsets, "bases": plan.bases,
+            "acc": self.acc, "delivered": self.delivered, "arrivals": self.arrivals,
+            "k0": np.uint32(plan.seed & 0xFFFFFFFF), "k1": np.uint32(plan.seed >> 32),
+        }  # fmt: skip
+        for name, value in common.items():
+            arguments.add(name, value)
+        text["arguments"] = _indented(arguments.lines, 1)
+        text["parameters"] = ", ".join(["table", *arguments.names])
         function = source.load(_DRIVER.format(**text), "grid").drive
-        plan = self.plan
-        counter, full = np.zeros(1, np.int64), np.zeros(2, np.int64)
-        k0, k1 = np.uint32(plan.seed & 0xFFFFFFFF), np.uint32(plan.seed >> 32)
-        common = [plan.interval, self.horizon, counter, full, plan.cuts, plan.offsets, plan.bases, self.acc]
-        numbers = np.array(self.arguments.numbers, np.int64)
-        common += [self.delivered, self.arrivals, k0, k1, numbers, *self.arguments.values]
+        given = [arguments.words(), *arguments.values]
         if not function.signatures:
             with source.compiling("the simulation"):
-                function(0, 1, self.state.step, 0, *common)
+                function(0, 1, self.state.step, 0, *given)
 
         def work(thread: int) -> tuple[int, float]:
             started = time.perf_counter()
-            done = function(thread, self.threads, self.state.step, steps, *common)
+            done = function(thread, self.threads, self.state.step, steps, *given)
             return int(done), time.perf_counter() - started
 
         if self.threads == 1:

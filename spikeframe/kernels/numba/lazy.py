@@ -28,6 +28,7 @@ from spikeframe.kernels import source
 from spikeframe.kernels.emit import NUMBA, identifier, result, statements
 from spikeframe.kernels.grid import BLOCK, CurrentDrive, Group, Longs, Plan, PoissonDrive, State, blocks
 from spikeframe.kernels.numba import population
+from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.lean import lean_statements
 from spikeframe.kernels.numba.steps import header, loads, per_neuron_names
 from spikeframe.kernels.trace import FLOAT, Program
@@ -44,14 +45,16 @@ _LOOK = 16
 
 _MODULE = '''
 from {home} import update
+from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.delivery import collect
 from spikeframe.kernels.numba.lean import fma, wide
-from spikeframe.kernels.numba.lazy import REST, touched_slots
+from spikeframe.kernels.numba.lazy import REST, first_block, touched_slots
+from spikeframe.kernels.numba.views import stretch
 
 B = np.int{bits}
 
 
-@njit(cache=True, nogil=True, error_model="numpy", **INNER)
+@njit(**BORROWING | INNER)
 def silent(lo, hi, steps, {own}):
     """Up to `steps` steps without input, in which nobody spikes; returns the steps done and whether it is at rest.
 
@@ -78,7 +81,7 @@ def silent(lo, hi, steps, {own}):
     return steps, False
 
 
-@njit(cache=True, nogil=True, error_model="numpy", **INNER)
+@njit(**BORROWING | INNER)
 def resting(lo, hi, {own}):
     """Whether a step without input would change no bit and bring no spike."""
     changed = B(0)
@@ -88,7 +91,7 @@ def resting(lo, hi, {own}):
     return changed == 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", **INNER)
+@njit(**BORROWING | INNER)
 def waiting(lo, hi, {own}):
     """Whether nobody can spike without further input."""
     awake = I(0)
@@ -99,41 +102,41 @@ def waiting(lo, hi, {own}):
     return awake == 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", **INNER)
-def rouse(first, last, size, valid, awake, driven, {own}):
-    """Say which of the blocks first..last must be updated; returns their number."""
+@njit(**BORROWING | INNER)
+def rouse(begin, end, size, valid, awake, driven, {own}):
+    """Say which blocks of the neurons begin..end must be updated; returns their number."""
     many = 0
-    for b in range(first, last):
+    for b in range(first_block(begin), first_block(end)):
         lo, hi = b * {block}, min(size, (b + 1) * {block})
         awake[b] = driven[b] or (valid[b] != REST and not waiting(lo, hi, {own}))
         many += awake[b]
     return many
 
 
-@njit(cache=True, nogil=True, error_model="numpy", **INNER)
-def settle(first, last, size, t, valid, updates, {own}):
-    """Catch up the blocks first..last to the start of step t."""
-    for b in range(first, last):
+@njit(**BORROWING | INNER)
+def settle(begin, end, size, t, valid, updates, {own}):
+    """Catch up the blocks of the neurons begin..end to the start of step t."""
+    for b in range(first_block(begin), first_block(end)):
         if valid[b] < t:
             done, still = silent(b * {block}, min(size, (b + 1) * {block}), t - valid[b], {own})
             updates[b] += done
             valid[b] = REST if still else t
 
 
-@njit(cache=True, nogil=True, error_model="numpy", **INNER)
-def tick(t, first, last, size, cut, base, width, a, some, touched, valid, awake, driven, updates, flags, words,
-         mine, n, {parameters}):
-    """Advance those of the blocks first..last that need it to the end of step t; `some` says that any is touched.
+@njit(**BORROWING | INNER)
+def tick(t, begin, end, size, base, a, some, touched, valid, awake, driven, updates, flags, words, mine, n,
+         {parameters}):
+    """Advance those blocks of the neurons begin..end that need it to the end of step t; `some`: any is touched.
 
-    The part's neurons begin at `cut`, their slots in `a` at `base`. Returns the group's spikes so far and the number
-    of blocks that are awake.
+    The slots of these neurons, the part's, begin in `a` at `base`. Returns the group's spikes so far and the number of
+    blocks that are awake.
     """
-    many = 0
-    for b in range(first, last):
+    many, width = 0, end - begin
+    for b in range(first_block(begin), first_block(end)):
         if not (some or awake[b]):
             continue
         lo, hi = b * {block}, min(size, (b + 1) * {block})
-        at = base + lo - cut
+        at = base + lo - begin
         reached = False
         for r in range({receptors}):
             reached |= some and touched_slots(touched, at + r * width, at + r * width + hi - lo)
@@ -158,7 +161,7 @@ def tick(t, first, last, size, cut, base, width, a, some, touched, valid, awake,
 '''
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(**BORROWING, inline="always")
 def touched_slots(touched, lo, hi):  # type: ignore[no-untyped-def]
     """Whether a spike reached the accumulator slots lo..hi, or a neighbour of theirs."""
     found = touched[lo >> 6]
@@ -167,7 +170,44 @@ def touched_slots(touched, lo, hi):  # type: ignore[no-untyped-def]
     return found != 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
+def first_block(neuron):  # type: ignore[no-untyped-def]
+    """Return the first block that begins at a neuron or behind it."""
+    return (neuron + (BLOCK - 1)) // BLOCK
+
+
+@njit(**BORROWING)
+def asleep(awakes, p_lo, p_hi):  # type: ignore[no-untyped-def]
+    """Whether no block of any group is awake in the parts p_lo..p_hi."""
+    many = 0
+    for g in range(awakes.shape[0]):
+        for p in range(p_lo, p_hi):
+            many += awakes[g, p]
+    return many == 0
+
+
+@njit(**BORROWING)
+def all_of(flags):  # type: ignore[no-untyped-def]
+    """Whether every thread said yes."""
+    found = True
+    for flag in flags:
+        found &= flag != 0
+    return found
+
+
+@njit(**BORROWING)
+def behind(blocks, neuron):  # type: ignore[no-untyped-def]
+    """Return the place of the first of ascending blocks that begins at a neuron or behind it."""
+    return np.searchsorted(blocks, first_block(neuron))
+
+
+@njit(**BORROWING)
+def next_sample(step, every):  # type: ignore[no-untyped-def]
+    """Return the first step from `step` on at whose end a sample is taken."""
+    return (step // every + 1) * every - 1
+
+
+@njit(**BORROWING)
 def mark_rows(ids, start, h, rows, target, touched):  # type: ignore[no-untyped-def]
     """Mark what `shared` or `single` reach with the spikes of row `h`; returns whether they reach anything."""
     found = False
@@ -180,7 +220,7 @@ def mark_rows(ids, start, h, rows, target, touched):  # type: ignore[no-untyped-
     return found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def mark_segments(now, size, target, head, following, at_segment, at_synapse, touched):  # type: ignore[no-untyped-def]
     """Mark what `arrive` is about to reach in row `now`; returns whether it reaches anything."""
     cursor = head[now % head.size]
@@ -193,7 +233,7 @@ def mark_segments(now, size, target, head, following, at_segment, at_synapse, to
     return found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def first_row(start, lo, hi):  # type: ignore[no-untyped-def]
     """Return the first of the rows lo..hi that holds a spike of any thread, or hi."""
     for thread in range(start.shape[0]):
@@ -202,7 +242,7 @@ def first_row(start, lo, hi):  # type: ignore[no-untyped-def]
     return hi
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def next_arrival(start, now, known, shortest, longest):  # type: ignore[no-untyped-def]
     """Return a row, at least `now`, before which no spike arrives; spikes are known of the rows before `known`."""
     row = first_row(start, now - longest, known)
@@ -241,10 +281,10 @@ def _text(
         bits=bits,
         own=", ".join(own),
         parameters=", ".join(n for n in taken if n[:2] != "q_"),
-        call=", ".join(f"a[at + {queues.index(n)} * width:]" if n[:2] == "q_" else n for n in taken),
+        call=", ".join(f"stretch(a, at + {queues.index(n)} * width, a.size)" if n[:2] == "q_" else n for n in taken),
         receptors=len(receptors),
         block=BLOCK,
-        slices="\n    ".join(f"{n} = {n}[lo:hi]" for n in own if n[:2] == "r_"),
+        slices="\n    ".join(f"{n} = stretch({n}, lo, hi)" for n in own if n[:2] == "r_"),
         look=_LOOK,
         looking_body="\n                ".join([*step, *same]),
         store="\n                ".join(f"r_{identifier(s)}[j] = {result(program, s)}" for s in states),
@@ -383,11 +423,6 @@ def _driven(plan: Plan, g: int, first: int, stop: int) -> NDArray[np.uint8]:
     return found
 
 
-def span(g: int) -> str:
-    """Source of the first and one past the last block of group `g` in part `p`."""
-    return f"(cuts[{g}, p] + {BLOCK - 1}) // {BLOCK}, (cuts[{g}, p + 1] + {BLOCK - 1}) // {BLOCK}"
-
-
 def shared_arguments(plan: Plan, threads: int) -> dict[str, Any]:
     """Return what a driver with lazy groups takes further.
 
@@ -412,33 +447,32 @@ def group_text(g: int, own: list[str], parameters: list[str]) -> dict[str, list[
         own: what its functions take: states and coefficients.
         parameters: what its `tick` takes: everything but the accumulators.
     """
-    blocks_of = f"{span(g)}, cuts[{g}, -1]"
+    own_part = f"cuts[{g}, p], cuts[{g}, p + 1], g{g}_size"
     marks = f"g{g}_valid, g{g}_awake, g{g}_driven"
     spikes = f"g{g}_flags, g{g}_words, mine{g}, n{g}"
-    slots = f"cuts[{g}, p], bases[{g}, p], cuts[{g}, p + 1] - cuts[{g}, p], a, reached[p], touched[p]"
     return {
         "prologue": [
             "for p in range(p_lo, p_hi):",
-            f"    awakes[{g}, p] = rouse{g}({blocks_of}, {marks}, {', '.join(own)})",
+            f"    awakes[{g}, p] = rouse{g}({own_part}, {marks}, {', '.join(own)})",
         ],
         "body": [
             f"if reached[p] or awakes[{g}, p]:",
-            f"    n{g}, awakes[{g}, p] = tick{g}(t, {blocks_of}, {slots}, {marks}, g{g}_updates, "
-            f"{spikes}, {', '.join(parameters)})",
+            f"    n{g}, awakes[{g}, p] = tick{g}(t, lo{g}, hi{g}, g{g}_size, base{g}, a, reached[p], row(touched, p), "
+            f"{marks}, g{g}_updates, {spikes}, {', '.join(parameters)})",
         ],
         "finish": [
             "for p in range(p_lo, p_hi):",
-            f"    settle{g}({blocks_of}, done, g{g}_valid, g{g}_updates, {', '.join(own)})",
+            f"    settle{g}({own_part}, done, g{g}_valid, g{g}_updates, {', '.join(own)})",
         ],
     }
 
 
 def settle_text(g: int, watched: str, own: list[str]) -> list[str]:
     """Statements that catch up the blocks `watched` (an ascending array) of group `g` to the end of step `t`."""
-    first, last = (f"np.searchsorted({watched}, (cuts[{g}, {p}] + {BLOCK - 1}) // {BLOCK})" for p in ("p_lo", "p_hi"))
     return [
-        f"for b in {watched}[{first}:{last}]:",
-        f"    settle{g}(b, b + 1, cuts[{g}, -1], t + 1, g{g}_valid, g{g}_updates, {', '.join(own)})",
+        f"for i in range(behind({watched}, cuts[{g}, p_lo]), behind({watched}, cuts[{g}, p_hi])):",
+        f"    b = {watched}[i]",
+        f"    settle{g}(b * {BLOCK}, (b + 1) * {BLOCK}, g{g}_size, t + 1, g{g}_valid, g{g}_updates, {', '.join(own)})",
     ]
 
 
@@ -455,7 +489,7 @@ def jump_text(plan: Plan, given: list[bool], lazy: dict[int, Blocks], number: Ca
         return []
     if plan.gaps is not None or any(b.plastic is not None for b in plan.bundles):  # their state has steps of its own
         return []
-    lines = ["if quiet[(meeting + 1) & 1].min():", "    target = steps"]
+    lines = ["if all_of(row(quiet, (meeting + 1) & 1)):", "    target = steps"]
     for b in plan.carriers:
         known = "horizon + steps" if given[b.source] else "horizon + done"
         lines.append(
@@ -464,7 +498,7 @@ def jump_text(plan: Plan, given: list[bool], lazy: dict[int, Blocks], number: Ca
         )
     for sample in plan.samples:
         every = number(sample.every)
-        lines.append(f"    target = min(target, ((first + done) // {every} + 1) * {every} - 1 - first)")
+        lines.append(f"    target = min(target, next_sample(first + done, {every}) - first)")
     lines.append("    if target > done:")
-    lines += [f"        g{g}_start[thread, horizon + done + 1:horizon + target + 1] = n{g}" for g in lazy]
+    lines += [f"        fill(row(g{g}_start, thread), horizon + done + 1, horizon + target + 1, n{g})" for g in lazy]
     return [*lines, "        done = target", "        continue"]

@@ -15,6 +15,7 @@ from numba import njit
 
 from spikeframe.kernels import source
 from spikeframe.kernels.emit import NUMBA, identifier, result, statements
+from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.exponential import exp64
 from spikeframe.kernels.numba.steps import header
 from spikeframe.kernels.plasticity import TINY, Traced
@@ -23,13 +24,14 @@ from spikeframe.kernels.trace import Program
 _DIALECT = replace(NUMBA, spelling={**NUMBA.spelling, "log": "F(log64(np.float64({0})))"})
 
 _MODULE = '''
+from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.philox import log64, philox, uniform32
 from spikeframe.kernels.numba.plasticity import lifted, renewed
 
 A = np.{integer}
 {programs}
 
-@njit(cache=True, nogil=True, error_model="numpy", **INNER)
+@njit(**BORROWING | INNER)
 def transmit({spikes}, rows, target, shift, lo, hi, step, rate, period, c, place, key, per_unit, acc, {arrays}):
     """Deliver what arrives in this step; returns the number of synaptic events."""
     {renew}
@@ -39,7 +41,7 @@ def transmit({spikes}, rows, target, shift, lo, hi, step, rate, period, c, place
     return events
 
 
-@njit(cache=True, nogil=True, error_model="numpy", **INNER)
+@njit(**BORROWING | INNER)
 def learn({spikes}, rows, mine, first, last, start_in, incoming, source_in, lo, hi, step, rate, period, c, gain,
           {arrays}):
     """Change weights at the spikes first..last of the targets `mine`, then the traces of all who spiked or follow."""
@@ -103,14 +105,14 @@ ROW_SPIKES = "ids, start, h"
 CURSOR_SPIKES = "h, ids, segments, delay, size, head, following, at_segment, at_synapse"
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def lifted(step, rate, period):  # type: ignore[no-untyped-def]
     """Return what a stored trace is multiplied by when it is read, and when it is written."""
     phase = np.float64(step % period) * rate
     return exp64(-phase), exp64(phase)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def renewed(values, lo, hi, step, rate, period):  # type: ignore[no-untyped-def]
     """Scale the traces lo..hi back, where a new period begins with this step."""
     if step % period == 0:
@@ -121,7 +123,7 @@ def renewed(values, lo, hi, step, rate, period):  # type: ignore[no-untyped-def]
                 values[i] = 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def incoming(rows, target, shift, start, place, source):  # type: ignore[no-untyped-def]
     """List the synapses of one part by target: into ``place[start[j]]`` and on, and move `start` along."""
     for i in range(rows.size - 1):
@@ -159,8 +161,7 @@ def _function(name: str, program: Program) -> str:
     """Return one traced program as a function of the traces it reads and the coefficients."""
     outputs = ", ".join(result(program, n) for n, _ in program.outputs)
     body = "\n    ".join([*statements(program, _DIALECT), f"return {outputs}"])
-    options = 'cache=True, nogil=True, error_model="numpy", **INNER'
-    return f"\n\n@njit({options})\ndef {name}({_given(program)}):\n    {body}\n"
+    return f"\n\n@njit(**BORROWING | INNER)\ndef {name}({_given(program)}):\n    {body}\n"
 
 
 def _called(name: str, program: Program) -> str:

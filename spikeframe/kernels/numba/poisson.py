@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from scipy.special import pdtrc
 
+from spikeframe.kernels.numba.borrowing import MAKING
 from spikeframe.kernels.numba.lean import wide
 from spikeframe.kernels.numba.philox import BATCH, philox, words_by_four
 from spikeframe.kernels.reference.poisson import guide, thresholds
@@ -80,7 +81,7 @@ def _added(row, weight, count):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**MAKING)
 def poisson_add(acc, lo, hi, weight, step, table, stream, k0, k1, offset):  # type: ignore[no-untyped-def]
     """Add weight times a count to ``acc[n - offset]`` for the neurons lo..hi; returns the number of arrivals."""
     high, low, begin, few = table

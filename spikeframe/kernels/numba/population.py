@@ -20,6 +20,7 @@ _MASKED = bool(get_host_cpu_features().get("avx2"))
 _UPDATE = '''
 from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.lean import fma, wide
+from spikeframe.kernels.numba.views import stretch
 
 
 @njit(**BORROWING | INNER)
@@ -83,9 +84,7 @@ def _text(program: Program, receptors: tuple[str, ...], per_neuron: frozenset[st
     return _UPDATE.format(
         parameters=", ".join(names),
         # From slices the compiler sees that indices start at 0, and vectorises.
-        slices="\n    ".join(
-            [*(f"{n} = {n}[lo:hi]" for n in sliced), *(f"{n} = {n}[0:hi - lo]" for n in names if n[:2] == "q_")]
-        ),
+        slices="\n    ".join(f"{n} = stretch({n}, lo, hi)" for n in sliced),
         body="\n        ".join(body),
     )
 

@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from spikeframe.kernels.grid import Ints, Longs, Plan
+from spikeframe.kernels.numba.borrowing import BORROWING, MAKING
 from spikeframe.kernels.numba.philox import draw
 from spikeframe.kernels.numba.rules import ALL, PROBABILITY, needs, row
 from spikeframe.kernels.procedural import Regenerated, Values
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**MAKING)
 def _row(rule, space, source, reach, k0, k1, out):  # type: ignore[no-untyped-def]
     """Draw the targets of one source; of those from `reach` on, some may be left out."""
     kind, number, p, targets, same, autapses, multapses, stream = rule
@@ -37,7 +39,7 @@ def _value(law, place, source, k0, k1):  # type: ignore[no-untyped-def]
     return max(least, np.int64(np.rint(x / unit)))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def regenerate(  # type: ignore[no-untyped-def]
     ids, start, h0, h1, now, link, k0, k1, out, cuts, bases, offsets, p_lo, p_hi, ring, due, touched, reached
 ):
@@ -79,7 +81,7 @@ def regenerate(  # type: ignore[no-untyped-def]
     return events
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def pour(ring, acc, offsets, p_lo, p_hi, touched, reached):  # type: ignore[no-untyped-def]
     """Move one row of the ring to the accumulators of the parts p_lo..p_hi."""
     for p in range(p_lo, p_hi):
@@ -170,23 +172,24 @@ def fan_out(link: Regenerated, chosen: Longs, seed: int) -> Longs:
     return many
 
 
-def arguments(plan: Plan, threads: int, dtype: Any) -> dict[str, Any]:
+def arguments(plan: Plan, threads: int, acc: NDArray[Any]) -> dict[str, Any]:
     """Return what a driver takes further where a network has such projections.
 
     Args:
         plan: the network.
         threads: number of threads.
-        dtype: integer type of the accumulators.
+        acc: the accumulators.
     """
     late = [link.delays[1] for link in plan.regenerated if link.delay.one is None]
     found: dict[str, Any] = {
-        "ring": np.zeros((max(late, default=0) + 1, int(plan.offsets[-1]) if late else 0), dtype),
+        "ring": np.zeros((max(late, default=0) + 1, int(plan.offsets[-1]) if late else 0), acc.dtype),
+        "now_only": acc[np.newaxis],
         "unmarked": np.zeros(0, np.uint8),
         "unmarked_parts": np.zeros((0, 0), np.uint8),
     }
     for i, link in enumerate(plan.regenerated):
         found[f"r{i}_link"] = packed(link)
-        found[f"r{i}_room"] = room(link)
+        found[f"r{i}_out"] = np.empty((threads, room(link)), np.int64)
         found[f"r{i}_due"] = np.zeros((threads, found["ring"].shape[0] if link.delay.one is None else 1), np.int64)
     return found
 
@@ -207,29 +210,27 @@ def text(plan: Plan, marked: bool, number: Callable[[int], str]) -> dict[str, li
     if not plan.regenerated:
         return found
     found["imports"].append("from spikeframe.kernels.numba.procedural import pour, regenerate")
-    found["prologue"].append("now_only = acc.reshape((1, acc.size))")
     arriving = []
     for i, link in enumerate(plan.regenerated):
         s, g, b = f"g{link.source}_", link.group, len(plan.bundles) + i
-        found["prologue"].append(f"r{i}_out = np.empty(r{i}_room, np.int64)")
-        places = f"cuts[{g}], bases[{g}], offsets, p_lo, p_hi"
-        rest = f"r{i}_link, k0, k1, r{i}_out, {places}"
+        places = f"row(cuts, {g}), row(bases, {g}), offsets, p_lo, p_hi"
+        rest = f"r{i}_link, k0, k1, row(r{i}_out, thread), {places}"
         if link.delay.one is not None:
             h = f"h - {number(link.delay.one)}"
             found["before"].append(
-                f"delivered[thread, {b}] += regenerate({s}ids, {s}start, {h}, {h} + 1, h, {rest}, now_only, "
-                f"r{i}_due[thread], {marks})"
+                f"events{b} += regenerate({s}ids, {s}start, {h}, {h} + 1, h, {rest}, now_only, "
+                f"row(r{i}_due, thread), {marks})"
             )
             continue
         found["prologue"].append(f"regenerated{i} = 0")
         found["enter"] += [
             f"regenerate({s}ids, {s}start, regenerated{i}, horizon + done, horizon + done, {rest}, ring, "
-            f"r{i}_due[thread], unmarked_parts, unmarked)",
+            f"row(r{i}_due, thread), unmarked_parts, unmarked)",
             f"regenerated{i} = horizon + done",
         ]
         at = f"r{i}_due[thread, h % ring.shape[0]]"
-        arriving += [f"arriving += {at}", f"delivered[thread, {b}] += {at}", f"{at} = 0"]
+        arriving += [f"arriving += {at}", f"events{b} += {at}", f"{at} = 0"]
     if arriving:
         found["before"] += ["arriving = 0", *arriving, "if arriving:"]
-        found["before"].append(f"    pour(ring[h % ring.shape[0]], acc, offsets, p_lo, p_hi, {marks})")
+        found["before"].append(f"    pour(row(ring, h % ring.shape[0]), acc, offsets, p_lo, p_hi, {marks})")
     return found

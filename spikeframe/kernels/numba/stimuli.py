@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.philox import draw, normal64, philox, uniform32
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def inject(current, lo, hi, begin, end, amplitude, sd, step, stream, k0, k1):  # type: ignore[no-untyped-def]
     """Add a current to those neurons of lo..hi that lie in begin..end; noise is each neuron's own."""
     a, b = max(lo, begin), min(hi, end)
@@ -24,7 +25,7 @@ def inject(current, lo, hi, begin, end, amplitude, sd, step, stream, k0, k1):  #
         part[j] += current.dtype.type(amplitude + sd * normal64(w[0], w[1]))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BORROWING)
 def uniform(values, lo, hi, step, stream, k0, k1):  # type: ignore[no-untyped-def]
     """Fill lo..hi with uniform numbers in [0, 1), one per neuron and step."""
     high = np.uint32(np.uint64(step) >> np.uint64(32))
