@@ -38,7 +38,8 @@ from numba import njit
 {imports}
 from spikeframe.kernels.numba.borrowing import BORROWING, unsound
 from spikeframe.kernels.numba.deliver import lists, rows, stencil
-from spikeframe.kernels.numba.delivery import collect, counted
+from spikeframe.kernels.numba.delivery import collect, counted, fill
+from spikeframe.kernels.numba.views import row, stretch
 
 # Of a block that was updated: whether it is awake matters only if no event reaches it in the next step.
 UNKNOWN = 2
@@ -283,6 +284,10 @@ def _tag(source_: int) -> str:
     return "input" if source_ == INPUT else str(source_)
 
 
+def _filled(name: str, value: str) -> str:
+    return f"fill({name}, 0, {name}.size, {value})"
+
+
 class _Text(NamedTuple):
     """The lines of a layer in its part's driver."""
 
@@ -300,13 +305,14 @@ def _layer_text(layer: Layer, k: int, home: str, part: list[int], inside: dict[i
     own = ", ".join(f"{name}_{k}" for name in lazy.own_parameters(program, per_neuron))
     block = ("first", "last") if layer.lazy else ("0", f"n_{k}")
     given = {
-        f"q_{identifier(inputs[0])}": f"acc_{k}[{block[0]}:{block[1]}]", f"unit_{identifier(inputs[0])}": f"scale_{k}"
-    }  # fmt: skip
+        f"q_{identifier(inputs[0])}": f"stretch(acc_{k}, {block[0]}, {block[1]})",
+        f"unit_{identifier(inputs[0])}": f"scale_{k}",
+    }
     if layer.window:
         given["r_bias"] = f"r_bias_{k} if t == 0 else r_none_{k}"
     taken = population.parameters(program, inputs, per_neuron, layer.bias is not None)
     update = ", ".join(given.get(name, f"{name}_{k}") for name in taken)
-    begin = [f"acc_{k}[:] = 0", *(f"r_{s}_{k} = s_{s}_{k}[sample]" for s in states)]
+    begin = [_filled(f"acc_{k}", "0"), *(f"r_{s}_{k} = row(s_{s}_{k}, sample)" for s in states)]
     end = [
         f"wrong_{k} |= unsound(r_{identifier(s.name)}_{k})"
         for s in program.leaves
@@ -315,7 +321,7 @@ def _layer_text(layer: Layer, k: int, home: str, part: list[int], inside: dict[i
     step = {"spiking": _SPIKING, "counted": _COUNTED, "graded": _GRADED}[kind]
     if layer.lazy:
         step = _LAZY
-        begin += [f"touched_{k}[:] = 0", f"valid_{k}[:] = 0", f"awake_{k}[:] = UNKNOWN"]
+        begin += [_filled(f"touched_{k}", "0"), _filled(f"valid_{k}", "0"), _filled(f"awake_{k}", "UNKNOWN")]
         end.insert(0, _lines(_CATCH_UP, 2, own=own, k=k))
     functions = ", ".join(f"{f} as {f}_{k}" for f in (("silent", "update", "waiting") if layer.lazy else ("update",)))
     deliveries = [_delivery(layer, k, j, link, part, inside) for j, link in enumerate(layer.links)]

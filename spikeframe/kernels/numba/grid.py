@@ -207,7 +207,11 @@ class _Run:
         self.text["imports"].append(f"from spikeframe.kernels.numba.lazy import {names}")
         self.text["publish"].append("quiet[meeting & 1, thread] = asleep(awakes, p_lo, p_hi)")
         self.text["jump"] += lazy.jump_text(self.plan, given, self.skipped, self.arguments.number)
-        self.text["settled"] += ["if reached[p]:", "    fill(row(touched, p), 0, touched.shape[1], 0)", "    reached[p] = 0"]
+        self.text["settled"] += [
+            "if reached[p]:",
+            "    fill(row(touched, p), 0, touched.shape[1], 0)",
+            "    reached[p] = 0",
+        ]
 
     def _buffers(self, g: int, group: Group, steps: int, given: tuple[Longs, Ints] | None) -> None:
         """Lay the kept spikes of a group in front of those to come."""
@@ -353,8 +357,8 @@ class _Run:
         self.text["prologue"].append(f"entered{b} = 0")
         self.text["enter"] += [
             "for p in range(p_lo, p_hi):",
-            f"    enter({s}ids, {s}start, entered{b}, horizon + done, horizon + done, row(b{b}_start, p), row(b{b}_segments, p), "
-            f"b{b}_delay, b{b}_size, {cursors})",
+            f"    enter({s}ids, {s}start, entered{b}, horizon + done, horizon + done, row(b{b}_start, p), "
+            f"row(b{b}_segments, p), b{b}_delay, b{b}_size, {cursors})",
             f"entered{b} = horizon + done",
         ]
         return cursors
@@ -409,7 +413,9 @@ class _Run:
             self.text["body"].append(
                 f"couple(current{g}, lo{g}, hi{g}, {at}, row(gap_v, step & 1), {', '.join(names)})"
             )
-            self.text["after"].append(f"publish({v}, cuts[{g}, p_lo], cuts[{g}, p_hi], {at}, row(gap_v, (step + 1) & 1))")
+            self.text["after"].append(
+                f"publish({v}, cuts[{g}, p_lo], cuts[{g}, p_hi], {at}, row(gap_v, (step + 1) & 1))"
+            )
 
     def _groups(self) -> None:
         """Statements that update every group, in order."""
@@ -424,8 +430,7 @@ class _Run:
                 for k, values in enumerate(randoms):
                     name = self.arguments.add(f"random{g}_{k}", values)
                     self.text["body"].append(
-                        f"uniform({name}, lo{g}, hi{g}, step, "
-                        f"{self.arguments.number(group.stream + k)}, k0, k1)"
+                        f"uniform({name}, lo{g}, hi{g}, step, {self.arguments.number(group.stream + k)}, k0, k1)"
                     )
                 leaves = _values(group, self.state.values[g], self.current.get(g), randoms, dtype)
                 if g in self.skipped:

@@ -45,11 +45,9 @@ _LOOK = 16
 
 _MODULE = '''
 from {home} import update
-from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.delivery import collect
 from spikeframe.kernels.numba.lean import fma, wide
 from spikeframe.kernels.numba.lazy import REST, first_block, touched_slots
-from spikeframe.kernels.numba.views import stretch
 
 B = np.int{bits}
 

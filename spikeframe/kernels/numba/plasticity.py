@@ -24,7 +24,6 @@ from spikeframe.kernels.trace import Program
 _DIALECT = replace(NUMBA, spelling={**NUMBA.spelling, "log": "F(log64(np.float64({0})))"})
 
 _MODULE = '''
-from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.philox import log64, philox, uniform32
 from spikeframe.kernels.numba.plasticity import lifted, renewed
 

@@ -18,9 +18,7 @@ from spikeframe.kernels.trace import INT, Program
 _MASKED = bool(get_host_cpu_features().get("avx2"))
 
 _UPDATE = '''
-from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.lean import fma, wide
-from spikeframe.kernels.numba.views import stretch
 
 
 @njit(**BORROWING | INNER)

@@ -34,8 +34,9 @@ _HEADER = '''"""{title}: generated from a traced step; do not edit."""
 import numpy as np
 from numba import njit
 
-from spikeframe.kernels.numba.borrowing import INNER
+from spikeframe.kernels.numba.borrowing import BORROWING, INNER
 from spikeframe.kernels.numba.exponential import exp{bits} as exp
+from spikeframe.kernels.numba.views import row, stretch
 
 F = np.float{bits}
 I = np.int32
@@ -78,7 +79,7 @@ def _arguments(program: Program, kinds: tuple[str, ...], per_neuron: frozenset[s
 def _function(name: str, parameters: list[str], body: list[str], inner: bool = False) -> str:
     """Return a function's source; an `inner` one is called by others of the module only."""
     lines = "\n    ".join(body)
-    options = 'cache=True, nogil=True, error_model="numpy", ' + ("**INNER" if inner else "no_cfunc_wrapper=True")
+    options = "**BORROWING | INNER" if inner else 'cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True'
     return f"\n\n@njit({options})\ndef {name}({', '.join(parameters)}):\n    {lines}\n"
 
 
@@ -117,8 +118,13 @@ def _slices(program: Program, per_neuron: frozenset[str], rows: dict[str, str]) 
             arguments.append(rows[leaf.name])
         elif leaf.kind == "coefficient":
             name = identifier(leaf.name)
-            arguments.append(f"r_{name}[n0:n0 + w]" if leaf.name in per_neuron else name)
+            arguments.append(f"stretch(r_{name}, n0, n0 + w)" if leaf.name in per_neuron else name)
     return arguments
+
+
+def _across(name: str, step: str = "t") -> str:
+    """The columns of a block in one step's row."""
+    return f"stretch(row({name}, {step}), c, c + w)"
 
 
 def _block(width: str) -> list[str]:
@@ -138,21 +144,21 @@ def _forward(program: Program, per_neuron: frozenset[str]) -> str:
     parameters += [*_arguments(program, ("coefficient",), per_neuron), "out", "bad_at"]
     for s in states:
         parameters += [f"first_{si[s]}", f"last_{si[s]}", f"kept_{si[s]}"]
-    rows = {name: f"r_{identifier(name)}[t, c:c + w]" for name in inputs}
-    rows |= {s: f"row_{si[s]}[k]" for s in states}
+    rows = {name: _across(f"r_{identifier(name)}") for name in inputs}
+    rows |= {s: f"row(row_{si[s]}, k)" for s in states}
     call = ", ".join(
-        ["w", *_slices(program, per_neuron, rows), "out[t, c:c + w]", *(f"row_{si[s]}[1 - k]" for s in states)]
+        ["w", *_slices(program, per_neuron, rows), _across("out"), *(f"row(row_{si[s]}, 1 - k)" for s in states)]
     )
     body = [f"row_{si[s]} = np.empty((2, width), first_{si[s]}.dtype)" for s in states]
-    inner = [f"copy(w, first_{si[s]}[c:c + w], row_{si[s]}[0])" for s in states]
-    keep = [f"copy(w, row_{si[s]}[k], kept_{si[s]}[t // every, c:c + w])" for s in states] or ["pass"]
+    inner = [f"copy(w, stretch(first_{si[s]}, c, c + w), row(row_{si[s]}, 0))" for s in states]
+    keep = [f"copy(w, row(row_{si[s]}, k), {_across(f'kept_{si[s]}', 't // every')})" for s in states] or ["pass"]
     inner += [
         "k = 0",
         "for t in range(steps):",
         *_indent(["if every > 0 and t % every == 0:", *_indent(keep)]),
         *_indent([f"bad = advance({call})", "if bad and bad_at[block] < 0:", "    bad_at[block] = t", "k = 1 - k"]),
     ]
-    inner += [f"copy(w, row_{si[s]}[k], last_{si[s]}[c:c + w])" for s in states]
+    inner += [f"copy(w, row(row_{si[s]}, k), stretch(last_{si[s]}, c, c + w))" for s in states]
     return _function("forward", parameters, [*body, *_block("width"), *_indent(inner)])
 
 
@@ -179,20 +185,20 @@ def _backward(program: Program, derived: Program, per_neuron: frozenset[str], wa
     parameters += [*_arguments(program, ("coefficient",), per_neuron), "g_out"]
     parameters += [f"kept_{si[s]}" for s in states] + [f"g_{si[s]}" for s in smooth]
     parameters += [f"o_{identifier('g.' + x)}" for x in inputs] + [f"sum_{identifier(c)}" for c in wanted]
-    rows = {x: f"r_{identifier(x)}[t, c:c + w]" for x in inputs} | {s: f"path_{si[s]}[t - start]" for s in states}
+    rows = {x: _across(f"r_{identifier(x)}") for x in inputs} | {s: f"row(path_{si[s]}, t - start)" for s in states}
     forward_call = ", ".join(
-        ["w", *_slices(program, per_neuron, rows), "unused", *(f"path_{si[s]}[t - start + 1]" for s in states)]
+        ["w", *_slices(program, per_neuron, rows), "unused", *(f"row(path_{si[s]}, t - start + 1)" for s in states)]
     )
-    rows["g.out"] = "g_out[t, c:c + w]"
-    rows |= {f"g.{s}": f"g_{si[s]}[c:c + w]" for s in smooth}
+    rows["g.out"] = _across("g_out")
+    rows |= {f"g.{s}": f"stretch(g_{si[s]}, c, c + w)" for s in smooth}
     backward_call = ", ".join(
         ["w", *_slices(derived, per_neuron, rows)]
-        + [f"o_{identifier('g.' + x)}[t, c:c + w]" for x in inputs]
-        + [f"sum_{identifier(name)}[c:c + w]" for name in wanted]
+        + [_across(f"o_{identifier('g.' + x)}") for x in inputs]
+        + [f"stretch(sum_{identifier(name)}, c, c + w)" for name in wanted]
     )
     body = [f"path_{si[s]} = np.empty((every, width), kept_{si[s]}.dtype)" for s in states]
     body += ["unused = np.empty(width, g_out.dtype)"]
-    begin = [f"copy(w, kept_{si[s]}[piece, c:c + w], path_{si[s]}[0])" for s in states]
+    begin = [f"copy(w, {_across(f'kept_{si[s]}', 'piece')}, row(path_{si[s]}, 0))" for s in states]
     inner = [
         "for piece in range((steps + every - 1) // every - 1, -1, -1):",
         *_indent(["start = piece * every", "stop = min(steps, start + every)", *begin]),

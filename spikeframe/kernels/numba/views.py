@@ -10,33 +10,37 @@ from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
+from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 
 # Places in Numba's description of an array.
 _ITEMSIZE, _ADDRESS, _LENGTHS, _STRIDES = 3, 4, 5, 6
 
 
-def _view(context: Any, builder: Any, kind: Any, address: Any, length: Any, itemsize: Any) -> Any:
-    """Describe `length` elements from an address on; nobody counts references to them."""
-    described = context.get_data_type(kind)
-    nobody = ir.Constant(described.elements[0], None)
-    view = ir.Constant(described, ir.Undefined)
-    for place, value in enumerate([nobody, nobody, length, itemsize, address]):
+def _view(context: Any, builder: Any, kind: Any, values: Any, address: Any, length: Any) -> Any:
+    """Describe `length` of an array's elements from an address on."""
+    itemsize = builder.extract_value(values, _ITEMSIZE)
+    owner, parent = (builder.extract_value(values, place) for place in (0, 1))
+    view = ir.Constant(context.get_data_type(kind), ir.Undefined)
+    for place, value in enumerate([owner, parent, length, itemsize, address]):
         view = builder.insert_value(view, value, place)
     view = builder.insert_value(view, length, [_LENGTHS, 0])
-    return builder.insert_value(view, itemsize, [_STRIDES, 0])
+    view = builder.insert_value(view, itemsize, [_STRIDES, 0])
+    return impl_ret_borrowed(context, builder, kind, view)
 
 
 @intrinsic
 def _row(typing, matrix, i):  # type: ignore[no-untyped-def]
     """Row `i` of ``[n, m]``."""
+    if matrix.layout != "C":
+        return None
     kind = matrix.copy(ndim=1)
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values, at = arguments
         length = builder.extract_value(values, [_LENGTHS, 1])
         address = builder.gep(builder.extract_value(values, _ADDRESS), [builder.mul(at, length)])
-        return _view(context, builder, kind, address, length, builder.extract_value(values, _ITEMSIZE))
+        return _view(context, builder, kind, values, address, length)
 
     return kind(matrix, types.int64), build
 
@@ -44,12 +48,13 @@ def _row(typing, matrix, i):  # type: ignore[no-untyped-def]
 @intrinsic
 def _stretch(typing, vector, lo, hi):  # type: ignore[no-untyped-def]
     """Elements `lo` to `hi` of ``[n]``."""
+    if vector.layout != "C":
+        return None
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values, first, last = arguments
         address = builder.gep(builder.extract_value(values, _ADDRESS), [first])
-        itemsize = builder.extract_value(values, _ITEMSIZE)
-        return _view(context, builder, vector, address, builder.sub(last, first), itemsize)
+        return _view(context, builder, vector, values, address, builder.sub(last, first))
 
     return vector(vector, types.int64, types.int64), build
 
