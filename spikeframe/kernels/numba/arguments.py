@@ -11,17 +11,19 @@ array    0, 0 (nobody counts references to it), elements, bytes of one, address,
 number   its own bytes
 =======  ===============================================================================================
 
-A driver opens with a line for each, e.g. ``g0_ids = matrix(table, 36, np.int32)``. What has no place in a table (None,
+A driver opens with a line for each, e.g. ``g0_ids = matrix_int32(table, 36)``. What has no place in a table (None,
 named tuples, arrays that are not contiguous) is a parameter as usual.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
+from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
 _TABLE = types.Array(types.int64, 1, "C")
@@ -29,49 +31,41 @@ _TABLE = types.Array(types.int64, 1, "C")
 _ADDRESS = 4
 
 
-def _at(context: Any, builder: Any, arguments: Any, kind: Any) -> Any:
-    """Return the pointer to what begins at a word of the table."""
-    table, word, _ = arguments
-    data = builder.extract_value(table, _ADDRESS)
-    return builder.bitcast(builder.gep(data, [word]), context.get_data_type(kind).as_pointer())
+def _reader(kind: Any) -> Any:
+    """Return a function for compiled code that takes an array or number of a Numba type from a table."""
+
+    @intrinsic
+    def read(typing, table, word):  # type: ignore[no-untyped-def]
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            words, first = arguments
+            place = builder.gep(builder.extract_value(words, _ADDRESS), [first])
+            pointer = builder.bitcast(place, context.get_data_type(kind).as_pointer())
+            return (
+                builder.load(pointer) if isinstance(kind, types.Array) else context.unpack_value(builder, kind, pointer)
+            )
+
+        return kind(_TABLE, types.int64), build
+
+    return read
 
 
-def _array(dtype: Any, dimensions: int) -> Any:
-    """Signature and code of an array."""
-    kind = types.Array(dtype.dtype, dimensions, "C")
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_at(context, builder, arguments, kind))
-
-    return kind(_TABLE, types.int64, dtype), build
+@lru_cache
+def vector(dtype: Any) -> Any:
+    """Return ``read(table, word)`` for arrays ``[n]`` of a type, for compiled code."""
+    return _reader(types.Array(from_dtype(np.dtype(dtype)), 1, "C"))
 
 
-@intrinsic
-def _vector(typing, table, word, dtype):  # type: ignore[no-untyped-def]
-    """The array ``[n]`` that a table describes."""
-    return _array(dtype, 1)
+@lru_cache
+def matrix(dtype: Any) -> Any:
+    """Return ``read(table, word)`` for arrays ``[n, m]`` of a type, for compiled code."""
+    return _reader(types.Array(from_dtype(np.dtype(dtype)), 2, "C"))
 
 
-@intrinsic
-def _matrix(typing, table, word, dtype):  # type: ignore[no-untyped-def]
-    """The array ``[n, m]`` that a table describes."""
-    return _array(dtype, 2)
+@lru_cache
+def number(dtype: Any) -> Any:
+    """Return ``read(table, word)`` for numbers of a type, for compiled code."""
+    return _reader(from_dtype(np.dtype(dtype)))
 
-
-@intrinsic
-def _number(typing, table, word, dtype):  # type: ignore[no-untyped-def]
-    """A number of the table."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return context.unpack_value(builder, dtype.dtype, _at(context, builder, arguments, dtype.dtype))
-
-    return dtype.dtype(_TABLE, types.int64, dtype), build
-
-
-# Called from compiled code, where the context argument is not given.
-vector: Any = _vector
-matrix: Any = _matrix
-number: Any = _number
 
 _READERS = ("number", "vector", "matrix")
 
@@ -80,11 +74,13 @@ class Table:
     """Takes the arguments of one driver and says how it reads them.
 
     Attributes:
+        readers: the statements that define what reads the table.
         lines: the statements that a driver opens with.
         names, values: parameters that have no place in the table, and what they are.
     """
 
     def __init__(self) -> None:
+        self.readers: dict[str, str] = {}
         self.lines: list[str] = []
         self.names: list[str] = []
         self.values: list[Any] = []
@@ -107,8 +103,10 @@ class Table:
             self.names.append(name)
             self.values.append(value)
             return name
-        dtype = "bool_" if array.dtype == np.bool_ else array.dtype.name
-        self.lines.append(f"{name} = {_READERS[array.ndim]}(table, {len(self._words)}, np.{dtype})")
+        kind, dtype = _READERS[array.ndim], array.dtype.name
+        reader = f"{kind}_{dtype}"
+        self.readers[reader] = f'{reader} = {kind}("{dtype}")'
+        self.lines.append(f"{name} = {reader}(table, {len(self._words)})")
         if array.ndim:
             self._held.append(array)
             self._words += [0, 0, array.size, array.itemsize, array.ctypes.data, *array.shape, *array.strides]

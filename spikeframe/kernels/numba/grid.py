@@ -53,6 +53,8 @@ from spikeframe.kernels.numba.gap_junctions import couple, publish
 from spikeframe.kernels.numba.stimuli import inject, uniform
 from spikeframe.kernels.numba.views import row, stretch
 {imports}
+{readers}
+
 
 @njit(**BORROWING)
 def drive(thread, threads, first, steps, {parameters}):
@@ -494,6 +496,7 @@ class _Run:
         }  # fmt: skip
         for name, value in common.items():
             arguments.add(name, value)
+        text["readers"] = "\n".join(arguments.readers.values())
         text["arguments"] = _indented(arguments.lines, 1)
         text["parameters"] = ", ".join(["table", *arguments.names])
         function = source.load(_DRIVER.format(**text), "grid").drive
