@@ -67,7 +67,15 @@ def number(dtype: Any) -> Any:
     return _reader(from_dtype(np.dtype(dtype)))
 
 
-_READERS = ("number", "vector", "matrix")
+_KINDS = ("number", "vector", "matrix")
+_INT64 = np.dtype(np.int64)
+
+
+@lru_cache
+def _reader_of(dimensions: int, dtype: np.dtype[Any]) -> tuple[str, str]:
+    """Return the name of what reads an argument, and the statement that defines it."""
+    kind, name = _KINDS[dimensions], dtype.name
+    return f"{kind}_{name}", f'{kind}_{name} = {kind}("{name}")'
 
 
 class Table:
@@ -94,24 +102,33 @@ class Table:
             name: in the driver.
             value: array, number, tuple of such, or what else compiled code takes.
         """
-        if type(value) is tuple:
+        kind = type(value)
+        if kind is int:
+            return self._read(name, 0, _INT64, (value,))
+        if kind is np.ndarray and value.ndim in (1, 2) and value.flags.c_contiguous:
+            self._held.append(value)
+            address = value.ctypes.data
+            return self._read(
+                name, value.ndim, value.dtype, (0, 0, value.size, value.itemsize, address, *value.shape, *value.strides)
+            )
+        if kind is tuple:
             parts = [self.add(f"{name}_{k}", part) for k, part in enumerate(value)]
             self.lines.append(f"{name} = ({', '.join(parts)},)")
             return name
-        array = np.asarray(value) if isinstance(value, (np.ndarray, np.generic, int, float)) else None
-        if array is None or array.ndim >= len(_READERS) or not array.flags.c_contiguous:
-            self.names.append(name)
-            self.values.append(value)
-            return name
-        kind, dtype = _READERS[array.ndim], array.dtype.name
-        reader = f"{kind}_{dtype}"
-        self.readers[reader] = f'{reader} = {kind}("{dtype}")'
+        if isinstance(value, (np.generic, float, bool)):
+            number = np.asarray(value)
+            word = int.from_bytes(number.tobytes(), "little", signed=number.itemsize == 8)
+            return self._read(name, 0, number.dtype, (word,))
+        self.names.append(name)
+        self.values.append(value)
+        return name
+
+    def _read(self, name: str, dimensions: int, dtype: np.dtype[Any], words: tuple[int, ...]) -> str:
+        """Put an argument's words into the table."""
+        reader, definition = _reader_of(dimensions, dtype)
+        self.readers[reader] = definition
         self.lines.append(f"{name} = {reader}(table, {len(self._words)})")
-        if array.ndim:
-            self._held.append(array)
-            self._words += [0, 0, array.size, array.itemsize, array.ctypes.data, *array.shape, *array.strides]
-        else:
-            self._words.append(int.from_bytes(array.tobytes(), "little", signed=array.itemsize == 8))
+        self._words += words
         return name
 
     def words(self) -> NDArray[np.int64]:
