@@ -26,7 +26,7 @@ def _view(context: Any, builder: Any, kind: Any, values: Any, address: Any, leng
         view = builder.insert_value(view, value, place)
     view = builder.insert_value(view, length, [_LENGTHS, 0])
     view = builder.insert_value(view, itemsize, [_STRIDES, 0])
-    return impl_ret_borrowed(context, builder, kind, view)
+    return impl_ret_borrowed(context, builder, kind, view)  # type: ignore[no-untyped-call]
 
 
 @intrinsic
