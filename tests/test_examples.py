@@ -48,6 +48,7 @@ def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
         assert not done.code, done.code
     finally:
         torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
     assert PROMISED.get(name, "picture: ") in capsys.readouterr().out
     if name.startswith("04"):
         assert (tmp_path / "event_by_event.png").read_bytes().startswith(b"\x89PNG")
