@@ -29,8 +29,10 @@ BLOCK = 64
 _RECORD_LIMIT = 1 << 24
 #: The counts of spikes: as there are none, each is 1.
 _ONES = np.zeros(0, np.int32)
-#: What a layer with graded values sends: where steps begin, neurons, counts.
-_NOTHING = np.zeros(0, np.int64), _ONES, _ONES
+#: Where the steps of a layer begin that sends nothing.
+_NOTHING = np.zeros(0, np.int64)
+#: Kinds of layers that send neurons, and counts.
+_SENDS = ("spiking", "counted"), ("counted",)
 _SINGLE = np.dtype(np.float32)
 
 _DRIVER = '''"""Driver of a network, layer by layer: generated; do not edit."""
@@ -126,11 +128,27 @@ for b in range(touched_{k}.size):
 
 
 class _Member(NamedTuple):
-    """What a run asks about a layer: what it gives, names of its states, and its size."""
+    """What a run asks about a layer: what it gives, and names of its states."""
 
     kind: str
     states: tuple[str, ...]
     neurons: int
+
+
+class _Workspace(NamedTuple):
+    """What one run at a time writes to and nobody reads afterwards.
+
+    Attributes:
+        room: samples x steps of the run.
+        done: per layer its spikes, updates, and whether something is not finite.
+        records: per layer the neurons and counts that it sends; none for graded values.
+        arguments: the driver's last arguments, these arrays among them.
+    """
+
+    room: int
+    done: Array
+    records: list[tuple[Array, Array]]
+    arguments: list[Any]
 
 
 class _Chain(NamedTuple):
@@ -141,7 +159,6 @@ class _Chain(NamedTuple):
         members: the same, as far as a run asks.
         drive: the compiled loop over samples and steps.
         past: sources of which it needs past events, in the order of its arguments.
-        fixed: arguments that are the same in every run.
         spare: workspaces that no run uses at the moment.
     """
 
@@ -149,46 +166,58 @@ class _Chain(NamedTuple):
     members: list[_Member]
     drive: Any
     past: list[int]
-    fixed: list[Any]
-    spare: list[list[Any]]
+    spare: list[_Workspace]
 
     def run(
         self, lo: int, hi: int, events: Events, states: list[dict[str, Array]], past: Mapping[int, Past],
         outputs: list[Array | None],
     ) -> list[Trains]:  # fmt: skip
         """Run samples lo..hi; `start` of what they emit counts from their first."""
+        # Small samples take as long as a few dozen calls of NumPy: hence few arrays, and what can be is kept.
+        first = events.start[lo * events.steps :] if lo else events.start
+        arguments: list[Any] = [events.steps, first, events.source, events.count]
         room = (hi - lo) * events.steps
-        done = np.zeros((len(self.members), 3), np.int64)
-        first = events.start[lo * events.steps : hi * events.steps + 1]
-        arguments: list[Any] = [events.steps, done, first, events.source, events.count]
-        made: list[tuple[Array, Array, Array]] = []
-        for (kind, names, neurons), state, output in zip(self.members, states, outputs, strict=True):
-            record = _NOTHING
-            if output is None:
-                # Pages of a record cost nothing until a spike is written to them.
-                source = np.empty(room * neurons, np.int32)
-                count = np.empty_like(source) if kind == "counted" else _ONES
-                record = np.zeros(room + 1, np.int64), source, count
-            made.append(record)
-            arguments += record if output is None else (output,)
+        starts = []
+        for (_, names, _), state, output in zip(self.members, states, outputs, strict=True):
+            starts.append(np.zeros(room + 1, np.int64) if output is None else _NOTHING)
+            arguments.append(starts[-1] if output is None else output)
             arguments += map(state.__getitem__, names)
         for s in self.past:
             arguments += past[s].start, past[s].source, past[s].count
         try:
             workspace = self.spare.pop()
         except IndexError:
-            workspace = [array for layer in self.layers for array in _workspace(layer).values()]
-        arguments += [*self.fixed, *workspace]
+            workspace = self._workspace(room)
+        if workspace.room != room:
+            workspace = self._workspace(room)
+        arguments += workspace.arguments
         if not self.drive.overloads:
             prepared(self.drive, "the event-driven run", arguments)
         self.drive(lo, hi, *arguments)
-        self.spare.append(workspace)
-        told = done.tolist()
+        told = workspace.done.tolist()
         finite = not any(wrong for _, _, wrong in told)
-        return [
+        found = [
             Trains(start, _kept(source, n), output, updates, finite, _kept(count, n))
-            for (start, source, count), output, (n, updates, _) in zip(made, outputs, told, strict=True)
+            for start, (source, count), output, (n, updates, _) in zip(
+                starts, workspace.records, outputs, told, strict=True
+            )
         ]
+        self.spare.append(workspace)
+        return found
+
+    def _workspace(self, room: int) -> _Workspace:
+        """Return a fresh workspace."""
+        done, records, arguments = np.zeros((len(self.layers), 3), np.int64), [], []
+        for kind, _, neurons in self.members:
+            # Pages of a record cost nothing until a spike is written to them.
+            source, count = (np.empty(room * neurons, np.int32) if kind in of else _ONES for of in _SENDS)
+            records.append((source, count))
+            arguments += [source, count] if kind != "graded" else []
+        longest = memory(self.layers)
+        arguments += [longest[s] for s in self.past]
+        arguments += [value for layer in self.layers for value in _fixed(layer).values()]
+        arguments += [value for layer in self.layers for value in _workspace(layer).values()]
+        return _Workspace(room, done, records, [done, *arguments])
 
 
 def _kept(record: Array, n: int) -> Array:
@@ -326,12 +355,15 @@ def _layer_text(layer: Layer, k: int, home: str) -> _Text:
 def _text(layers: list[Layer], homes: list[str], past: list[int]) -> str:
     """Source of the driver of a network."""
     texts = [_layer_text(layer, k, home) for k, (layer, home) in enumerate(zip(layers, homes, strict=True))]
-    parameters = ["lo", "hi", "steps", "done", "start_input", "source_input", "count_input"]
+    parameters = ["lo", "hi", "steps", "start_input", "source_input", "count_input"]
     for k, layer in enumerate(layers):
-        parameters += [f"out_{k}"] if layer.unit is None else [f"start_{k}", f"source_{k}", f"count_{k}"]
+        parameters.append(f"out_{k}" if layer.unit is None else f"start_{k}")
         parameters += [f"s_{identifier(s)}_{k}" for s in layer.program.names("state")]
     for tag in map(_tag, past):
         parameters += [f"start_past_{tag}", f"source_past_{tag}", f"count_past_{tag}"]
+    parameters.append("done")
+    for k, layer in enumerate(layers):
+        parameters += [] if layer.unit is None else [f"source_{k}", f"count_{k}"]
     parameters += [f"past_{_tag(s)}" for s in past]
     parameters += [f"{name}_{k}" for k, layer in enumerate(layers) for name in _fixed(layer)]
     parameters += [f"{name}_{k}" for k, layer in enumerate(layers) for name in _workspace(layer)]
@@ -369,12 +401,10 @@ def _compiled(layers: list[Layer]) -> _Chain:
         else:
             home = population.module(layer.program, inputs, layer.coefficients, layer.bias is not None, _SINGLE)
         homes.append(home.__name__)
-    longest = memory(layers)
-    past = sorted(longest)
+    past = sorted(memory(layers))
     drive = source.load(_text(layers, homes, past), "chain").drive
-    fixed = [longest[s] for s in past] + [value for layer in layers for value in _fixed(layer).values()]
     members = [_Member(_kind(n), n.program.names("state"), n.neurons) for n in layers]
-    return _Chain(layers, members, drive, past, fixed, [])
+    return _Chain(layers, members, drive, past, [])
 
 
 class NumbaChain:
