@@ -8,9 +8,9 @@ connection with a delay of d steps it arrives d steps later, also at earlier lay
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +124,8 @@ class Past:
     neurons: int
 
 
-class Trains(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Trains:
     """What one layer emitted.
 
     Attributes:
@@ -141,7 +142,7 @@ class Trains(NamedTuple):
     output: Array | None
     updates: int
     finite: bool
-    count: NDArray[np.int32] = np.zeros(0, np.int32)
+    count: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 class ChainProvider(Protocol):

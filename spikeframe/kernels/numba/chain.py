@@ -18,6 +18,7 @@ from spikeframe.kernels import source
 from spikeframe.kernels.chain import INPUT, Events, Layer, Link, Past, Trains, loops, memory
 from spikeframe.kernels.emit import identifier
 from spikeframe.kernels.numba import lazy, population
+from spikeframe.kernels.numba.planes import COLUMNS, COUNTERS, MOST, planes
 from spikeframe.kernels.numba.steps import in_ranges, per_neuron_names, prepared
 from spikeframe.kernels.steps import Array
 from spikeframe.kernels.synapses import Rows, Stencil, Synapses
@@ -41,7 +42,7 @@ from numba import njit
 
 {imports}
 from spikeframe.kernels.numba.borrowing import BORROWING, unsound
-from spikeframe.kernels.numba.deliver import lists, rows, stencil
+from spikeframe.kernels.numba.deliver import lists, packed, rows, stencil
 from spikeframe.kernels.numba.delivery import collect, counted
 
 # Of a block that was updated: whether it is awake matters only if no event reaches it in the next step.
@@ -207,7 +208,9 @@ class _Chain(NamedTuple):
 
     def _workspace(self, room: int) -> _Workspace:
         """Return a fresh workspace."""
-        done, records, arguments = np.zeros((len(self.layers), 3), np.int64), [], []
+        done = np.zeros((len(self.layers), 3), np.int64)
+        records: list[tuple[Array, Array]] = []
+        arguments: list[Any] = []
         for kind, _, neurons in self.members:
             # Pages of a record cost nothing until a spike is written to them.
             source, count = (np.empty(room * neurons, np.int32) if kind in of else _ONES for of in _SENDS)
@@ -245,11 +248,20 @@ def _block(layer: Layer) -> int:
 def _synapses(s: Synapses, block: int) -> dict[str, Any]:
     """Return what the delivery through synapses takes, between the events and the accumulators."""
     if isinstance(s, Rows):
-        return {"table": s.table, "row": s.row, "whole": bool((s.row >= 0).all()), "together": s.together}
+        found = {"table": s.table, "row": s.row, "whole": bool((s.row >= 0).all()), "together": s.together}
+        narrow = planes(s)
+        if narrow is not None:
+            found |= {"together": min(MOST, s.together), "narrow": narrow.table, "lowest": narrow.lowest}
+        return found
     if isinstance(s, Stencil):
         geometry = (*s.plane, *s.stride, *s.padding, *s.dilation, block)
         return {"weight": s.weight, "channel": s.channel, "y": s.y, "x": s.x, "geometry": geometry}
     return {"at_source": s.start, "target": s.target, "weight": s.weight, "block": block}
+
+
+def _form(s: Synapses) -> str:
+    """Return the name of the function that delivers through synapses."""
+    return "packed" if isinstance(s, Rows) and planes(s) is not None else type(s).__name__.lower()
 
 
 def _fixed(layer: Layer) -> dict[str, Any]:
@@ -271,8 +283,11 @@ def _fixed(layer: Layer) -> dict[str, Any]:
 
 def _wide(layer: Layer) -> int:
     """Return how many accumulators a layer needs."""
-    tables = [link.synapses.table.shape[1] for link in layer.links if isinstance(link.synapses, Rows)]
-    return int(max([layer.neurons, *tables]))
+    wide = [layer.neurons]
+    for s in (link.synapses for link in layer.links if isinstance(link.synapses, Rows)):
+        narrow = planes(s)
+        wide += [s.table.shape[1], 0 if narrow is None else narrow.lowest.size]
+    return max(wide)
 
 
 def _workspace(layer: Layer) -> dict[str, Any]:
@@ -285,6 +300,8 @@ def _workspace(layer: Layer) -> dict[str, Any]:
         found |= {"flags": flags, "words": flags.view(np.uint64)}
     if kind == "counted":
         found["row"] = np.zeros(n, np.float32)
+    if any(_form(link.synapses) == "packed" for link in layer.links):
+        found |= {"sums": np.zeros(COLUMNS, np.uint16), "counters": np.zeros(COUNTERS, np.uint8)}
     if layer.lazy:
         found |= {"awake": np.empty_like(touched), "valid": np.empty(touched.size, np.int64)}
     return found
@@ -292,8 +309,10 @@ def _workspace(layer: Layer) -> dict[str, Any]:
 
 def _delivery(layer: Layer, k: int, j: int, link: Link) -> str:
     """Source of the delivery through one link, three levels deep."""
-    synapses = ", ".join(f"{name}_{j}_{k}" for name in _synapses(link.synapses, BLOCK))
-    names = {"k": k, "form": type(link.synapses).__name__.lower(), "synapses": synapses}
+    form = _form(link.synapses)
+    own = [f"{name}_{j}_{k}" for name in _synapses(link.synapses, BLOCK)]
+    own += [f"sums_{k}", f"counters_{k}"] if form == "packed" else []
+    names = {"k": k, "form": form, "synapses": ", ".join(own)}
     of = _tag(link.source)
     if layer.window:
         now = _lines(_DELIVER, 1, of=of, first="place", last="place + steps", **names)
