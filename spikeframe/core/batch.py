@@ -71,7 +71,7 @@ class Result:
             dense = np.zeros((events.samples, events.steps, population.size), np.float32)
             dense[found.samples, found.steps, found.ids] = 1.0 if found.sizes is None else found.sizes
         shape = events.steps, events.samples, *population.shape
-        return np.ascontiguousarray(dense.transpose(1, 0, 2)).reshape(shape)
+        return dense.transpose(1, 0, 2).reshape(shape)
 
     @cached_property
     def counts(self) -> dict[str, Counts]:
@@ -206,7 +206,7 @@ class BatchRun:
         for population, initial in zip(self.network.populations, self._initial, strict=True):
             given = None if state is None or population in self._windowed else state.get(population.name)
             if given is None:
-                states.append({n: v[np.newaxis].repeat(events.samples, axis=0) for n, v in initial.items()})
+                states.append({n: v.repeat(events.samples, axis=0) for n, v in initial.items()})
             else:
                 states.append(_given(population, events.samples, initial, given))
         past = {source: self._before(source, steps, events.samples, state) for source, steps in self._memory.items()}
@@ -263,9 +263,9 @@ class BatchRun:
 
 
 def _initial(population: Layer) -> dict[str, NDArray[Any]]:
-    """Return each state variable at the start, ``[neurons]`` in the population's own order."""
+    """Return each state variable at the start, ``[1, neurons]`` in the population's own order."""
     state = population.neuron.initial_state((1, *population.shape))
-    values = {name: value.numpy().reshape(population.size) for name, value in zip(state._fields, state, strict=True)}
+    values = {name: value.numpy().reshape(1, population.size) for name, value in zip(state._fields, state, strict=True)}
     return {name: np.ascontiguousarray(population.connection.to_own_order(value)) for name, value in values.items()}
 
 

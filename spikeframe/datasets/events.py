@@ -8,8 +8,7 @@ in ``x`` and ``y = 0``. Functions take any integer widths by these names, boolea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +24,7 @@ SensorSize = tuple[int, int, int]
 MAX_SIDE = 2**15
 
 
-@dataclass(frozen=True, eq=False)
-class Recording:
+class Recording(NamedTuple):
     """What a reader found in a file.
 
     Args:
@@ -36,8 +34,8 @@ class Recording:
     """
 
     events: Events
-    sensor_size: SensorSize | None = None
-    dropped: Mapping[str, int] = field(default_factory=dict)
+    sensor_size: SensorSize | None
+    dropped: Mapping[str, int]
 
 
 def make_events(x: npt.ArrayLike, y: npt.ArrayLike, t: npt.ArrayLike, p: npt.ArrayLike) -> Events:

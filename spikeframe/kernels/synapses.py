@@ -41,12 +41,17 @@ def whole(weight: Floats, scale: float) -> Whole:
     return np.ascontiguousarray(units.astype(kind))
 
 
-def lined(weight: Whole) -> Whole:
-    """Return rows of weights with zeros behind them, so that each row begins at and fills whole `LINE`s of memory."""
+def lined(weight: Whole, line: int = LINE) -> Whole:
+    """Return rows of weights with zeros behind them, so that each begins at and fills whole lines of memory.
+
+    Args:
+        weight: ``[rows, columns]``.
+        line: bytes of a line.
+    """
     rows, size = weight.shape
-    pitch = -(-size * weight.itemsize // LINE) * LINE
-    memory = np.zeros(rows * pitch + LINE, np.uint8)
-    first = -memory.ctypes.data % LINE
+    pitch = -(-size * weight.itemsize // line) * line
+    memory = np.zeros(rows * pitch + line, np.uint8)
+    first = -memory.ctypes.data % line
     table: Whole = memory[first : first + rows * pitch].view(weight.dtype).reshape(rows, pitch // weight.itemsize)
     table[:, :size] = weight
     return table

@@ -15,6 +15,9 @@ from spikeframe.kernels.numba import events as kernels
 
 PathLike = str | Path
 
+#: Where bytes behind a full buffer go; nobody looks at them.
+_BEYOND = [bytearray(1)]
+
 
 def as_path(path: PathLike) -> Path:
     """Return ``path`` as a Path, or raise ParameterError if it can be none."""
@@ -43,12 +46,16 @@ def load(path: PathLike) -> bytes:
     except (OSError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from None
     if not data:
-        raise _empty(path)
+        raise EventFileError(path, 0, "the file is empty; expected at least one record or a header.")
     return data
 
 
-def load_into(path: PathLike, buffer: memoryview) -> int:
-    """Read a file as far as a buffer has room, which costs less than `load` does; returns the number of bytes.
+def load_into(path: PathLike, buffer: list[bytearray]) -> int:
+    """Read a small file, which costs less than `load` does; returns its size, or 0 if it has to be loaded.
+
+    Args:
+        path: the file.
+        buffer: what is read into, as the only one in a list.
 
     Raises:
         ParameterError, DataNotFoundError, EventFileError: as of `load`.
@@ -56,18 +63,14 @@ def load_into(path: PathLike, buffer: memoryview) -> int:
     try:
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            size = more = os.readv(descriptor, [buffer])
+            size = os.readv(descriptor, buffer)
             # A read may end early; only the end of the file gives nothing.
-            while more and size < len(buffer):
-                more = os.readv(descriptor, [buffer[size:]])
-                size += more
+            more = os.readv(descriptor, _BEYOND)
         finally:
             os.close(descriptor)
     except (OSError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from None
-    if not size:
-        raise _empty(path)
-    return size
+    return 0 if more else size
 
 
 def _unreadable(path: PathLike, error: Exception) -> Exception:
@@ -77,10 +80,6 @@ def _unreadable(path: PathLike, error: Exception) -> Exception:
     if isinstance(error, OSError):
         return EventFileError(path, 0, f"the file cannot be read ({error.strerror}).")
     return ParameterError(f"path = {path!r}; accepted is the path of a file.")
-
-
-def _empty(path: PathLike) -> EventFileError:
-    return EventFileError(path, 0, "the file is empty; expected at least one record or a header.")
 
 
 def text_header(path: PathLike, data: bytes, mark: str) -> tuple[list[str], int]:
@@ -101,7 +100,7 @@ def text_header(path: PathLike, data: bytes, mark: str) -> tuple[list[str], int]
     return [line.removeprefix(mark).strip() for line in lines], end
 
 
-def whole_records(path: PathLike, data: bytes | memoryview, start: int, size: int) -> None:
+def whole_records(path: PathLike, data: bytes, start: int, size: int) -> None:
     """Raise unless the bytes from ``start`` are whole records of ``size`` bytes."""
     rest = (len(data) - start) % size
     if rest:

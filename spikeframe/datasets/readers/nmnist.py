@@ -34,7 +34,7 @@ _SIZE = (34, 34, 2)
 _SIZE_BOUNDS = (34, 34, _MARKER)
 # Bytes of the buffers that small files are read into, and those that no thread reads into at the moment.
 _BUFFER = 5 << 16
-_idle: list[tuple[memoryview, npt.NDArray[Any]]] = []
+_idle: list[tuple[list[bytearray], npt.NDArray[Any]]] = []
 
 
 def read_nmnist(path: PathLike, sensor_size: SensorSize | None = _SIZE) -> Recording:
@@ -51,29 +51,25 @@ def read_nmnist(path: PathLike, sensor_size: SensorSize | None = _SIZE) -> Recor
         EventFileError: a cut-off record, a coordinate outside the sensor, or a time that steps back.
     """
     width, height, marker = _SIZE_BOUNDS if sensor_size is _SIZE else _bounds(sensor_size)
-    try:
-        buffer = _idle.pop()
-    except IndexError:
-        memory = bytearray(_BUFFER)
-        buffer = memoryview(memory), np.frombuffer(memory, _RECORD)
-    try:
-        size = load_into(path, buffer[0])
-        data = load(path) if size == _BUFFER else buffer[0][:size]
-        whole_records(path, data, 0, _RECORD.itemsize)
-        found = np.frombuffer(data, _RECORD) if size == _BUFFER else buffer[1][: size // _RECORD.itemsize]
-        return _decoded(path, found, sensor_size, width, height, marker)
-    finally:
-        _idle.append(buffer)
-
-
-def _decoded(
-    path: PathLike, found: npt.NDArray[Any], sensor_size: SensorSize | None, width: int, height: int, marker: int
-) -> Recording:
-    """Return the recording that records hold."""
-    events = np.empty(found.size, EVENT_DTYPE)
     # An overflow marker is not plain either.
-    if records.decode_plain_40bit(found, events, width, height if marker < 0 else min(height, marker)):
-        return Recording(events, sensor_size)
+    plain = height if height < marker or marker < 0 else marker
+    try:
+        memory, found = _idle.pop()
+    except IndexError:
+        memory = [bytearray(_BUFFER)]
+        found = np.frombuffer(memory[0], _RECORD)
+    count, rest = divmod(load_into(path, memory), _RECORD.itemsize)
+    events = np.empty(count, EVENT_DTYPE)
+    good = rest == 0 < count and records.decode_plain_40bit(found, events, width, plain)
+    _idle.append((memory, found))
+    if good:
+        return Recording(events, sensor_size, {})
+    data = load(path)
+    whole_records(path, data, 0, _RECORD.itemsize)
+    found = np.frombuffer(data, _RECORD)
+    events = np.empty(found.size, EVENT_DTYPE)
+    if records.decode_plain_40bit(found, events, width, plain):
+        return Recording(events, sensor_size, {})
     count, markers, bad = kernels.decode_40bit(found, events, width, height, marker)
     if bad >= 0:
         # The kernel has written the offending event, so that it can be described.
@@ -81,7 +77,7 @@ def _decoded(
         raise EventFileError(path, bad * _RECORD.itemsize, f"{reason} Give sensor_size if this is another sensor.")
     if markers:
         return Recording(events[:count].copy(), sensor_size, {"time overflow": int(markers)})
-    return Recording(events, sensor_size)
+    return Recording(events, sensor_size, {})
 
 
 def _bounds(sensor_size: SensorSize | None) -> tuple[int, int, int]:

@@ -11,8 +11,12 @@ import numpy as np
 from numba import njit
 
 from spikeframe.kernels.numba.borrowing import BORROWING
+from spikeframe.kernels.numba.planes import COLUMNS, REGISTER, add_bytes, count_bits, settle
 from spikeframe.kernels.numba.vectors import add_rows
 from spikeframe.kernels.synapses import LINE
+
+#: Events of a step from which on fewer bits are faster than whole numbers.
+FEW = 16
 
 
 @njit(**BORROWING)
@@ -55,6 +59,29 @@ def rows(source, count, a, b, table, row, whole, together, acc, touched):  # typ
                 acc[j] += np.int32(w[j]) * c
             touched[0] = 1
         e += 1
+
+
+@njit(**BORROWING)
+def packed(source, count, a, b, table, row, whole, together, narrow, lowest, sums, counters, acc, touched):  # type: ignore[no-untyped-def]
+    """Deliver through `spikeframe.kernels.synapses.Rows` of which `spikeframe.kernels.numba.planes` made `narrow`.
+
+    Unit events do, as soon as there are a few; `sums` and `counters` are workspaces.
+    """
+    if b - a < FEW or not whole or not ones(count, a, b):
+        rows(source, count, a, b, table, row, whole, together, acc, touched)
+        return
+    touched[0] = 1
+    size = narrow.shape[1] // (lowest.size // COLUMNS)
+    bits = (size - COLUMNS) // REGISTER
+    for e in range(a, b, together):
+        end = min(b, e + together)
+        for column in range(0, lowest.size, COLUMNS):
+            first = column // COLUMNS * size
+            for part in range(0, COLUMNS, COLUMNS // 2):
+                add_bytes(narrow, row, source, e, end, first + part, sums[part:])
+            for bit in range(bits):
+                count_bits(narrow, row, source, e, end, first + COLUMNS + REGISTER * bit, counters[bit])
+            settle(sums, counters, bits, end - e, lowest, column, acc)
 
 
 @njit(**BORROWING)

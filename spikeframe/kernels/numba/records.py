@@ -10,6 +10,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from spikeframe.kernels.numba.borrowing import BORROWING
+
 #: Bytes of a record, of an event, and events that one register holds.
 _RECORD, _EVENT, _FOUR = 5, 13, 4
 #: The intrinsic reads and writes whole registers: so many events before the last one it works on.
@@ -94,18 +96,18 @@ def _fours(typing: Any, records: Any, out: Any, first: Any, last: Any, width: An
 fours: Any = _fours
 
 
-@njit(cache=True, nogil=True)
+@njit(**BORROWING)
 def decode_plain_40bit(records, out, width, height):  # type: ignore[no-untyped-def]
-    """Decode 40-bit records that need no care; return whether that is so.
+    """Decode as many 40-bit records as events fit into `out`, if they need no care; return whether that is so.
 
-    Times must keep order and all x and y lie below width and height; if not,
-    `decode_40bit` has to say what the records hold.
+    Times must keep order and all x and y lie below width and height; if not, `decode_40bit` has to say what the records
+    hold.
     """
     # Added to a legal x (or y), it leaves the word's highest bit 0.
     room = np.int64(0x8000 - width) | np.int64(0x8000 - height) << 16
-    fours_end = 1 + max(0, records.size - _SPARE) // _FOUR * _FOUR
+    fours_end = 1 + max(0, out.size - _SPARE) // _FOUR * _FOUR
     before, beyond, back, wrong, i = np.int64(0), np.int64(0), np.int64(0), False, 0
-    while i < records.size:
+    while i < out.size:
         if 0 < i < fours_end:
             wrong = fours(records, out, i, fours_end, width, height)
             i = fours_end
