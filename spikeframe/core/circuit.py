@@ -16,6 +16,7 @@ from tqdm import tqdm
 from spikeframe.core import given, rewired
 from spikeframe.core.building import floats
 from spikeframe.core.counts import Counts
+from spikeframe.core.interrupts import held_back
 from spikeframe.core.layout import Laid, lay_out, steps_of, stream
 from spikeframe.core.network import Network, Population, Projection
 from spikeframe.core.procedural import learn
@@ -94,6 +95,9 @@ class Circuit:
         backend: ``"auto"``, ``"numba"``, ``"reference"`` or ``"cuda"``.
         threads: changes no result.
         dtype: ``"float32"`` or ``"float64"``.
+
+    Attributes:
+        partial: what the last run gave until it was broken off, by Ctrl-C or an error; None if it came to its end.
     """
 
     def __init__(self, network: Network, dt: float, backend: str, threads: int, dtype: str) -> None:
@@ -111,6 +115,7 @@ class Circuit:
         self.state = State(0, self.laid.values, *_no_spikes(plan), self.laid.synapses)
         self._owed: tuple[State, int, int] | None = None
         self._reckoned: tuple[Laid, int] | None = None
+        self.partial: CircuitResult | None = None
 
     def _laid_out(self, network: Network) -> Laid:
         """Build a network for this run."""
@@ -126,6 +131,9 @@ class Circuit:
 
     def run(self, duration: float, progress: bool = True, output: str | Path | None = None) -> CircuitResult:
         """Go on for some time.
+
+        Ctrl-C or an error ends a run after its last whole stretch of some tenths of a second: the next run goes on from
+        there, and `partial` has what was recorded until then.
 
         Args:
             duration: ms, a multiple of dt.
@@ -147,13 +155,19 @@ class Circuit:
         helpers = min(self.threads, _HELPERS) if self._provider.speed > 1 else 0  # cores that have nothing else to do
         recording = Recording(self.network, self.laid, self.dt, first, steps, self.bins, file, helpers)
         before = self._in_flight()
-        with tqdm(total=round(steps * self.dt), unit="ms", delay=2.0, disable=not progress, leave=False) as bar:
-            stretch = self._stretch()
-            while (left := first + steps - self.state.step) > 0:
-                here = min(left, stretch, max(_LAST, left * 2 // 3)) if helpers else min(left, stretch)
-                bar.update(round(self._advance(here, recording) * self.dt))
-        recording.finish()
-        return self._result(steps, recording, before, None if file is None else file.path)
+        path, self.partial = None if file is None else file.path, None
+        try:
+            with tqdm(total=round(steps * self.dt), unit="ms", delay=2.0, disable=not progress, leave=False) as bar:
+                stretch = self._stretch()
+                while (left := first + steps - self.state.step) > 0:
+                    here = min(left, stretch, max(_LAST, left * 2 // 3)) if helpers else min(left, stretch)
+                    bar.update(round(self._advance(here, recording) * self.dt))
+            recording.finish()
+        except BaseException:
+            recording.finish()
+            self.partial = self._result(self.state.step - first, recording, before, path)
+            raise
+        return self._result(steps, recording, before, path)
 
     def _stretch(self) -> int:
         """Return the steps of a stretch, reckoned once for what is laid out."""
@@ -176,17 +190,19 @@ class Circuit:
         try:
             chunk = self._provider.run(plan, state, steps, self._given(steps), self.threads)
             if self._bad() is None:
-                recording.add(chunk)
+                with held_back():
+                    recording.add(chunk)
+                    saved = self.state
                 return chunk.steps
         except BaseException:  # Ctrl-C, or a full disk: the run can be taken up again where it stood
             self.state = saved
             raise
         self.state = saved
+        saved = _copied(saved)
         what, value = self._first_bad(steps)
-        raise NonFiniteError(
-            f"{what} became {value} in step {self.state.step} ({self.time:g} ms). Use a smaller dt, or look at its "
-            "input and parameters."
-        )
+        where = f"in step {self.state.step} ({self.time:g} ms)"
+        self.state = saved
+        raise NonFiniteError(f"{what} became {value} {where}. Use a smaller dt, or look at its input and parameters.")
 
     def _first_bad(self, steps: int) -> tuple[str, float]:
         """Go on to the first step after which a state is not finite, as one is `steps` on; stretches are halved."""

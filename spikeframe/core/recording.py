@@ -188,13 +188,15 @@ class Recording:
             self._pending = None
 
     def _take(self, chunk: Chunk) -> None:
-        fired = self._of(chunk)
+        fired, many = self._of(chunk)
         listed = {name: _chosen(fired[name], r) for name, r in self._listed.items()}
         if self._file is not None:  # first, as it alone can fail
             self._file.append(listed, self._at + chunk.steps)
         else:
             for name, spikes in listed.items():
                 self._spikes[name].append(*spikes, (self._at + chunk.steps - self._first) / self._steps)
+        for name, own in many.items():
+            self.fired[name] += own
         for bins, counts in zip(self._bins, self._counts, strict=True):
             when, _ = _chosen(fired[bins.recorder.population.name], bins.recorder)
             counts.append(bins.add(self._at, chunk.steps, when))
@@ -208,18 +210,18 @@ class Recording:
             total += new
         self._at += chunk.steps
 
-    def _of(self, chunk: Chunk) -> dict[str, Fired]:
-        """Return the spikes of every population, out of its group's, and count those of every neuron."""
+    def _of(self, chunk: Chunk) -> tuple[dict[str, Fired], dict[str, Longs]]:
+        """Return the spikes of every population, out of its group's, and how often each neuron has fired."""
         found: dict[str, Fired] = {}
+        counted: dict[str, Longs] = {}
         for g, (start, ids) in enumerate(zip(chunk.start, chunk.ids, strict=True)):
             names = sorted((n for n, (group, _) in self._place.items() if group == g), key=lambda n: self._place[n][1])
             edges = np.cumsum([0, *(self._network.populations[n].size for n in names)])
             many = np.bincount(ids, minlength=edges[-1])
-            for i, name in enumerate(names):
-                self.fired[name] += many[edges[i] : edges[i + 1]]
+            counted |= {name: many[edges[i] : edges[i + 1]] for i, name in enumerate(names)}
             begin, when, who = by_population(start, ids, edges, self._at, self._helpers, self._parts)
             found |= {n: (when[begin[i] : begin[i + 1]], who[begin[i] : begin[i + 1]]) for i, n in enumerate(names)}
-        return {name: found[name] for name in self._network.populations}
+        return {name: found[name] for name in self._network.populations}, counted
 
     def spikes(self) -> dict[str, Spikes]:
         """Return the spikes that were kept, per population."""

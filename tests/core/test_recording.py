@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 import spikeframe as sf
 from spikeframe.core import circuit as circuits
+from spikeframe.core import recording as recording_module
 from spikeframe.core.recording import Bins
 from spikeframe.core.sonata import SpikeWriter, read_spikes
 from spikeframe.errors import (
@@ -174,12 +176,46 @@ def test_a_run_that_is_interrupted_can_be_taken_up_again(short, tmp_path, monkey
         sim.run(40.0, output=path)
     monkeypatch.undo()
     assert sim.circuit.time == pytest.approx(21.0)
+    kept = sim.partial
+    assert kept.duration == pytest.approx(21.0) and kept.output == path
+    assert np.array_equal(kept.traces["a"]["v"].values, expected.traces["a"]["v"].values[:42])
     upto = {n: [(t, i) for t, i in v if t < 210] for n, v in trains(expected.spikes).items()}
     with h5py.File(path) as file:
         assert file["spikes/a/timestamps"].shape[0] >= len(upto["a"]) > 0
     rest = sim.run(19.0, output=path)
+    assert sim.partial is None
+    assert {n: c.spk_out + rest.counts[n].spk_out for n, c in kept.counts.items()} == {
+        n: c.spk_out for n, c in expected.counts.items()
+    }
+    assert kept.sent + rest.sent == expected.sent
     assert trains(read_spikes(path)) == trains(expected.spikes)
     assert np.array_equal(rest.traces["a"]["v"].values, expected.traces["a"]["v"].values[-38:])
+
+
+def test_ctrl_c_at_any_moment_loses_nothing_of_finished_stretches(short, monkeypatch):
+    expected = sf.Simulator(network(), dt=0.1).run(40.0)
+    sim, taken = sf.Simulator(network(), dt=0.1), recording_module.Recording._take
+
+    def struck(self: Any, chunk: Any) -> None:  # in the middle of what belongs together
+        signal.raise_signal(signal.SIGINT)
+        taken(self, chunk)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    parts = []
+    try:
+        monkeypatch.setattr(recording_module.Recording, "_take", struck)
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                sim.run(40.0)
+            parts.append(sim.partial)
+        monkeypatch.undo()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    parts.append(sim.run(40.0 - sum(part.duration for part in parts)))
+    assert parts[0].duration == pytest.approx(7.0)
+    assert trains(*(part.spikes for part in parts)) == trains(expected.spikes)
+    for name, trace in expected.traces["a"].items():
+        assert np.array_equal(np.concatenate([part.traces["a"][name].values for part in parts]), trace.values)
 
 
 _KILLED = """
