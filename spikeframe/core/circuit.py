@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from spikeframe.core import given, rewired
+from spikeframe.core.accuracy import look_at_membranes
 from spikeframe.core.building import floats
 from spikeframe.core.counts import Counts
 from spikeframe.core.interrupts import held_back
@@ -116,6 +117,7 @@ class Circuit:
         self._owed: tuple[State, int, int] | None = None
         self._reckoned: tuple[Laid, int] | None = None
         self.partial: CircuitResult | None = None
+        self._watch = not look_at_membranes(network, self.laid.place, plan.groups, self.state.values, True)
 
     def _laid_out(self, network: Network) -> Laid:
         """Build a network for this run."""
@@ -162,6 +164,9 @@ class Circuit:
                 while (left := first + steps - self.state.step) > 0:
                     here = min(left, stretch, max(_LAST, left * 2 // 3)) if helpers else min(left, stretch)
                     bar.update(round(self._advance(here, recording) * self.dt))
+                    if self._watch:
+                        now = self.network, self.laid.place, self.laid.plan.groups, self.state.values
+                        self._watch = not look_at_membranes(*now, False)
             recording.finish()
         except BaseException:
             recording.finish()

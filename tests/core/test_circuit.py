@@ -219,6 +219,8 @@ def test_a_run_that_blows_up_names_neuron_and_step():
     sim = sf.Simulator(net, dt=0.1)
     with pytest.raises(NonFiniteError, match=r"t: state 'v' of neuron 1 became (inf|nan) in step"):
         sim.run(100.0)
+    assert sim.circuit.time == sim.partial.duration < 100.0  # back where the last whole stretch ended
+    assert np.isfinite(sim.circuit.read("t", "v")).all()
 
 
 class Explosive(sf.neurons.Neuron):
