@@ -4,9 +4,9 @@ r"""What a run on the grid clock warns of: weights that the grid rounds away, an
 their order. One weight that is some thousand times larger than the others coarsens them.
 
 **Integration** is explicit for `spikeframe.neurons.integrated` neurons: where a substep times the membrane's rate
-:math:`-\partial \dot v / \partial v` passes 2.78 (or 2), it oscillates and grows, and every reset hides that. The rate of
-every neuron is looked at before the first step, there with each single weight as a conductance on top, and at the end
-of each stretch: what lasts is found, not every peak between.
+:math:`-\partial \dot v / \partial v` passes 2.78 (or 2), it oscillates and grows, and every reset hides that. The rate
+of every neuron is looked at before the first step, there with each single weight as a conductance on top, and at the
+end of each stretch: what lasts is found, not every peak between.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from spikeframe.core.stimulation import SpikeSource
 def most_arrivals(link: Projection, dt: float) -> int:
     """Return the most events that a projection can bring to a neuron in a step, when every source fires.
 
-    Given spikes count as often as they stand in one step. Where chance decides how many of a source's synapses a neuron has, it has more in less than one of 10^20 networks.
+    Given spikes count as often as they stand in one step. Where chance decides how many of a source's synapses a neuron
+    has, it has more in less than one of 10^20 networks.
 
     Args:
         link: the projection.
