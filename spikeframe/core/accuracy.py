@@ -1,4 +1,4 @@
-r"""What a run on the grid clock warns of: weights that the grid rounds away, and integration that is unstable.
+r"""What a run on the grid clock warns of: weights rounded away, time constants below a step, unstable integration.
 
 **Weights** are whole multiples of a power of two, one for all that reaches a receptor, so that sums do not depend on
 their order. One weight that is some thousand times larger than the others coarsens them.
@@ -61,6 +61,28 @@ def look_at_weights(network: Network, units: Mapping[tuple[str, str], float]) ->
                 "their own with the same parameters, or use dtype='float64'.",
                 AccuracyWarning, stacklevel=6,
             )  # fmt: skip
+
+
+def look_at_times(network: Network, dt: float) -> None:
+    """Warn of time constants shorter than a step, as those given in seconds are.
+
+    Args:
+        network: what is to run.
+        dt: ms.
+    """
+    for p in network.populations.values():
+        if not isinstance(p.neuron, Neuron):
+            continue
+        owners: dict[str, Any] = {"": p.neuron}
+        owners |= {f"receptors[{name!r}].": receptor for name, receptor in p.neuron.receptors.items()}
+        for prefix, owner in owners.items():
+            for name, row in owner.PARAMETERS.items():
+                if row.unit == "ms" and name.startswith("tau") and (least := float(owner.value(name).min())) < dt:
+                    warnings.warn(
+                        f"{p.name}: {prefix}{name}={least:g} ms is less than a step of dt={dt:g} ms, so its course is "
+                        "not seen. Use a smaller dt, or check the unit: times are in ms.",
+                        AccuracyWarning, stacklevel=6,
+                    )  # fmt: skip
 
 
 def _rounding(weight: Any, unit: float, fixed: bool) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from spikeframe.core.arrivals import most_arrivals
 from spikeframe.core.distributions import Constant, as_distribution
 from spikeframe.core.network import Network, Population, Projection
 from spikeframe.core.own_unit import magnitude, own_unit
-from spikeframe.core.stimulation import PoissonInput
+from spikeframe.core.stimulation import AC, PoissonInput, StepCurrent
 from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError
 from spikeframe.kernels.connectivity import Connectivity
 from spikeframe.kernels.grid import Bundle, CurrentDrive, Group, Longs, Plan, PoissonDrive, Sample
@@ -35,6 +35,8 @@ STREAMS = {
 _EACH = 16
 #: Most accumulator slots of a part, so that 16 bits address them.
 _SLOTS = 1 << 16
+#: Most drawn delays that are cut off at one step.
+_CUT = 1e-3
 #: Most Poisson arrivals of a step, in the mean.
 _ARRIVALS = 1_000_000
 
@@ -85,7 +87,7 @@ def steps_of(what: str, time: float, dt: float) -> int:
         TimeGridError: it is not a multiple of dt.
     """
     steps = time / dt
-    if abs(steps - round(steps)) > 1e-6 * max(1.0, steps):
+    if abs(steps - round(steps)) > min(1e-6 * max(1.0, steps), 0.01):
         near = round(steps) * dt
         raise TimeGridError(f"{what}={time:g} ms is not a multiple of dt={dt:g} ms; the nearest is {near:g} ms.")
     return round(steps)
@@ -129,6 +131,7 @@ def lay_out(network: Network, dt: float, threads: int, dtype: np.dtype[Any]) -> 
     values = [_initial(network, members[g], neurons[g], dtype) for g in range(len(members))]
     by_receptor = {(p, r): units[g, i] for p, (g, _) in place.items() for i, r in enumerate(groups[g].receptors)}
     accuracy.look_at_weights(network, by_receptor)
+    accuracy.look_at_times(network, dt)
     weights = synapses.initial(plan, {b: builder.weights[link] for link, b in builder.plastic.items()}, values)
     return Laid(plan, place, fan_out, rounding, values, builder.plastic, weights)
 
@@ -381,6 +384,7 @@ class _Bundles:
         """Return source group, constant delay (or None) and whether a source has one weight."""
         one = isinstance(link.weight, Constant) and link.synapse is None
         if not isinstance(link.delay, Constant):
+            _check_drawn(link, self.dt)
             return self.place[link.source.name][0], None, False
         steps = steps_of(f"{link.name}: delay", link.delay.value, self.dt)
         if steps < 1 and not link.same_step:
@@ -511,6 +515,15 @@ class _Bundles:
         )
 
 
+def _check_drawn(link: Projection, dt: float) -> None:
+    """Refuse a distribution of delays much of which would have to be cut off at one step."""
+    if not isinstance(link.delay, np.ndarray) and (share := link.delay.below(0.5 * dt)) > _CUT:
+        raise TimeGridError(
+            f"{link.name}: {share:.1%} of the delays drawn from {link.delay} ms are less than half a step of dt={dt:g} "
+            f"ms, and a spike takes at least one. Bound them, e.g. Normal(1.5, 0.5, low={dt:g}), or check the unit."
+        )
+
+
 def _stimuli(
     network: Network,
     place: dict[str, tuple[int, int]],
@@ -535,9 +548,22 @@ def _stimuli(
             weight = round(s.drive.weight / units[key])
             poisson.append(PoissonDrive(g, key[1], lo, hi, s.drive.rate * dt * 1e-3, weight, own, start, stop))
         else:
+            _check_sampled(s.drive, s.target.name, dt)
             amplitude = _amplitude(s.drive, dt)
             currents.append(CurrentDrive(g, lo, hi, amplitude, float(s.drive.sd), own, start, stop))
     return poisson, currents
+
+
+def _check_sampled(drive: Any, name: str, dt: float) -> None:
+    """Refuse a current that changes within steps."""
+    if isinstance(drive, StepCurrent):
+        for time in np.asarray(drive.times):
+            steps_of(f"StepCurrent(times) of {name!r}", float(time), dt)
+    if isinstance(drive, AC) and abs(drive.frequency) * dt > 500.0:
+        raise ParameterError(
+            f"AC(frequency={drive.frequency:g}) of {name!r}: a step of dt={dt:g} ms shows at most {500.0 / dt:g} Hz. "
+            "Use a smaller dt, or check the unit (Hz)."
+        )
 
 
 def _amplitude(drive: Any, dt: float) -> Callable[[Any], Any]:

@@ -68,6 +68,16 @@ def test_weights_that_the_grid_rounds_away_are_warned_of():
     build(1.0, [1e4]), build(sf.Normal(1.0, 0.1), -0.0), build(0.001, 1000.0, dtype="float64")
 
 
+def test_time_constants_shorter_than_a_step_are_warned_of():
+    net = sf.Network()
+    net.population("a", 2, sf.neurons.LIF(tau_m=[20.0, 0.02], receptors=sf.neurons.Exp(tau=5.0)))
+    with pytest.warns(AccuracyWarning, match=r"a: tau_m=0\.02 ms is less than a step of dt=0\.1 ms"):
+        sf.Simulator(net, dt=0.1)
+    with pytest.warns(AccuracyWarning) as found:
+        sf.Simulator(net, dt=10.0)
+    assert [str(w.message).split(" ms")[0] for w in found] == ["a: tau_m=0.02", "a: receptors['input'].tau=5"]
+
+
 @pytest.mark.exact
 @pytest.mark.parametrize(
     ("sources", "rule", "weight", "times"),
