@@ -76,8 +76,9 @@ def look_at_times(network: Network, dt: float) -> None:
         owners: dict[str, Any] = {"": p.neuron}
         owners |= {f"receptors[{name!r}].": receptor for name, receptor in p.neuron.receptors.items()}
         for prefix, owner in owners.items():
-            for name, row in owner.PARAMETERS.items():
-                if row.unit == "ms" and name.startswith("tau") and (least := float(owner.value(name).min())) < dt:
+            times = {n: owner.value(n) for n, row in owner.PARAMETERS.items() if row.unit == "ms" and n[:3] == "tau"}
+            for name, value in times.items():
+                if (least := float(value.detach().min())) < dt:
                     warnings.warn(
                         f"{p.name}: {prefix}{name}={least:g} ms is less than a step of dt={dt:g} ms, so its course is "
                         "not seen. Use a smaller dt, or check the unit: times are in ms.",
