@@ -63,6 +63,7 @@ class CircuitResult:
         output: the file that the spikes went to (`spikeframe.core.sonata.read_spikes`), or None.
         weights: per projection whose weights are recorded; the ids of a trace are synapses in the order of
             `Simulator.weights`.
+        start: ms, the time at which the run began.
     """
 
     spikes: dict[str, Spikes]
@@ -75,6 +76,7 @@ class CircuitResult:
     sizes: dict[str, int]
     output: Path | None = None
     weights: dict[Projection, Trace] = field(default_factory=dict)
+    start: float = 0.0
 
     def rates(self) -> dict[str, float]:
         """Return the mean rate of every population, spikes/s."""
@@ -295,6 +297,7 @@ class Circuit:
             {p.name: p.size for p in populations},
             output,
             recording.weights(),
+            recording.first * self.dt,
         )
 
     def _count(self, p: Population, steps: int, recording: Recording) -> Counts:

@@ -143,6 +143,7 @@ class Recording:
             With a file, this thread waits for them, as writing can fail.
 
     Attributes (complete after `finish`):
+        first: step at which the run begins.
         fired: per population, ``[size]`` how often each neuron has fired.
         delivered: synaptic events delivered.
         arrivals: Poisson arrivals per drive of the plan.
@@ -154,7 +155,7 @@ class Recording:
         file: SpikeWriter | None = None, helpers: int = 0,
     ) -> None:  # fmt: skip
         self._network, self._place, self._dt, self._file = network, laid.place, dt, file
-        self._first, self._at, self._steps = first, first, steps
+        self.first, self._at, self._steps = first, first, steps
         self._listed = {r.population.name: r for r in network.recorders if r.variable == "spikes"}
         self._spikes = {name: _Growing() for name in self._listed}
         self._bins, self._counts = bins, [list[Longs]() for _ in bins]
@@ -194,7 +195,7 @@ class Recording:
             self._file.append(listed, self._at + chunk.steps)
         else:
             for name, spikes in listed.items():
-                self._spikes[name].append(*spikes, (self._at + chunk.steps - self._first) / self._steps)
+                self._spikes[name].append(*spikes, (self._at + chunk.steps - self.first) / self._steps)
         for name, own in many.items():
             self.fired[name] += own
         for bins, counts in zip(self._bins, self._counts, strict=True):
@@ -236,11 +237,11 @@ class Recording:
         recorders = [r for r in self._network.recorders if r.variable not in ("spikes", "rate")]
         for r, sample, rows in zip(recorders, self._sampled, self._samples, strict=True):
             values = np.concatenate(rows) if rows else np.zeros((0, r.ids.size))
-            ends = np.arange(self._first // sample.every + 1, self._at // sample.every + 1) * sample.every
+            ends = np.arange(self.first // sample.every + 1, self._at // sample.every + 1) * sample.every
             times = np.asarray(ends * self._dt, np.float64)
             found.setdefault(r.population.name, {})[r.variable] = Trace(times, r.ids, values)
         for bins, counts in zip(self._bins, self._counts, strict=True):
-            rate = bins.trace(self._first, self._at, self._dt, counts)
+            rate = bins.trace(self.first, self._at, self._dt, counts)
             found.setdefault(bins.recorder.population.name, {})["rate"] = rate
         return found
 
@@ -251,7 +252,7 @@ class Recording:
             ids = self._bundles[sample.bundle].weight[sample.places].astype(np.int64)
             order = np.argsort(ids)
             values = np.concatenate(rows)[:, order] if rows else np.zeros((0, ids.size))
-            ends = np.arange(self._first // sample.every + 1, self._at // sample.every + 1) * sample.every
+            ends = np.arange(self.first // sample.every + 1, self._at // sample.every + 1) * sample.every
             found[r.projection] = Trace(np.asarray(ends * self._dt, np.float64), ids[order], values)
         return found
 
