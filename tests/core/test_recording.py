@@ -157,6 +157,23 @@ def test_files_of_other_simulators_are_read(tmp_path, sorting):
         read_spikes(tmp_path / "other.h5", dt=0.2)
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("times", "ids", "error"),
+    [([0.1, 0.2], [0], "two lists"), ([[0.1, 0.2]], [[0, 1]], "two lists"), ([0.1], [1.5], "whole numbers"),
+     ([0.1], [-1], "from 0"), ([0.1], np.array([2**63], np.uint64), "from 0"), ([0.1], [b"x"], "whole numbers"),
+     ([b"x"], [0], "must be numbers"), ([0.1], None, "has no 'node_ids'"), ([100_000.04], [0], "no positive multiple")],
+)  # fmt: skip
+def test_a_file_of_another_simulator_that_is_not_as_it_should_be_is_refused(tmp_path, times, ids, error):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["spikes/cortex/timestamps"] = times
+        file["spikes/cortex/timestamps"].attrs["units"] = np.bytes_(b"ms")
+        if ids is not None:
+            file["spikes/cortex/node_ids"] = ids
+    with pytest.raises((EventFileError, TimeGridError), match=error):
+        read_spikes(tmp_path / "other.h5", dt=0.1)
+
+
 @pytest.mark.parametrize("where", ["kernel", "file"])
 def test_a_run_that_is_interrupted_can_be_taken_up_again(short, tmp_path, monkeypatch, where):
     expected = sf.Simulator(network(), dt=0.1).run(40.0)
