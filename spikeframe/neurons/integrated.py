@@ -126,9 +126,11 @@ class Integrated(Refractory):
         x, s, c = (Names(kind, values) for kind, values in named.items())
         y = {name: getattr(s, name) for name in self.FLOWING}
         views = self._views(x, s, c)
-        i = _current(y["v"], [(r, k, x_r, prefix, dict(inner._values)) for prefix, r, x_r, inner, k in views])
-        flows = {"v": i, "own": None} if i is None else {"v": i, "own": None, "more": i + 1.0}
-        slopes = {name: self.flow(Names("state", y), current, s, c)["v"] for name, current in flows.items()}
+        total = _current(y["v"], [(r, k, x_r, prefix, dict(inner._values)) for prefix, r, x_r, inner, k in views])
+        currents: dict[str, Value | None] = {"v": total, "own": total}
+        if total is not None:  # a flow need not know what to do without a current
+            currents |= {"own": total * 0.0, "more": total + 1.0}
+        slopes = {name: self.flow(Names("state", y), current, s, c)["v"] for name, current in currents.items()}
         return recorder.program([(n, slope * c.span * (1.0 / LIMITS[self.method])) for n, slope in slopes.items()])
 
     def _substep(self, y: Flow, courses: list[_Course], s: Names, c: Names) -> tuple[Flow, list[_Course]]:

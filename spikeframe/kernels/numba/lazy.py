@@ -399,9 +399,9 @@ def _awake(group: Group, values: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_
     if group.waits is None:
         raise TypeError(f"{group.name} cannot wait.")
     found = np.zeros(blocks(group.size) * BLOCK, bool)
-    leaves = {**dict.fromkeys(group.waits.names("input"), 0.0), **group.coefficients, **values}
+    leaves = {**dict.fromkeys(group.waits.names("input"), np.zeros(1)), **group.coefficients, **values}
     found[: group.size] = ~interpret(group.waits, leaves, np.dtype(np.float64))["waits"]
-    return found.reshape(-1, BLOCK).any(axis=1)
+    return np.any(found.reshape(-1, BLOCK), axis=1)
 
 
 def _reached(plan: Plan, steps: int, given: list[Fired | None]) -> list[float]:
