@@ -64,17 +64,19 @@ def look_at_weights(network: Network, units: Mapping[tuple[str, str], float]) ->
 
 
 def look_at_times(network: Network, dt: float) -> None:
-    """Warn of time constants shorter than a step, as those given in seconds are.
+    """Warn of time constants shorter than a step, as those given in seconds are; of receptors, where something arrives.
 
     Args:
         network: what is to run.
         dt: ms.
     """
+    used = {(link.target, link.receptor) for link in network.projections}
+    used |= {(s.target, s.receptor) for s in network.stimuli}
     for p in network.populations.values():
         if not isinstance(p.neuron, Neuron):
             continue
         owners: dict[str, Any] = {"": p.neuron}
-        owners |= {f"receptors[{name!r}].": receptor for name, receptor in p.neuron.receptors.items()}
+        owners |= {f"receptors[{n!r}].": receptor for n, receptor in p.neuron.receptors.items() if (p, n) in used}
         for prefix, owner in owners.items():
             times = {n: owner.value(n) for n, row in owner.PARAMETERS.items() if row.unit == "ms" and n[:3] == "tau"}
             for name, value in times.items():

@@ -70,7 +70,9 @@ def test_weights_that_the_grid_rounds_away_are_warned_of():
 
 def test_time_constants_shorter_than_a_step_are_warned_of():
     net = sf.Network()
-    net.population("a", 2, sf.neurons.LIF(tau_m=[20.0, 0.02], receptors=sf.neurons.Exp(tau=5.0)))
+    two: Any = {"input": sf.neurons.Exp(tau=5.0), "unused": sf.neurons.Exp(tau=1.0)}
+    a = net.population("a", 2, sf.neurons.LIF(tau_m=[20.0, 0.02], receptors=two))
+    net.stimulate(a, sf.PoissonInput(1.0, 0.1), receptor="input")
     with pytest.warns(AccuracyWarning, match=r"a: tau_m=0\.02 ms is less than a step of dt=0\.1 ms"):
         sf.Simulator(net, dt=0.1)
     with pytest.warns(AccuracyWarning) as found:
