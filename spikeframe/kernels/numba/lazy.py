@@ -401,8 +401,7 @@ def _awake(group: Group, values: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_
     found = np.zeros(blocks(group.size) * BLOCK, bool)
     leaves = {**dict.fromkeys(group.waits.names("input"), np.zeros(1)), **group.coefficients, **values}
     found[: group.size] = ~interpret(group.waits, leaves, np.dtype(np.float64))["waits"]
-    awake: NDArray[np.bool_] = found.reshape(-1, BLOCK).any(axis=1)
-    return awake
+    return np.logical_or.reduceat(found, np.arange(0, found.size, BLOCK))
 
 
 def _reached(plan: Plan, steps: int, given: list[Fired | None]) -> list[float]:
