@@ -15,6 +15,13 @@ class SpikeframeError(Exception):
     """Base of every error that spikeframe raises on purpose."""
 
 
+class AccuracyWarning(UserWarning):
+    """A run goes on, but its numbers are less exact than they look; the message says what to do.
+
+    ``warnings.simplefilter("error", AccuracyWarning)`` makes it an error.
+    """
+
+
 class ParameterError(SpikeframeError, ValueError):
     """A parameter has a value outside its stated range."""
 

@@ -14,8 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from spikeframe.core import given, rewired
+from spikeframe.core.accuracy import look_at_membranes
 from spikeframe.core.building import floats
 from spikeframe.core.counts import Counts
+from spikeframe.core.interrupts import held_back
 from spikeframe.core.layout import Laid, lay_out, steps_of, stream
 from spikeframe.core.network import Network, Population, Projection
 from spikeframe.core.procedural import learn
@@ -61,6 +63,7 @@ class CircuitResult:
         output: the file that the spikes went to (`spikeframe.core.sonata.read_spikes`), or None.
         weights: per projection whose weights are recorded; the ids of a trace are synapses in the order of
             `Simulator.weights`.
+        start: ms, the time at which the run began.
     """
 
     spikes: dict[str, Spikes]
@@ -73,6 +76,7 @@ class CircuitResult:
     sizes: dict[str, int]
     output: Path | None = None
     weights: dict[Projection, Trace] = field(default_factory=dict)
+    start: float = 0.0
 
     def rates(self) -> dict[str, float]:
         """Return the mean rate of every population, spikes/s."""
@@ -94,6 +98,9 @@ class Circuit:
         backend: ``"auto"``, ``"numba"``, ``"reference"`` or ``"cuda"``.
         threads: changes no result.
         dtype: ``"float32"`` or ``"float64"``.
+
+    Attributes:
+        partial: what the last run gave until it was broken off, by Ctrl-C or an error; None if it came to its end.
     """
 
     def __init__(self, network: Network, dt: float, backend: str, threads: int, dtype: str) -> None:
@@ -111,6 +118,8 @@ class Circuit:
         self.state = State(0, self.laid.values, *_no_spikes(plan), self.laid.synapses)
         self._owed: tuple[State, int, int] | None = None
         self._reckoned: tuple[Laid, int] | None = None
+        self.partial: CircuitResult | None = None
+        self._watch = not look_at_membranes(network, self.laid.place, plan.groups, self.state.values, True)
 
     def _laid_out(self, network: Network) -> Laid:
         """Build a network for this run."""
@@ -126,6 +135,9 @@ class Circuit:
 
     def run(self, duration: float, progress: bool = True, output: str | Path | None = None) -> CircuitResult:
         """Go on for some time.
+
+        Ctrl-C or an error ends a run after its last whole stretch of some tenths of a second: the next run goes on from
+        there, and `partial` has what was recorded until then.
 
         Args:
             duration: ms, a multiple of dt.
@@ -147,13 +159,22 @@ class Circuit:
         helpers = min(self.threads, _HELPERS) if self._provider.speed > 1 else 0  # cores that have nothing else to do
         recording = Recording(self.network, self.laid, self.dt, first, steps, self.bins, file, helpers)
         before = self._in_flight()
-        with tqdm(total=round(steps * self.dt), unit="ms", delay=2.0, disable=not progress, leave=False) as bar:
-            stretch = self._stretch()
-            while (left := first + steps - self.state.step) > 0:
-                here = min(left, stretch, max(_LAST, left * 2 // 3)) if helpers else min(left, stretch)
-                bar.update(round(self._advance(here, recording) * self.dt))
-        recording.finish()
-        return self._result(steps, recording, before, None if file is None else file.path)
+        path, self.partial = None if file is None else file.path, None
+        try:
+            with tqdm(total=round(steps * self.dt), unit="ms", delay=2.0, disable=not progress, leave=False) as bar:
+                stretch = self._stretch()
+                while (left := first + steps - self.state.step) > 0:
+                    here = min(left, stretch, max(_LAST, left * 2 // 3)) if helpers else min(left, stretch)
+                    bar.update(round(self._advance(here, recording) * self.dt))
+                    if self._watch:
+                        now = self.network, self.laid.place, self.laid.plan.groups, self.state.values
+                        self._watch = not look_at_membranes(*now, False)
+            recording.finish()
+        except BaseException:
+            recording.finish()
+            self.partial = self._result(self.state.step - first, recording, before, path)
+            raise
+        return self._result(steps, recording, before, path)
 
     def _stretch(self) -> int:
         """Return the steps of a stretch, reckoned once for what is laid out."""
@@ -176,17 +197,19 @@ class Circuit:
         try:
             chunk = self._provider.run(plan, state, steps, self._given(steps), self.threads)
             if self._bad() is None:
-                recording.add(chunk)
+                with held_back():
+                    recording.add(chunk)
+                    saved = self.state
                 return chunk.steps
         except BaseException:  # Ctrl-C, or a full disk: the run can be taken up again where it stood
             self.state = saved
             raise
         self.state = saved
+        saved = _copied(saved)
         what, value = self._first_bad(steps)
-        raise NonFiniteError(
-            f"{what} became {value} in step {self.state.step} ({self.time:g} ms). Use a smaller dt, or look at its "
-            "input and parameters."
-        )
+        where = f"in step {self.state.step} ({self.time:g} ms)"
+        self.state = saved
+        raise NonFiniteError(f"{what} became {value} {where}. Use a smaller dt, or look at its input and parameters.")
 
     def _first_bad(self, steps: int) -> tuple[str, float]:
         """Go on to the first step after which a state is not finite, as one is `steps` on; stretches are halved."""
@@ -274,6 +297,7 @@ class Circuit:
             {p.name: p.size for p in populations},
             output,
             recording.weights(),
+            recording.first * self.dt,
         )
 
     def _count(self, p: Population, steps: int, recording: Recording) -> Counts:

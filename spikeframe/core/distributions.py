@@ -90,6 +90,12 @@ class Uniform(_Checked):
         centre, width = self.low + 0.5 * (self.high - self.low), self.high - self.low
         return math.hypot(centre, width / math.sqrt(12.0))
 
+    def below(self, x: float) -> float:
+        """Return the probability of a draw below x."""
+        if not self.low < x < self.high:
+            return float(x >= self.high)
+        return (x - self.low) / (self.high - self.low)
+
 
 @dataclass(frozen=True)
 class Normal(_Checked):
@@ -161,6 +167,13 @@ class Normal(_Checked):
         square = self.mean * self.mean + 2.0 * self.mean * self.sd * first + self.sd * self.sd * second
         return math.sqrt(max(square, 0.0))
 
+    def below(self, x: float) -> float:
+        """Return the probability of a draw below x."""
+        if self.sd == 0.0 or not self.low < x < self.high:
+            return float(x > self.mean if self.sd == 0.0 else x >= self.high)
+        low = math.erfc((self.mean - self.low) / (self.sd * math.sqrt(2.0)))
+        return 0.5 * (math.erfc((self.mean - x) / (self.sd * math.sqrt(2.0))) - low) / self._mass()
+
 
 @dataclass(frozen=True)
 class LogNormal(_Checked):
@@ -199,6 +212,12 @@ class LogNormal(_Checked):
         """Return the root of the mean square, ``exp(mu + sigma^2)``; infinite where that overflows."""
         exponent = self.mu + self.sigma * self.sigma
         return math.exp(exponent) if exponent < 709.0 else math.inf
+
+    def below(self, x: float) -> float:
+        """Return the probability of a draw below x."""
+        if x <= 0.0 or self.sigma == 0.0:
+            return float(x > 0.0 and math.log(x) > self.mu)
+        return 0.5 * math.erfc((self.mu - math.log(x)) / (self.sigma * math.sqrt(2.0)))
 
 
 Distribution: TypeAlias = Constant | Uniform | Normal | LogNormal

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from spikeframe.core import procedural, synapses
+from spikeframe.core import accuracy, procedural, synapses
+from spikeframe.core.arrivals import most_arrivals
 from spikeframe.core.distributions import Constant, as_distribution
 from spikeframe.core.network import Network, Population, Projection
 from spikeframe.core.own_unit import magnitude, own_unit
-from spikeframe.core.stimulation import PoissonInput
+from spikeframe.core.stimulation import AC, PoissonInput, StepCurrent
 from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError
 from spikeframe.kernels.connectivity import Connectivity
 from spikeframe.kernels.grid import Bundle, CurrentDrive, Group, Longs, Plan, PoissonDrive, Sample
@@ -24,6 +25,7 @@ from spikeframe.kernels.numba import layout, stimuli
 from spikeframe.kernels.numba.steps import in_ranges
 from spikeframe.kernels.procedural import Regenerated
 from spikeframe.neurons import Neuron
+from spikeframe.neurons.integrated import Integrated
 from spikeframe.neurons.receptors import Current
 
 #: Random streams by purpose; each object has so many of its own.
@@ -33,6 +35,8 @@ STREAMS = {
 _EACH = 16
 #: Most accumulator slots of a part, so that 16 bits address them.
 _SLOTS = 1 << 16
+#: Most drawn delays that are cut off at one step.
+_CUT = 1e-3
 #: Most Poisson arrivals of a step, in the mean.
 _ARRIVALS = 1_000_000
 
@@ -83,7 +87,7 @@ def steps_of(what: str, time: float, dt: float) -> int:
         TimeGridError: it is not a multiple of dt.
     """
     steps = time / dt
-    if abs(steps - round(steps)) > 1e-6 * max(1.0, steps):
+    if abs(steps - round(steps)) > min(1e-6 * max(1.0, steps), 0.01):
         near = round(steps) * dt
         raise TimeGridError(f"{what}={time:g} ms is not a multiple of dt={dt:g} ms; the nearest is {near:g} ms.")
     return round(steps)
@@ -105,7 +109,7 @@ def lay_out(network: Network, dt: float, threads: int, dtype: np.dtype[Any]) -> 
     members, neurons = _grouped(network, dt)
     place = {p.name: (g, at) for g, group in enumerate(members) for p, at in _offsets(group)}
     groups = [_group(network, g, members[g], neurons[g], dt, dtype) for g in range(len(members))]
-    units = _units(network, place, groups, dtype)
+    units = _units(network, place, groups, dtype, dt)
     groups = [_with_units(g, [units[i, r] for r in range(len(g.receptors))]) for i, g in enumerate(groups)]
     cuts, bases, offsets = _parts(groups, threads, any(link.same_step for link in network.projections))
     builder = _Bundles(network, dt, threads, dtype, groups, place, units, cuts, bases)
@@ -125,6 +129,9 @@ def lay_out(network: Network, dt: float, threads: int, dtype: np.dtype[Any]) -> 
         synapses.gaps(network, place, groups, partial(stream, "gap"), threads, dtype), regenerated,
     )  # fmt: skip
     values = [_initial(network, members[g], neurons[g], dtype) for g in range(len(members))]
+    by_receptor = {(p, r): units[g, i] for p, (g, _) in place.items() for i, r in enumerate(groups[g].receptors)}
+    accuracy.look_at_weights(network, by_receptor)
+    accuracy.look_at_times(network, dt)
     weights = synapses.initial(plan, {b: builder.weights[link] for link, b in builder.plastic.items()}, values)
     return Laid(plan, place, fan_out, rounding, values, builder.plastic, weights)
 
@@ -140,7 +147,7 @@ def units_of(network: Network, dt: float, dtype: np.dtype[Any]) -> dict[tuple[st
     members, neurons = _grouped(network, dt)
     place = {p.name: (g, at) for g, group in enumerate(members) for p, at in _offsets(group)}
     groups = [_group(network, g, members[g], neurons[g], dt, dtype) for g in range(len(members))]
-    units = _units(network, place, groups, dtype)
+    units = _units(network, place, groups, dtype, dt)
     return {(name, r): units[g, i] for name, (g, _) in place.items() for i, r in enumerate(groups[g].receptors)}
 
 
@@ -224,8 +231,8 @@ def _group(
     if any(p.bias is not None for p in members):
         spread = [np.zeros(p.size) if p.bias is None else p.bias for p in members]
         bias = np.concatenate(spread).astype(dtype)
-    waits = first.waiting_program()
-    return Group(name, size, first.program(), coefficients, receptors, (), current, randoms, at, bias, waits)
+    waits, slope = first.waiting_program(), first.slope_program() if isinstance(first, Integrated) else None
+    return Group(name, size, first.program(), coefficients, receptors, (), current, randoms, at, bias, waits, slope)
 
 
 def _with_units(group: Group, units: list[float]) -> Group:
@@ -233,26 +240,26 @@ def _with_units(group: Group, units: list[float]) -> Group:
 
 
 def _units(
-    network: Network, place: dict[str, tuple[int, int]], groups: list[Group], dtype: np.dtype[Any]
+    network: Network, place: dict[str, tuple[int, int]], groups: list[Group], dtype: np.dtype[Any], dt: float
 ) -> dict[tuple[int, int], float]:
     """Choose for every receptor the power of two that its weights are multiples of.
 
     Weights drawn one by one are stored in 16 bits where that keeps their rounding below 3e-4 of their root mean
-    square, else in 32. No sum over all sources, each firing at once, leaves the accumulators. Weights given one by one
-    that lie on a grid of their own, as trained ones do, stay as they are if the accumulators hold their sums.
+    square, else in 32. No sum of what can arrive in a step (`most_arrivals`) leaves the accumulators. Weights given one
+    by one that lie on a grid of their own, as trained ones do, stay as they are if the accumulators hold their sums.
     """
     largest = {(g, r): 0.0 for g, group in enumerate(groups) for r in range(len(group.receptors))}
     narrow = dict.fromkeys(largest, False)
     coarse = dict.fromkeys(largest, inf)
     arrivals = dict.fromkeys(largest, 1.0)
-    links: dict[tuple[int, int], list[Projection]] = {key: [] for key in largest}
+    links: dict[tuple[int, int], dict[Projection, int]] = {key: {} for key in largest}
     drive = dict.fromkeys(largest, 0.0)
     for link in network.projections:
         key = _slot(link.target, link.receptor, place, groups)
         top, rms = magnitude(link.weight)
-        links[key].append(link)
+        links[key][link] = most_arrivals(link, dt)
         largest[key] = max(largest[key], top)
-        arrivals[key] += link.source.size * 2
+        arrivals[key] += links[key][link] * 2
         if link.synapse is not None:
             largest[key] = max(largest[key], top * link.synapse.most(), *(abs(w) for w in link.synapse.bounds() or ()))
         elif not isinstance(link.weight, Constant):
@@ -261,8 +268,9 @@ def _units(
         if isinstance(stimulus.drive, PoissonInput):
             key = _slot(stimulus.target, stimulus.receptor, place, groups)
             largest[key] = max(largest[key], abs(stimulus.drive.weight))
-            arrivals[key] += 1000 + stimulus.drive.rate
-            drive[key] += abs(stimulus.drive.weight) * (1000 + stimulus.drive.rate)
+            most = 1000 + stimulus.drive.rate * max(1.0, 2e-3 * dt)
+            arrivals[key] += most
+            drive[key] += abs(stimulus.drive.weight) * most
     units = {}
     most = 2.0**31 if dtype == np.float32 else 2.0**62
     for key, top in largest.items():
@@ -376,6 +384,7 @@ class _Bundles:
         """Return source group, constant delay (or None) and whether a source has one weight."""
         one = isinstance(link.weight, Constant) and link.synapse is None
         if not isinstance(link.delay, Constant):
+            _check_drawn(link, self.dt)
             return self.place[link.source.name][0], None, False
         steps = steps_of(f"{link.name}: delay", link.delay.value, self.dt)
         if steps < 1 and not link.same_step:
@@ -506,6 +515,15 @@ class _Bundles:
         )
 
 
+def _check_drawn(link: Projection, dt: float) -> None:
+    """Refuse a distribution of delays much of which would have to be cut off at one step."""
+    if not isinstance(link.delay, np.ndarray) and (share := link.delay.below(0.5 * dt)) > _CUT:
+        raise TimeGridError(
+            f"{link.name}: {share:.1%} of the delays drawn from {link.delay} ms are less than half a step of dt={dt:g} "
+            f"ms, and a spike takes at least one. Bound them, e.g. Normal(1.5, 0.5, low={dt:g}), or check the unit."
+        )
+
+
 def _stimuli(
     network: Network,
     place: dict[str, tuple[int, int]],
@@ -530,9 +548,22 @@ def _stimuli(
             weight = round(s.drive.weight / units[key])
             poisson.append(PoissonDrive(g, key[1], lo, hi, s.drive.rate * dt * 1e-3, weight, own, start, stop))
         else:
+            _check_sampled(s.drive, s.target.name, dt)
             amplitude = _amplitude(s.drive, dt)
             currents.append(CurrentDrive(g, lo, hi, amplitude, float(s.drive.sd), own, start, stop))
     return poisson, currents
+
+
+def _check_sampled(drive: Any, name: str, dt: float) -> None:
+    """Refuse a current that changes within steps."""
+    if isinstance(drive, StepCurrent):
+        for time in np.asarray(drive.times):
+            steps_of(f"StepCurrent(times) of {name!r}", float(time), dt)
+    if isinstance(drive, AC) and abs(drive.frequency) * dt > 500.0:
+        raise ParameterError(
+            f"AC(frequency={drive.frequency:g}) of {name!r}: a step of dt={dt:g} ms shows at most {500.0 / dt:g} Hz. "
+            "Use a smaller dt, or check the unit (Hz)."
+        )
 
 
 def _amplitude(drive: Any, dt: float) -> Callable[[Any], Any]:

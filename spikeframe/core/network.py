@@ -271,7 +271,8 @@ class Network:
             rule: who is connected, e.g. ``FixedProbability(0.1)``.
             receptor: what the spikes arrive at; needed where the target has several.
             weight: number, distribution, or one per pair for explicit rules, in the receptor's unit; 1 if not given.
-            delay: ms: a multiple of dt, a distribution (rounded to the grid), or one per pair for explicit rules.
+            delay: ms: a multiple of dt, a distribution (rounded to the grid; bounded so that hardly any is below half a
+                step), or one per pair for explicit rules.
             synapse: what changes with spikes: `TsodyksMarkram(...)`, `learning_rules.stdp.PairSTDP(...)` or another
                 `Plasticity`; nothing if not given.
             procedural: never store the synapses but draw each row again at every spike of its source: the same

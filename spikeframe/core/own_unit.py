@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from math import inf
 from typing import Any
 
@@ -14,11 +14,11 @@ from spikeframe.core.network import Projection
 _CHUNK = 1 << 16
 
 
-def own_unit(links: Sequence[Projection], drive: float, unit: float, most: float) -> float:
+def own_unit(links: Mapping[Projection, int], drive: float, unit: float, most: float) -> float:
     """Return the unit of a receptor's weights: a finer one than was chosen if that keeps all given weights as they are.
 
     Args:
-        links: all projections onto the receptor.
+        links: all projections onto the receptor, and the most events of a step at a neuron (`most_arrivals`).
         drive: largest sum of what stimuli add in a step.
         unit: what was chosen from the weights' size.
         most: units that a sum must stay below.
@@ -28,7 +28,7 @@ def own_unit(links: Sequence[Projection], drive: float, unit: float, most: float
     finest = min((_grid(weight, top * 2.0**-31) for weight in given), default=inf)
     if not top * 2.0**-31 < finest < unit:
         return unit
-    return finest if drive + sum(map(_reach, links)) < most * finest else unit
+    return finest if drive + sum(_reach(*each) for each in links.items()) < most * finest else unit
 
 
 def magnitude(weight: Any) -> tuple[float, float]:
@@ -57,13 +57,14 @@ def _grid(weight: Any, least: float) -> float:
     return found
 
 
-def _reach(link: Projection) -> float:
-    """Return the largest magnitude of what arrives at a neuron when all sources fire at once, twice over."""
+def _reach(link: Projection, arrivals: int) -> float:
+    """Return the largest magnitude of what arrives at a neuron in a step, twice over."""
     if not isinstance(link.weight, np.ndarray) or link.synapse is not None:
         bounds = [abs(w) for w in (link.synapse.bounds() or ())] if link.synapse is not None else []
         most = 1.0 if link.synapse is None else link.synapse.most()
-        return 2.0 * link.source.size * max([most * magnitude(link.weight)[0], *bounds])
+        return 2.0 * arrivals * max([most * magnitude(link.weight)[0], *bounds])
     target = np.asarray(getattr(link.rule, "target", ()), np.int64)
     if target.size != link.weight.size or target.max(initial=-1) >= link.target.size:
         return inf  # refused where the synapses are built
-    return 2.0 * float(np.bincount(target, np.abs(link.weight), link.target.size).max(initial=0.0))
+    often = max(1.0, arrivals / max(link.source.size, int(np.bincount(target).max(initial=0))))
+    return 2.0 * often * float(np.bincount(target, np.abs(link.weight), link.target.size).max(initial=0.0))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from spikeframe.core.interrupts import held_back
 from spikeframe.core.network import Network
 from spikeframe.core.precise_layout import lay_out
 from spikeframe.core.spikes import PreciseSpikes
@@ -69,6 +70,9 @@ class PreciseCircuit:
         backend: ``"auto"``, ``"numba"`` or ``"reference"``.
         threads: for building the synapses; changes no result.
 
+    Attributes:
+        partial: what the last run gave until it was broken off, by Ctrl-C or an error; None if it came to its end.
+
     Raises:
         ParameterError: the network has something that the precise clock cannot run; the message says what to use.
         ShapeError: parameters do not fit their population.
@@ -79,6 +83,7 @@ class PreciseCircuit:
         self.network, self.backend, self.threads = network, backend, threads
         self._provider = provider(backend)
         self.plan, self.state, self._events, self._first = lay_out(network, threads)
+        self.partial: PreciseResult | None = None
 
     @property
     def _now(self) -> Time:
@@ -104,10 +109,20 @@ class PreciseCircuit:
         if isinstance(duration, bool) or not isinstance(duration, (int, float, np.number)) or not 0 <= duration < 1e12:
             raise TimeGridError(f"run({duration!r}): must be a number of milliseconds from 0.")
         begin, end, runs = self._now, later(self._now, float(duration)), list[Run]()
-        with tqdm(total=round(duration), unit="ms", delay=2.0, disable=not progress, leave=False) as bar:
-            while not runs or self._now < end:
-                runs.append(self._piece(min(end, (self._now[0] + CHUNK, self._now[1]))))
-                bar.update(min(CHUNK, bar.total - bar.n))
+        self.partial = None
+        try:
+            with tqdm(total=round(duration), unit="ms", delay=2.0, disable=not progress, leave=False) as bar:
+                while not runs or self._now < end:
+                    found = self._piece(min(end, (self._now[0] + CHUNK, self._now[1])))
+                    with held_back():
+                        self.state = found.state
+                        runs.append(found)
+                    bar.update(min(CHUNK, bar.total - bar.n))
+        except BaseException:
+            if runs:
+                elapsed = self._now[0] - begin[0] + (self._now[1] - begin[1])
+                self.partial = self._result(runs, self._between(begin, self._now), elapsed)
+            raise
         return self._result(runs, self._between(begin, end), float(duration))
 
     def _piece(self, end: Time) -> Run:
@@ -115,7 +130,6 @@ class PreciseCircuit:
         found = self._provider.run(self.plan, self.state, self._between(self._now, end), end)
         if isinstance(found, Stop):
             raise self._stopped(found)
-        self.state = found.state
         return found
 
     def _between(self, begin: Time, end: Time) -> Events:

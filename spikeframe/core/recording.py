@@ -143,6 +143,7 @@ class Recording:
             With a file, this thread waits for them, as writing can fail.
 
     Attributes (complete after `finish`):
+        first: step at which the run begins.
         fired: per population, ``[size]`` how often each neuron has fired.
         delivered: synaptic events delivered.
         arrivals: Poisson arrivals per drive of the plan.
@@ -154,7 +155,7 @@ class Recording:
         file: SpikeWriter | None = None, helpers: int = 0,
     ) -> None:  # fmt: skip
         self._network, self._place, self._dt, self._file = network, laid.place, dt, file
-        self._first, self._at, self._steps = first, first, steps
+        self.first, self._at, self._steps = first, first, steps
         self._listed = {r.population.name: r for r in network.recorders if r.variable == "spikes"}
         self._spikes = {name: _Growing() for name in self._listed}
         self._bins, self._counts = bins, [list[Longs]() for _ in bins]
@@ -188,13 +189,15 @@ class Recording:
             self._pending = None
 
     def _take(self, chunk: Chunk) -> None:
-        fired = self._of(chunk)
+        fired, many = self._of(chunk)
         listed = {name: _chosen(fired[name], r) for name, r in self._listed.items()}
         if self._file is not None:  # first, as it alone can fail
             self._file.append(listed, self._at + chunk.steps)
         else:
             for name, spikes in listed.items():
-                self._spikes[name].append(*spikes, (self._at + chunk.steps - self._first) / self._steps)
+                self._spikes[name].append(*spikes, (self._at + chunk.steps - self.first) / self._steps)
+        for name, own in many.items():
+            self.fired[name] += own
         for bins, counts in zip(self._bins, self._counts, strict=True):
             when, _ = _chosen(fired[bins.recorder.population.name], bins.recorder)
             counts.append(bins.add(self._at, chunk.steps, when))
@@ -208,18 +211,18 @@ class Recording:
             total += new
         self._at += chunk.steps
 
-    def _of(self, chunk: Chunk) -> dict[str, Fired]:
-        """Return the spikes of every population, out of its group's, and count those of every neuron."""
+    def _of(self, chunk: Chunk) -> tuple[dict[str, Fired], dict[str, Longs]]:
+        """Return the spikes of every population, out of its group's, and how often each neuron has fired."""
         found: dict[str, Fired] = {}
+        counted: dict[str, Longs] = {}
         for g, (start, ids) in enumerate(zip(chunk.start, chunk.ids, strict=True)):
             names = sorted((n for n, (group, _) in self._place.items() if group == g), key=lambda n: self._place[n][1])
             edges = np.cumsum([0, *(self._network.populations[n].size for n in names)])
             many = np.bincount(ids, minlength=edges[-1])
-            for i, name in enumerate(names):
-                self.fired[name] += many[edges[i] : edges[i + 1]]
+            counted |= {name: many[edges[i] : edges[i + 1]] for i, name in enumerate(names)}
             begin, when, who = by_population(start, ids, edges, self._at, self._helpers, self._parts)
             found |= {n: (when[begin[i] : begin[i + 1]], who[begin[i] : begin[i + 1]]) for i, n in enumerate(names)}
-        return {name: found[name] for name in self._network.populations}
+        return {name: found[name] for name in self._network.populations}, counted
 
     def spikes(self) -> dict[str, Spikes]:
         """Return the spikes that were kept, per population."""
@@ -234,11 +237,11 @@ class Recording:
         recorders = [r for r in self._network.recorders if r.variable not in ("spikes", "rate")]
         for r, sample, rows in zip(recorders, self._sampled, self._samples, strict=True):
             values = np.concatenate(rows) if rows else np.zeros((0, r.ids.size))
-            ends = np.arange(self._first // sample.every + 1, self._at // sample.every + 1) * sample.every
+            ends = np.arange(self.first // sample.every + 1, self._at // sample.every + 1) * sample.every
             times = np.asarray(ends * self._dt, np.float64)
             found.setdefault(r.population.name, {})[r.variable] = Trace(times, r.ids, values)
         for bins, counts in zip(self._bins, self._counts, strict=True):
-            rate = bins.trace(self._first, self._at, self._dt, counts)
+            rate = bins.trace(self.first, self._at, self._dt, counts)
             found.setdefault(bins.recorder.population.name, {})["rate"] = rate
         return found
 
@@ -249,7 +252,7 @@ class Recording:
             ids = self._bundles[sample.bundle].weight[sample.places].astype(np.int64)
             order = np.argsort(ids)
             values = np.concatenate(rows)[:, order] if rows else np.zeros((0, ids.size))
-            ends = np.arange(self._first // sample.every + 1, self._at // sample.every + 1) * sample.every
+            ends = np.arange(self.first // sample.every + 1, self._at // sample.every + 1) * sample.every
             found[r.projection] = Trace(np.asarray(ends * self._dt, np.float64), ids[order], values)
         return found
 

@@ -81,6 +81,11 @@ class Simulator:
         self._unchanged()
         return self._run.run(*arguments, **options)
 
+    @property
+    def partial(self) -> CircuitResult | PreciseResult | None:
+        """What the last run gave until Ctrl-C or an error broke it off; None if it came to its end."""
+        return self.circuit.partial
+
     def save(self, path: str | Path) -> None:
         """Write network and state to a file; see `spikeframe.core.archive.save`.
 

@@ -170,14 +170,27 @@ def read_spikes(path: str | Path, dt: float | None = None) -> dict[str, Spikes]:
 def _spikes(path: str | Path, name: str, group: Any, dt: float, end: float) -> Spikes:
     """Return the spikes of one population until `end`, ms."""
     for data in ("timestamps", "node_ids"):
+        if not isinstance(group, h5py.Group) or data not in group:
+            raise EventFileError(path, 0, f"population {name!r} has no {data!r}; needed are timestamps and node_ids.")
         refuse_kind(group[data].id, f"{data} of {name!r}", path)
-    n = min(group["timestamps"].shape[0], group["node_ids"].shape[0])
-    times, ids = group["timestamps"][:n], group["node_ids"][:n].astype(np.int64)
+    sizes = group["timestamps"].shape, group["node_ids"].shape
+    if len(sizes[0]) != 1 or len(sizes[1]) != 1 or (end == np.inf and sizes[0] != sizes[1]):
+        raise EventFileError(
+            path, 0, f"population {name!r} has times {sizes[0]} and neurons {sizes[1]}; give two lists."
+        )
+    n = min(sizes[0][0], sizes[1][0])  # a file that is being written has them one after the other
+    times, ids = group["timestamps"][:n], group["node_ids"][:n]
+    if ids.dtype.kind not in "iu" or (n and (ids.min() < 0 or ids.max() >= 2**63)):
+        raise EventFileError(path, 0, f"node_ids of {name!r} must be whole numbers from 0, got {ids.dtype}.")
+    if times.dtype.kind not in "iuf":
+        raise EventFileError(path, 0, f"timestamps of {name!r} must be numbers, got {times.dtype}.")
+    ids = ids.astype(np.int64)
     units = attribute(group["timestamps"], "units", path)
-    if units not in (None, "ms"):
+    if units not in (None, "ms", b"ms"):
         raise EventFileError(path, 0, f"times of {name!r} are in {units!r}; accepted are ms.")
     steps = np.rint(times / dt)
-    off = np.flatnonzero(~(np.abs(steps * dt - times) <= 1e-6 * np.maximum(dt, np.abs(times))) | (steps < 1))
+    near = np.minimum(1e-6 * np.maximum(dt, np.abs(times)), 0.1 * dt)  # times may have single precision
+    off = np.flatnonzero(~(np.abs(steps * dt - times) <= near) | (steps < 1))
     if off.size:
         raise TimeGridError(
             f"{path}: a spike of {name!r} at {times[off[0]]} ms is no positive multiple of dt={dt:g} ms."

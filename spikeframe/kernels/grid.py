@@ -47,6 +47,7 @@ class Group:
         bias: ``[size]`` added to the first receptor at every step, or None.
         waits: the traced condition under which no spike can come before the next input, over the leaves of `program`;
             None: none is known.
+        slope: the traced slope of a membrane that is integrated numerically (`Integrated.slope_program`), or None.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Group:
     stream: int = 0
     bias: Array | None = None
     waits: Program | None = None
+    slope: Program | None = None
 
     @property
     def states(self) -> tuple[str, ...]:

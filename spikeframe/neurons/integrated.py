@@ -7,7 +7,8 @@ courses; membrane and further variables follow the classical Runge-Kutta method 
 is exact to dt whatever `substeps` is.
 
 These methods are explicit: where h times a rate of the flow, e.g. the sum of all conductances over the capacitance,
-goes beyond 2.78 (Runge-Kutta) or 2 (the others), the membrane oscillates and grows. Take more `substeps` then.
+goes beyond 2.78 (Runge-Kutta) or 2 (the others), the membrane oscillates and grows. Take more `substeps` then. The
+simulator looks for that now and then (`spikeframe.core.accuracy`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from spikeframe.errors import ParameterError, unknown_name
-from spikeframe.kernels.trace import Names, Value
+from spikeframe.kernels.trace import Names, Program, Recorder, Value
 from spikeframe.neurons.receptors import Receptor
 from spikeframe.neurons.refractory import Refractory
 
@@ -30,6 +31,8 @@ METHODS = {
     "midpoint": {"span": 1.0, "span_half": 2.0},
     "euler": {"span": 1.0},
 }
+#: Substep times rate of the flow from which each is unstable.
+LIMITS = {"rk4": 2.785, "midpoint": 2.0, "euler": 2.0}
 #: A receptor with its coefficients, what arrives at it, its states' prefix and its states now.
 _Course = tuple[Receptor, Names, Value, str, dict[str, Value]]
 
@@ -108,6 +111,27 @@ class Integrated(Refractory):
                 y["v"] = y["v"] + jump
         out, own = self.settle(Names("state", y), self._with_randoms(x, s), c)
         return out, {**own, **states}
+
+    def slope_program(self) -> Program:
+        """Return the traced slope of the membrane in units of the stable one: below -1 over v, integration is unstable.
+
+        Its leaves are those of `program`; its outputs the slope as it is (``"v"``), without the receptors (``"own"``),
+        and, if these give a current, with one unit more of it (``"more"``).
+        """
+        leaves = self.program().leaves
+        recorder = Recorder(leaves)
+        named: dict[str, dict[str, Value]] = {kind: {} for kind in ("input", "state", "coefficient")}
+        for i, leaf in enumerate(leaves):
+            named[leaf.kind][leaf.name] = recorder.leaf(i)
+        x, s, c = (Names(kind, values) for kind, values in named.items())
+        y = {name: getattr(s, name) for name in self.FLOWING}
+        views = self._views(x, s, c)
+        total = _current(y["v"], [(r, k, x_r, prefix, dict(inner._values)) for prefix, r, x_r, inner, k in views])
+        currents: dict[str, Value | None] = {"v": total, "own": total}
+        if total is not None:  # a flow need not know what to do without a current
+            currents |= {"own": total * 0.0, "more": total + 1.0}
+        slopes = {name: self.flow(Names("state", y), current, s, c)["v"] for name, current in currents.items()}
+        return recorder.program([(n, slope * c.span * (1.0 / LIMITS[self.method])) for n, slope in slopes.items()])
 
     def _substep(self, y: Flow, courses: list[_Course], s: Names, c: Names) -> tuple[Flow, list[_Course]]:
         """Return the flowing states and the receptors' one substep later."""

@@ -50,7 +50,7 @@ def population_rates(
         sizes: neurons per population.
         width: of a bin, ms.
         ax: where to draw; None makes a figure.
-        span: first and last time, ms; that of the spikes if not given.
+        span: first and last time, ms; from 0 to the last spike if not given.
 
     Returns:
         The axes.
@@ -90,16 +90,17 @@ def interval_histogram(spikes: Any, ax: Axes | None = None) -> Axes:
         ShapeError: spikes do not fit.
     """
     gaps = {name: intervals(*train)[0] for name, train in trains(spikes).items()}
+    colours = {name: CYCLE[index % len(CYCLE)] for index, name in enumerate(gaps)}
     gaps = {name: g[g > 0] for name, g in gaps.items() if (g > 0).any()}
     ax = new_axes(ax)
     if not gaps:
         return _nothing(ax, "Intervals between spikes", "no neuron fired twice")
     low, high = min(float(g.min()) for g in gaps.values()), max(float(g.max()) for g in gaps.values())
     edges = np.geomspace(low * 0.9, high * 1.1, 41)
-    for index, (name, g) in enumerate(gaps.items()):
+    for name, g in gaps.items():
         share = 100.0 * np.histogram(g, edges)[0] / g.size
         label = f"{plain(name)}: median {np.median(g):.3g} ms"
-        ax.stairs(share, edges, color=CYCLE[index % len(CYCLE)], linewidth=1.6, label=label)
+        ax.stairs(share, edges, color=colours[name], linewidth=1.6, label=label)
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.xaxis.set_major_formatter("{x:g}")
@@ -123,8 +124,9 @@ def cv_histogram(spikes: Any, ax: Axes | None = None, *, least: int = LEAST) -> 
     Raises:
         ShapeError: spikes do not fit.
     """
-    found = {}
-    for name, train in trains(spikes).items():
+    found, colours = {}, {}
+    for index, (name, train) in enumerate(trains(spikes).items()):
+        colours[name] = CYCLE[index % len(CYCLE)]
         gaps, owner = intervals(*train)
         count = np.maximum(np.bincount(owner), 1)
         mean = np.bincount(owner, gaps) / count
@@ -136,10 +138,10 @@ def cv_histogram(spikes: Any, ax: Axes | None = None, *, least: int = LEAST) -> 
     if not found:
         return _nothing(ax, "Irregularity", f"no neuron has {least} spikes")
     edges = np.linspace(0.0, max(1.5, max(float(v.max()) for v in found.values())), 31)
-    for index, (name, values) in enumerate(found.items()):
+    for name, values in found.items():
         share = 100.0 * np.histogram(values, edges)[0] / values.size
         label = f"{plain(name)}: mean {values.mean():.2f} ({values.size} neurons)"
-        ax.stairs(share, edges, color=CYCLE[index % len(CYCLE)], linewidth=1.6, label=label)
+        ax.stairs(share, edges, color=colours[name], linewidth=1.6, label=label)
     ax.axvline(1.0, color=MUTED, linewidth=0.8, linestyle=":")
     ax.set_ylim(bottom=0.0)
     legend(ax)

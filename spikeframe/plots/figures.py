@@ -67,11 +67,12 @@ def spike_raster(
     """Draw a mark per spike: time to the right, neurons upwards, layers stacked on each other.
 
     Args:
-        spikes: spikes of one population, or a mapping from layer names to them. Integers [n, 2] are (step, neuron)
-            pairs; booleans or floats [T, N] are a dense record, nonzero where a neuron fired.
+        spikes: spikes of one population, or a mapping from layer names to them, as a run returns them. Integers [n, 2]
+            are (step, neuron) pairs; booleans or floats [T, N] are a dense record, nonzero where a neuron fired.
         ax: where to draw; None makes a figure.
         sizes: neurons per layer where spikes do not tell (silent neurons at the end).
-        dt_ms: length of a step in ms, a spike stands at its end; None labels the axis in steps.
+        dt_ms: length of a step in ms, a spike stands at its end; None labels the axis in steps. Spikes of a run know
+            their times.
 
     Returns:
         The axes.
@@ -82,16 +83,17 @@ def spike_raster(
     layers = dict(spikes) if isinstance(spikes, Mapping) else {"": spikes}
     ax = new_axes(ax, height=1.2 + 1.1 * max(len(layers), 2))
     base, centres = 0, []
+    timed = dt_ms is not None or (bool(layers) and all(hasattr(values, "times") for values in layers.values()))
     for index, (name, values) in enumerate(layers.items()):
-        steps, neurons, size = _pairs(values, name)
+        at, neurons, size = _placed(values, name, dt_ms)
         size = max(size, (sizes or {}).get(name, 0), 1)
-        heavy = steps.size > _RASTERISE_ABOVE
+        heavy = at.size > _RASTERISE_ABOVE
         ax.scatter(
-            steps if dt_ms is None else (steps + 1) * dt_ms,
+            at,
             neurons + base,
-            s=4 if steps.size < 500 else 1.5,
-            marker="|" if steps.size < 500 else "o",
-            linewidths=0.8 if steps.size < 500 else 0,
+            s=4 if at.size < 500 else 1.5,
+            marker="|" if at.size < 500 else "o",
+            linewidths=0.8 if at.size < 500 else 0,
             color=CYCLE[index % len(CYCLE)],
             rasterized=heavy,
         )
@@ -101,7 +103,7 @@ def spike_raster(
         base += size
     ax.set_ylim(-0.5, base - 0.5)
     ax.margins(x=0.02)
-    tidy(ax, "Spikes", "step" if dt_ms is None else "time (ms)", "neuron" if len(layers) == 1 else "", grid=None)
+    tidy(ax, "Spikes", "time (ms)" if timed else "step", "neuron" if len(layers) == 1 else "", grid=None)
     if len(layers) > 1:
         ax.set_yticks([y for y, _ in centres], [label for _, label in centres])
     return ax
@@ -362,7 +364,7 @@ def membrane_traces(
     """Draw membranes over time.
 
     Args:
-        membranes: membranes [T, N].
+        membranes: membranes [T, N], or a `Trace` of a run, which knows its times and neurons.
         ax: where to draw; None makes a figure.
         dt_ms: length of a step in ms; None labels the axis in steps.
         threshold: firing threshold, drawn as a line.
@@ -377,13 +379,16 @@ def membrane_traces(
     Raises:
         ShapeError: an array has other axes, or labels do not fit.
     """
-    values = numbers(membranes, "membranes", "T N")
-    names = [plain(n) for n in (range(values.shape[1]) if labels is None else labels)]
+    trace = membranes if hasattr(membranes, "times") and hasattr(membranes, "ids") else None
+    values = numbers(membranes if trace is None else trace.values, "membranes", "T N")
+    own = range(values.shape[1]) if trace is None else trace.ids
+    names = [plain(n) for n in (own if labels is None else labels)]
     if len(names) != values.shape[1]:
         raise ShapeError(f"labels holds {len(names)} names: membranes [T, N] has {values.shape[1]} neurons.")
     chosen = list(range(min(values.shape[1], len(CYCLE)))) if highlight is None else list(dict.fromkeys(highlight))
     ax = new_axes(ax)
     times = np.arange(len(values)) if dt_ms is None else start_ms + (np.arange(len(values)) + 1) * dt_ms
+    times = times if trace is None else trace.times
     for neuron in set(range(values.shape[1])) - set(chosen):
         ax.plot(times, values[:, neuron], color=GRID, linewidth=1.0)
     for index, neuron in enumerate(chosen):
@@ -392,7 +397,15 @@ def membrane_traces(
         ax.axhline(threshold, color=MUTED, linewidth=0.8, linestyle=":", label="threshold")
     if chosen:
         legend(ax)
-    return tidy(ax, "Membranes", "step" if dt_ms is None else "time (ms)", unit)
+    return tidy(ax, "Membranes", "step" if dt_ms is None and trace is None else "time (ms)", unit)
+
+
+def _placed(values: Any, name: str, dt_ms: float | None) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    """Return where spikes stand in time, their neurons and a lower bound of the population's size."""
+    if hasattr(values, "times") and hasattr(values, "ids"):
+        return values.times, values.ids.astype(np.float64), int(values.ids.max(initial=-1)) + 1
+    steps, neurons, size = _pairs(values, name)
+    return steps if dt_ms is None else (steps + 1) * dt_ms, neurons, size
 
 
 def _pairs(values: Any, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:

@@ -42,8 +42,9 @@ class Link(NamedTuple):
 
 
 def activity_section(
-    spikes: Mapping[str, Any], sizes: Mapping[str, int], duration: float, title: str = "Activity", begin: float = 0.0
-) -> Iterator[str]:
+    spikes: Mapping[str, Any], sizes: Mapping[str, int], duration: float, title: str = "Activity", begin: float = 0.0,
+    ids: Mapping[str, NDArray[np.int64]] | None = None,
+) -> Iterator[str]:  # fmt: skip
     """Draw rasters, rates, intervals and irregularity of spikes.
 
     Args:
@@ -52,6 +53,7 @@ def activity_section(
         duration: ms.
         title: heading.
         begin: time at which the run began, ms.
+        ids: neurons that were recorded, of populations of which not all were.
     """
     recorded = {name: found for name, found in spikes.items() if sizes[name]}
     if not recorded:
@@ -66,11 +68,13 @@ def activity_section(
         rows[name], thinned = -(-sizes[name] // every), thinned or every > 1
     caption = "Every spike of an even choice of neurons." if thinned else "Every spike."
     width = max(dt, round(duration / 100.0 / dt) * dt)
-    rates = {name: np.bincount(s.ids, minlength=sizes[name]) / (duration * 1e-3) for name, s in recorded.items()}
+    known = {name: (ids or {}).get(name, np.arange(sizes[name])) for name in recorded}
+    rates = {n: np.bincount(s.ids, minlength=sizes[n])[known[n]] / (duration * 1e-3) for n, s in recorded.items()}
+    many = {name: own.size for name, own in known.items()}
     drawings = [
         page.figure(draw.spike_raster(shown, sizes=rows, dt_ms=dt), caption),
         page.figure(
-            activity.population_rates(recorded, sizes, width, span=(begin, begin + duration)),
+            activity.population_rates(recorded, many, width, span=(begin, begin + duration)),
             f"Mean rate of each population in bins of {width:g} ms.",
         ),
         page.figure(draw.rate_histogram(rates, unit="spikes/s"), "How many neurons fire at which rate."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,10 @@ def write_simulation(
     described(simulator)
     if not isinstance(result, CircuitResult):
         raise DTypeError(f"write_simulation: result is {type(result).__name__}; needs what Simulator.run returned.")
+    ids = {r.population.name: r.ids for r in described(simulator).recorders if r.variable == "spikes"}
     body = [
         *_opening(title, simulator, result),
-        *activity_section(result.spikes, result.sizes, result.duration, begin=simulator.circuit.time - result.duration),
+        *activity_section(result.spikes, result.sizes, result.duration, begin=result.start, ids=ids),
         *_membranes(described(simulator), result),
         *wiring_section(list(described(simulator).populations), _links(simulator)),
         *spent(result.counts, "population"),
@@ -108,13 +110,10 @@ def _membranes(network: Network, result: CircuitResult) -> Iterator[str]:
             if variable == "v" and isinstance(neuron, Neuron) and "v_th" in neuron.PARAMETERS:
                 values = neuron.on_host("v_th").numpy().ravel()
                 level = float(values[0]) if (values == values[0]).all() else None
-            step = float(np.diff(trace.times[:2])[0]) if trace.times.size > 1 else 1.0
             labels = [f"{name} {i}" for i in trace.ids[:_TRACES]]
             words = f"{variable} ({unit})" if unit else variable
-            axes = draw.membrane_traces(
-                trace.values[:, :_TRACES], dt_ms=step, threshold=level, labels=labels, unit=words,
-                start_ms=float(trace.times[0]) - step,
-            )  # fmt: skip
+            some = replace(trace, ids=trace.ids[:_TRACES], values=trace.values[:, :_TRACES])
+            axes = draw.membrane_traces(some, threshold=level, labels=labels, unit=words)
             axes.set_title(f"{name}: {variable}", loc="left", fontsize=10)
             drawings.append(page.figure(axes, f"{variable} of {len(labels)} neurons of {name}."))
     if drawings:

@@ -21,6 +21,7 @@ from spikeframe.errors import (
     TimeGridError,
     UnknownNameError,
 )
+from spikeframe.kernels.numba import stimuli
 
 
 def neuron(**options: Any) -> sf.neurons.LIF:
@@ -219,6 +220,8 @@ def test_a_run_that_blows_up_names_neuron_and_step():
     sim = sf.Simulator(net, dt=0.1)
     with pytest.raises(NonFiniteError, match=r"t: state 'v' of neuron 1 became (inf|nan) in step"):
         sim.run(100.0)
+    assert sim.circuit.time == sim.partial.duration < 100.0  # back where the last whole stretch ended
+    assert np.isfinite(sim.circuit.read("t", "v")).all()
 
 
 class Explosive(sf.neurons.Neuron):
@@ -234,7 +237,9 @@ class Explosive(sf.neurons.Neuron):
     ("delay", "error"),
     [(0.0, TimeGridError), (-1.0, TimeGridError), (float("nan"), NonFiniteError), (0.14, TimeGridError),
      ([0.1, 0.14], TimeGridError), ([0.1], ShapeError), ("soon", DTypeError), (0.01, TimeGridError),
-     (1e6, TimeGridError), ([0.1, 1e6], TimeGridError)],
+     (1e6, TimeGridError), ([0.1, 1e6], TimeGridError), (sf.Normal(0.5, 0.3), TimeGridError),
+     (sf.Uniform(0.001, 0.002), TimeGridError), (sf.LogNormal(-3.0, 1.0), TimeGridError),
+     (sf.Uniform(-1.0, 1.0), TimeGridError), (sf.Normal(0.01, 0.0), TimeGridError)],
 )  # fmt: skip
 def test_a_delay_that_fits_no_step_is_refused(delay, error):
     net = sf.Network()
@@ -242,6 +247,16 @@ def test_a_delay_that_fits_no_step_is_refused(delay, error):
     with pytest.raises(error):
         net.connect(a, a, sf.Pairs([0, 1], [1, 0]), receptor="exc", weight=1.0, delay=delay)
         sf.Simulator(net, dt=0.1)
+
+
+@pytest.mark.parametrize(
+    "of", [sf.Uniform(0.5, 2.0), sf.Normal(1.0, 0.7), sf.Normal(1.0, 0.7, 0.3, 1.5), sf.LogNormal(0.0, 0.4)]
+)
+def test_the_chance_of_a_draw_below_a_bound_is_that_of_the_draws(of):
+    kind, parameters = of.code()
+    draws = np.sort(stimuli.drawn(40_000, kind, parameters, 3, np.uint32(1), np.uint32(2)))
+    for x in (-5.0, 0.25, 0.6, 1.1, 1.7, 9.0):
+        assert of.below(x) == pytest.approx(np.searchsorted(draws, x) / draws.size, abs=0.01)
 
 
 @pytest.mark.fault
@@ -283,6 +298,8 @@ def test_bad_descriptions_meet_their_named_errors():
     net.population("s", 1, sf.SpikeSource([0.25], [0]))
     with pytest.raises(TimeGridError, match=r"0\.25"):
         sf.Simulator(net, dt=0.1).run(1.0)
+    with pytest.raises(TimeGridError, match="nearest"):  # not "within a millionth" of 2e6 steps
+        sf.Simulator(net, dt=0.1).run(200_000.04)
     for seed in (-1, 2**64, 1.5, True):
         with pytest.raises(ParameterError):
             sf.Network(seed=seed)

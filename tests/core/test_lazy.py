@@ -182,7 +182,7 @@ def test_busy_and_always_driven_networks_are_updated_densely():
     sim = sf.Simulator(net, dt=0.1)
     sim.run(10.0)
     plan, state = sim.circuit.laid.plan, sim.circuit.state
-    assert sim.circuit._provider._skipping.choose(plan, state, 100) == {}
+    assert sim.circuit._provider._skipping.choose(plan, state, 100, [None] * len(plan.groups)) == {}
     assert firing.size == 300
 
 
@@ -194,6 +194,20 @@ def test_a_group_that_proves_busy_is_left_to_the_plain_loop_for_a_while():
     net.connect(s, a, sf.AllToAll(), weight=0.01, delay=0.1)
     sim = sf.Simulator(net, dt=0.1)
     sim.run(100.0)
-    skipping = sim.circuit._provider._skipping
+    skipping, plan = sim.circuit._provider._skipping, sim.circuit.laid.plan
     assert max(skipping._pause.values()) > 0
-    assert any(skipping.choose(sim.circuit.laid.plan, sim.circuit.state, 1000) for _ in range(100))
+    assert any(skipping.choose(plan, sim.circuit.state, 1000, [None] * len(plan.groups)) for _ in range(100))
+
+
+@pytest.mark.parametrize(("rate", "drivers"), [(20.0, {False}), (0.0, {True})])
+def test_given_spikes_that_keep_a_network_busy_are_foreseen(rate, drivers):
+    """Only one of the two drivers is ever compiled."""
+    net = sf.Network(seed=1)
+    s = net.population("s", 200, sf.PoissonSource(rate))
+    a = net.population("a", 500, MODELS["delta, driven"]())
+    net.connect(s, a, sf.FixedProbability(0.1), weight=0.1, delay=1.0)
+    sim = sf.Simulator(net, dt=0.1)
+    choose, found = sim.circuit._provider._skipping.choose, []
+    sim.circuit._provider._skipping.choose = lambda *o: found.append(choose(*o)) or found[-1]
+    sim.run(300.0)
+    assert {bool(blocks) for blocks in found} == drivers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 import spikeframe as sf
 from spikeframe.core import circuit as circuits
+from spikeframe.core import recording as recording_module
 from spikeframe.core.recording import Bins
 from spikeframe.core.sonata import SpikeWriter, read_spikes
 from spikeframe.errors import (
@@ -155,6 +157,23 @@ def test_files_of_other_simulators_are_read(tmp_path, sorting):
         read_spikes(tmp_path / "other.h5", dt=0.2)
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("times", "ids", "error"),
+    [([0.1, 0.2], [0], "two lists"), ([[0.1, 0.2]], [[0, 1]], "two lists"), ([0.1], [1.5], "whole numbers"),
+     ([0.1], [-1], "from 0"), ([0.1], np.array([2**63], np.uint64), "from 0"), ([0.1], [b"x"], "whole numbers"),
+     ([b"x"], [0], "must be numbers"), ([0.1], None, "has no 'node_ids'"), ([100_000.04], [0], "no positive multiple")],
+)  # fmt: skip
+def test_a_file_of_another_simulator_that_is_not_as_it_should_be_is_refused(tmp_path, times, ids, error):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["spikes/cortex/timestamps"] = times
+        file["spikes/cortex/timestamps"].attrs["units"] = np.bytes_(b"ms")
+        if ids is not None:
+            file["spikes/cortex/node_ids"] = ids
+    with pytest.raises((EventFileError, TimeGridError), match=error):
+        read_spikes(tmp_path / "other.h5", dt=0.1)
+
+
 @pytest.mark.parametrize("where", ["kernel", "file"])
 def test_a_run_that_is_interrupted_can_be_taken_up_again(short, tmp_path, monkeypatch, where):
     expected = sf.Simulator(network(), dt=0.1).run(40.0)
@@ -174,12 +193,46 @@ def test_a_run_that_is_interrupted_can_be_taken_up_again(short, tmp_path, monkey
         sim.run(40.0, output=path)
     monkeypatch.undo()
     assert sim.circuit.time == pytest.approx(21.0)
+    kept = sim.partial
+    assert kept.duration == pytest.approx(21.0) and kept.output == path
+    assert np.array_equal(kept.traces["a"]["v"].values, expected.traces["a"]["v"].values[:42])
     upto = {n: [(t, i) for t, i in v if t < 210] for n, v in trains(expected.spikes).items()}
     with h5py.File(path) as file:
         assert file["spikes/a/timestamps"].shape[0] >= len(upto["a"]) > 0
     rest = sim.run(19.0, output=path)
+    assert sim.partial is None
+    assert {n: c.spk_out + rest.counts[n].spk_out for n, c in kept.counts.items()} == {
+        n: c.spk_out for n, c in expected.counts.items()
+    }
+    assert kept.sent + rest.sent == expected.sent
     assert trains(read_spikes(path)) == trains(expected.spikes)
     assert np.array_equal(rest.traces["a"]["v"].values, expected.traces["a"]["v"].values[-38:])
+
+
+def test_ctrl_c_at_any_moment_loses_nothing_of_finished_stretches(short, monkeypatch):
+    expected = sf.Simulator(network(), dt=0.1).run(40.0)
+    sim, taken = sf.Simulator(network(), dt=0.1), recording_module.Recording._take
+
+    def struck(self: Any, chunk: Any) -> None:  # in the middle of what belongs together
+        signal.raise_signal(signal.SIGINT)
+        taken(self, chunk)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    parts = []
+    try:
+        monkeypatch.setattr(recording_module.Recording, "_take", struck)
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                sim.run(40.0)
+            parts.append(sim.partial)
+        monkeypatch.undo()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    parts.append(sim.run(40.0 - sum(part.duration for part in parts)))
+    assert parts[0].duration == pytest.approx(7.0)
+    assert trains(*(part.spikes for part in parts)) == trains(expected.spikes)
+    for name, trace in expected.traces["a"].items():
+        assert np.array_equal(np.concatenate([part.traces["a"][name].values for part in parts]), trace.values)
 
 
 _KILLED = """

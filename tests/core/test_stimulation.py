@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import spikeframe as sf
-from spikeframe.errors import NonFiniteError, ParameterError, ShapeError
+from spikeframe.errors import NonFiniteError, ParameterError, ShapeError, TimeGridError
 
 CURRENTS = [
     sf.DC(120.0, start=2.0, stop=9.0),
@@ -96,3 +96,15 @@ def test_bad_drives_meet_their_named_errors():
         sf.StepCurrent([1.0], [1.0, 2.0])
     with pytest.raises(ShapeError):
         sf.SpikeSource([1.0], [0, 1])
+
+
+def test_currents_that_a_step_cannot_show_are_refused():
+    for drive, error, match in (
+        (sf.StepCurrent([1.0, 5.05], [1.0, 2.0]), TimeGridError, r"StepCurrent\(times\) of 'c'=5\.05"),
+        (sf.AC(1.0, 6000.0), ParameterError, r"at most 5000 Hz"),
+    ):
+        net = sf.Network()
+        net.stimulate(net.population("c", 1, sf.neurons.LIF()), drive)
+        with pytest.raises(error, match=match):
+            sf.Simulator(net, dt=0.1)
+    sf.Simulator(net, dt=0.05)

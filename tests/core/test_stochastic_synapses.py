@@ -17,6 +17,8 @@ from spikeframe.errors import NonFiniteError, ParameterError, TraceError
 from spikeframe.kernels.plasticity import Plasticity, traced
 from spikeframe.kernels.reference.philox import philox, uniform32
 
+#: The membranes keep nothing: they show what arrives.
+pytestmark = pytest.mark.filterwarnings("ignore:.* is less than a step")
 NEST = json.loads((Path(__file__).parent / "data" / "nest_release.json").read_text(encoding="utf-8"))
 SEED, DT = 3, 0.1
 QUANTAL = sf.Quantal(U=0.2, tau_rec=50.0, tau_fac=200.0, n=3)

@@ -97,6 +97,7 @@ def check(seed, backend, models=MODELS):
     return sum(c.syn_ac for c in result.counts.values())
 
 
+@pytest.mark.filterwarnings("ignore:.* is less than a step")
 @pytest.mark.exact
 def test_simulations_are_counted_as_loops_count():
     assert sum(check(seed, "reference") for seed in range(8)) > 1000

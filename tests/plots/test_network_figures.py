@@ -204,6 +204,34 @@ def test_the_page_of_a_run_that_went_on_shows_its_own_time(simulated, tmp_path, 
     assert (x[0], x[-1]) == pytest.approx((40.5, 100.0))
 
 
+def test_a_later_stretch_is_drawn_at_its_own_times_and_over_the_neurons_that_were_recorded(tmp_path, monkeypatch):
+    net = sf.Network(3)
+    a = net.population("a", 8, LIF(tau_m=10.0, v_th=1.0, t_ref=2.0, i_e=1.2))
+    b = net.population("b", 8, LIF(tau_m=10.0, v_th=1.0, t_ref=2.0, i_e=1.2))
+    net.record(b, "spikes", ids=[2, 3])
+    net.record(a, "spikes")
+    net.record(a, "v", every=1.0, ids=[5, 6])
+    drawn = {}
+    monkeypatch.setattr(plots.page, "figure", lambda ax, caption: str(drawn.setdefault(ax.get_title("left"), ax)))
+    sim = sf.Simulator(net, dt=0.5, backend="reference")
+    sim.run(200.0)
+    result = sim.run(100.0)
+    plots.write_simulation(tmp_path / "s.html", sim, result)
+    assert result.start == 200.0
+    rates = drawn["Rates over time"]
+    assert rates.get_xlim() == (200.0, 300.0)
+    values, edges, _ = rates.patches[0].get_data()  # spikes/s of two neurons
+    assert (values * np.diff(edges)).sum() * 2e-3 == pytest.approx(len(result.spikes["b"])) and values.sum() > 0
+    assert drawn["Firing rates"].get_legend().get_texts()[0].get_text().endswith("silent 0 %")
+    assert [line.get_label() for line in drawn["a: v"].lines[:2]] == ["a 5", "a 6"]
+    np.testing.assert_array_equal(drawn["a: v"].lines[0].get_xdata(), np.arange(201.0, 301.0))
+    raster = plots.spike_raster(result.spikes)
+    assert raster.get_xlabel() == "time (ms)"
+    np.testing.assert_array_equal(raster.collections[1].get_offsets()[:, 0], result.spikes["a"].times)
+    colours = [drawn[name].patches[0].get_edgecolor() for name in ("Rates over time", "Intervals between spikes")]
+    assert colours[0] == colours[1]
+
+
 def test_the_command_reports_a_saved_simulation_and_leaves_it_alone(simulated, tmp_path, capsys):
     sim = sf.Simulator(simulated, dt=0.5, backend="reference")
     sim.run(20.0, progress=False)

@@ -567,7 +567,7 @@ class NumbaGrid:
         """Run up to `steps` steps."""
         most = min(threads, plan.parts)
         count, steps = self._crew.choose(most, steps)
-        skipped = self._skipping.choose(plan, state, steps)
+        skipped = self._skipping.choose(plan, state, steps, given)
         run = _Run(plan, state, steps, given, count, skipped)
         done, seconds = run.drive(steps)
         self._crew.took(count, done, seconds)

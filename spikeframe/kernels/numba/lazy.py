@@ -15,7 +15,7 @@ spike is under way, the driver jumps to the next step in which something can hap
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,13 +26,16 @@ from numpy.typing import NDArray
 
 from spikeframe.kernels import source
 from spikeframe.kernels.emit import NUMBA, identifier, result, statements
-from spikeframe.kernels.grid import BLOCK, CurrentDrive, Group, Longs, Plan, PoissonDrive, State, blocks
+from spikeframe.kernels.grid import BLOCK, CurrentDrive, Group, Ints, Longs, Plan, PoissonDrive, State, blocks
 from spikeframe.kernels.numba import population
 from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.lean import lean_statements
 from spikeframe.kernels.numba.steps import header, loads, per_neuron_names
+from spikeframe.kernels.reference.steps import interpret
 from spikeframe.kernels.trace import FLOAT, Program
 
+#: Where each step's spikes begin, and their neurons.
+Fired = tuple[Longs, Ints]
 #: ``valid`` of a block at rest: it is up to date at every step.
 REST = 1 << 62
 #: A group is updated densely for a while after a stretch in which more than this fraction of all updates was done; at
@@ -40,6 +43,8 @@ REST = 1 << 62
 _BUSY = 0.7
 #: Stretches' lengths after which a busy group is looked at again, at the most; doubled each time, from 1.
 _PATIENCE = 64
+#: About how many given spikes have their targets looked at before a stretch, and in how many parts of it.
+_LOOKED_AT, _WINDOWS = 200, 8
 #: Steps of catching up between two looks whether anything still changes.
 _LOOK = 16
 
@@ -351,8 +356,9 @@ class Skipping:
 
     A group is run lazily if it `can_wait`, unless stimuli drive most of its blocks. After a stretch in which it did
     most of its updates all the same (catching up among them), it is updated densely for 1, 2, 4, ..., 64 times as
-    many steps before the next look. As what is reached has to be marked at every delivery, at least half of all neurons
-    must be in groups that are run lazily.
+    many steps before the next look. So it is, too, while most of its blocks are awake, or reached by given spikes again
+    and again, when it has not been run lazily yet: there may be no need to compile that. As what is reached has to be
+    marked at every delivery, at least half of all neurons must be in groups that are run lazily.
 
     Args:
         on: False: never.
@@ -362,30 +368,40 @@ class Skipping:
         self._on = on
         self._pause: dict[int, int] = {}
         self._left: dict[int, int] = {}
+        self._tried: set[int] = set()
         self._rest: dict[int, NDArray[np.bool_]] = {}
         self._seen: tuple[State | None, int] = (None, 0)
 
-    def choose(self, plan: Plan, state: State, steps: int) -> dict[int, Blocks]:
+    def choose(self, plan: Plan, state: State, steps: int, given: list[Fired | None]) -> dict[int, Blocks]:
         """Return the groups that are run lazily in the next stretch.
 
         Args:
             plan: the network.
             state: at its start.
             steps: of the stretch.
+            given: per group, its spikes in the stretch and beyond if they come from outside.
         """
         if self._seen[0] is not state or self._seen[1] != state.step:
             self._rest = {}
         found = {}
         read = {b.plastic.group for b in plan.bundles if b.plastic is not None and b.plastic.rule.states}
-        for g, group in enumerate(plan.groups):
-            if not (self._on and can_wait(group) and group.size and g not in read):
-                continue
+        able = [
+            g for g, group in enumerate(plan.groups) if self._on and can_wait(group) and group.size and g not in read
+        ]
+        reached: list[float] = []
+        for g in able:
+            group = plan.groups[g]
             driven = _driven(plan, g, state.step, state.step + steps)
             if driven.mean() > _BUSY:
                 continue
             if self._left.get(g, 0) > 0:
                 self._left[g] -= steps
                 continue
+            if g not in self._tried:
+                reached = reached or _reached(plan, steps, given)
+                if max(reached[g], (_awake(group, state.values[g]) | (driven != 0)).mean()) > _BUSY:
+                    self._put_off(g, steps)
+                    continue
             many = driven.size
             rest = self._rest.get(g, np.zeros(many, bool))
             valid = np.where(rest, REST, 0)
@@ -403,10 +419,46 @@ class Skipping:
         """
         self._seen = state, state.step
         self._rest = {g: b.valid == REST for g, b in found.items()}
+        self._tried |= set(found)
         for g, b in found.items():
-            busy = b.updates.sum() > _BUSY * b.updates.size * steps
-            self._pause[g] = min(_PATIENCE, 2 * self._pause.get(g, 0) or 1) if busy else 0
-            self._left[g] = self._pause[g] * steps
+            if b.updates.sum() > _BUSY * b.updates.size * steps:
+                self._put_off(g, steps)
+            else:
+                self._pause[g] = self._left[g] = 0
+
+    def _put_off(self, g: int, steps: int) -> None:
+        """Look at a busy group again after a while, twice as long as the last time."""
+        self._pause[g] = min(_PATIENCE, 2 * self._pause.get(g, 0) or 1)
+        self._left[g] = self._pause[g] * steps
+
+
+def _awake(group: Group, values: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Say in which blocks of a group a spike could come without further input."""
+    if group.waits is None:
+        raise TypeError(f"{group.name} cannot wait.")
+    found = np.zeros(blocks(group.size) * BLOCK, bool)
+    leaves = {**dict.fromkeys(group.waits.names("input"), np.zeros(1)), **group.coefficients, **values}
+    found[: group.size] = ~interpret(group.waits, leaves, np.dtype(np.float64))["waits"]
+    return np.logical_or.reduceat(found, np.arange(0, found.size, BLOCK))
+
+
+def _reached(plan: Plan, steps: int, given: list[Fired | None]) -> list[float]:
+    """Say per group which fraction of its blocks given spikes reach, in the mean over the parts of a stretch."""
+    found = [np.zeros((_WINDOWS, blocks(group.size)), bool) for group in plan.groups]
+    for bundle in plan.bundles:
+        if (spikes := given[bundle.source]) is None:
+            continue
+        some = np.arange(0, spikes[0][steps], int(spikes[0][steps]) // _LOOKED_AT + 1)
+        ids, window = spikes[1][some], (np.searchsorted(spikes[0], some, side="right") - 1) * _WINDOWS // steps
+        for p in range(plan.parts):
+            many = bundle.start[p, ids + 1] - bundle.start[p, ids]
+            rows = np.repeat(bundle.start[p, ids] - np.cumsum(many) + many, many) + np.arange(many.sum())
+            slots, when = bundle.target[rows].astype(np.int64), np.repeat(window, many)
+            for g, group in enumerate(plan.groups):
+                lo, width = plan.bases[g, p], int(np.diff(plan.cuts[g, p : p + 2])[0])
+                own = (slots >= lo) & (slots < lo + width * len(group.receptors))
+                found[g][when[own], ((slots[own] - lo) % max(width, 1) + plan.cuts[g, p]) // BLOCK] = True
+    return [float(each.mean()) if each.size else 0.0 for each in found]
 
 
 def _driven(plan: Plan, g: int, first: int, stop: int) -> NDArray[np.uint8]:
