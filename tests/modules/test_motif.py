@@ -87,6 +87,7 @@ def test_gradients_are_derivatives():
 
 
 @pytest.mark.exact
+@pytest.mark.filterwarnings("ignore:.* is less than a step")
 def test_the_simulator_gives_the_spikes_of_the_clocked_detector():
     """Detectors as LIF neurons that forget within a step; the threshold stands for the bias."""
     detector = dyadic(MotifDetector(2, 3, (3, 3), mask="cone", polarity_flip=False))
