@@ -24,10 +24,14 @@ from spikeframe.neurons import fused, randoms
 if TYPE_CHECKING:
     from spikeframe.neurons.neuron import Neuron
 
-#: Whether `torch.export` looks on (torch before 2.7 does not tell).
-_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 _layers: weakref.WeakValueDictionary[int, Neuron] = weakref.WeakValueDictionary()
 _numbers = itertools.count()
+
+
+@fused.constant
+def _exporting() -> bool:
+    """Whether `torch.export` looks on (torch before 2.7 does not tell)."""
+    return bool(getattr(torch.compiler, "is_exporting", lambda: False)())
 
 
 def refuse_export() -> None:
