@@ -141,16 +141,21 @@ def data(n: int) -> tuple[torch.Tensor, torch.Tensor]:
     return x.requires_grad_(), torch.randn(STEPS, BATCH, n, generator=generator)
 
 
-def check(n: int = 129) -> None:
-    """Refuse to time anything unless spikes and gradients agree with the torch loop."""
-    x, g = data(n)
+def agreement(layer: Layer, x: torch.Tensor, g: torch.Tensor) -> tuple[int, float]:
+    """Return the spikes and the largest difference of gradients; refuse a layer that disagrees with the torch loop."""
     expected = torch_loop()(x)
     (gradient,) = torch.autograd.grad(expected, x, g)
-    out = spikeframe_layer()(x)
+    out = layer(x)
     (found,) = torch.autograd.grad(out, x, g)
     if not torch.equal(out, expected) or not torch.allclose(found, gradient, rtol=1e-4, atol=1e-5):
         raise SystemExit("spikeframe and the torch loop disagree: nothing is timed")
-    print(f"same spikes ({int(out.sum())}), largest gradient difference {float((found - gradient).abs().max()):.1e}")
+    return int(out.sum()), float((found - gradient).abs().max())
+
+
+def check(n: int = 129) -> None:
+    """Refuse to time anything unless spikes and gradients agree with the torch loop."""
+    spikes, difference = agreement(spikeframe_layer(), *data(n))
+    print(f"same spikes ({spikes}), largest gradient difference {difference:.1e}")
 
 
 def peak_megabytes(name: str, n: int) -> float:

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from spikeframe.errors import BackendError, NonFiniteError
+from spikeframe.kernels.cuda.source import Cut, header
 from spikeframe.neurons import ALIF, LIF
+from spikeframe.neurons.fused import launch_on
 from tests.kernels.test_steps import NEURONS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -64,6 +66,27 @@ def test_gradients_of_a_fixed_layer_are_the_cpu_s_bits():
     found = run(layer.cuda(), x.cuda(), weights.cuda())
     for a, b in zip(expected[2], found[2], strict=True):
         assert torch.equal(a, b.cpu())
+
+
+#: Looks at a part of all floats: how often the reciprocal is not the quotient, and is no zero or infinity beyond.
+EVERY_FLOAT = """
+extern "C" __global__ void compare(const L from, unsigned* wrong) {
+    const unsigned bits = (unsigned)(from + (L)blockIdx.x * blockDim.x + threadIdx.x);
+    const float x = __int_as_float((int)bits), found = reciprocal(x), exact = 1.0f / x, size = x < 0 ? -x : x;
+    if (__float_as_int(found) == __float_as_int(exact) || (found != found && exact != exact)) return;
+    const bool normal = size >= 1.17549435e-38f && size <= 8.507059e37f;
+    const bool end = size > 1.0f ? found == 0.0f : found - found != 0.0f && found == found;
+    if (normal || !end) atomicAdd(wrong, 1u);
+}"""
+
+
+@pytest.mark.exact
+def test_a_derivative_s_reciprocal_is_the_quotient_of_every_float():
+    wrong = torch.zeros(1, dtype=torch.int32, device="cuda")
+    text = header("float32", Cut(1, 1)) + EVERY_FLOAT
+    for part in range(16):
+        launch_on(wrong, text, "compare", 1 << 28, [part << 28, wrong.data_ptr()])
+    assert int(wrong) == 0
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])

@@ -125,6 +125,13 @@ def _row(builder: Any, data: list[Any], pitch: Any, e: Any, column: Any) -> Any:
     return builder.gep(data[0], [builder.add(builder.mul(row, pitch), column)])
 
 
+def _given(context: Any, builder: Any, signature: Any, arguments: Any) -> tuple[list[Any], Any, Any]:
+    """Return where table, row and source are, the bytes of a row, and where the seventh argument is."""
+    *data, out = (_data(context, builder, signature, arguments, i) for i in (0, 1, 2, 6))
+    table = context.make_array(signature.args[0])(context, builder, arguments[0])
+    return data, builder.extract_value(table.shape, 1), out
+
+
 @intrinsic
 def _add_bytes(typing, table, row, source, begin, end, column, sums):  # type: ignore[no-untyped-def]
     """``sums[j] = sum of byte j of the rows of the events begin..end``, of the 256 columns from byte `column` on.
@@ -134,9 +141,8 @@ def _add_bytes(typing, table, row, source, begin, end, column, sums):  # type: i
     signature = types.void(table, row, source, types.intp, types.intp, types.intp, sums)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        *data, out = (_data(context, builder, signature, arguments, i) for i in (0, 1, 2, 6))
+        data, pitch, out = _given(context, builder, signature, arguments)
         begin, end, column = arguments[3:6]
-        pitch = builder.extract_value(context.make_array(table)(context, builder, arguments[0]).shape, 1)
         both, odd = _variables(builder, _WORDS, 4), _variables(builder, _WORDS, 4)
         with cgutils.for_range_slice(builder, begin, end, begin.type(1)) as (e, _):
             first = _row(builder, data, pitch, e, column)
@@ -164,9 +170,8 @@ def _count_bits(typing, table, row, source, begin, end, column, counters):  # ty
     signature = types.void(table, row, source, types.intp, types.intp, types.intp, counters)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        *data, out = (_data(context, builder, signature, arguments, i) for i in (0, 1, 2, 6))
+        data, pitch, out = _given(context, builder, signature, arguments)
         begin, end, column = arguments[3:6]
-        pitch = builder.extract_value(context.make_array(table)(context, builder, arguments[0]).shape, 1)
         variables = _variables(builder, _BITS, _COUNTER)
 
         def count(first: Any, many: int) -> None:
