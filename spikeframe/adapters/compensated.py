@@ -65,7 +65,9 @@ class Compensated(Temporal):
         if total.shape != x.shape[1:]:
             raise ShapeError(f"Compensated: input {tuple(x.shape)} does not go on from a state {tuple(total.shape)}.")
         sums = total + x.cumsum(0)
-        steps = torch.arange(before + 1, before + len(x) + 1, dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+        steps = torch.arange(before + 1, before + len(x) + 1, dtype=x.dtype, device=x.device).reshape(
+            -1, *[1] * (x.ndim - 1)
+        )
         mean = self.function((sums / steps * self.scale).flatten(0, 1)).unflatten(0, x.shape[:2])
         due = mean * steps.reshape(-1, *[1] * (mean.ndim - 1))
         sent: Any = torch.zeros_like(due[:1]) if state is None else state.sent[None]

@@ -306,7 +306,9 @@ def run(model: nn.Module, x: Tensor, steps: int) -> Tensor:
         raise ParameterError(f"run(steps={steps!r}): must be a whole number from 1.")
     with torch.no_grad():
         total, _ = model(x.expand(steps, *x.shape))
-    passed: Tensor = torch.arange(1, steps + 1, dtype=total.dtype).reshape(-1, *[1] * (total.ndim - 1))
+    passed: Tensor = torch.arange(1, steps + 1, dtype=total.dtype, device=total.device).reshape(
+        -1, *[1] * (total.ndim - 1)
+    )
     mean: Tensor = total / passed
     return mean
 

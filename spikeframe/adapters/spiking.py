@@ -41,7 +41,7 @@ from spikeframe.energy.counting import count
 from spikeframe.errors import ContractError, EventError, ShapeError, UnsupportedLayerError, unknown_name
 from spikeframe.kernels.moe import provider
 from spikeframe.modules.active_dendrites import EventDrivenDendrites
-from spikeframe.modules.checks import sequence, whole
+from spikeframe.modules.checks import on_cpu, sequence, whole
 from spikeframe.modules.delta_events import EventRun
 from spikeframe.modules.elm_events import EventDrivenELM
 from spikeframe.modules.moe.experts import synapses
@@ -188,7 +188,7 @@ class OnSpikes(nn.Module):
             silent = torch.zeros_like(self.module(torch.zeros_like(total)).detach())
             return silent.expand(len(x), *silent.shape), after
         start = max(left - 1, 0)
-        shown = (torch.arange(len(x)) >= start).to(held).view(-1, *[1] * held.ndim)
+        shown = (torch.arange(len(x), device=x.device) >= start).to(held).view(-1, *[1] * held.ndim)
         return held * shown, after
 
 
@@ -260,7 +260,7 @@ class _Skipping:
         """Run a linear layer on its events: compiled, silent inputs are skipped too."""
         linear: Any = self.layer.module
         kernels, rows = provider("auto"), x.shape[0] * x.shape[1]
-        sequence("Linear", x, 3, linear.in_features)
+        on_cpu("event-driven run", sequence("Linear", x, 3, linear.in_features))
         out = torch.zeros(rows, linear.out_features, dtype=x.dtype)
         weight = linear.weight.detach().to(x).T.contiguous()[None].numpy()
         events = kernels.events(np.ascontiguousarray(x.flatten(0, 1).numpy()))
@@ -303,8 +303,8 @@ class _Skipping:
                 steps.append(y)
             return torch.stack(steps), state
         silence, start = module(torch.zeros_like(x[0]), None)
-        inner, gap = start if state is None else state, torch.zeros(x.shape[1], dtype=torch.int64)
-        out = torch.zeros(x.shape[0], *silence.shape, dtype=silence.dtype)
+        inner, gap = start if state is None else state, x.new_zeros(x.shape[1], dtype=torch.int64)
+        out = silence.new_zeros(x.shape[0], *silence.shape)
         for t, frame in enumerate(x):
             rows = frame.flatten(1).any(1).nonzero()[:, 0]
             gap += 1
@@ -350,7 +350,7 @@ class _FromEvents:
         self.module, self.run, self.apply, self.counts = module, run, apply, Counts()
 
     def __call__(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        sequence(type(self.module).__name__, x, 3, self.module.inputs)
+        on_cpu("event-driven run", sequence(type(self.module).__name__, x, 3, self.module.inputs))
         if state is not None:
             raise UnsupportedLayerError(
                 f"{type(self.module).__name__}: its event-driven run starts from rest; give state=None, and all steps "
@@ -389,7 +389,8 @@ def verify(layer: Any, x: Tensor, *, tolerance: float = 1e-5) -> None:
     """Try on data what a layer on spikes promises; random layers should be made reproducible, and in ``eval`` mode.
 
     Output keeps time and batch; two stretches with the state handed over are one run; later input changes nothing
-    before; samples do not touch each other; the event-driven run, if there is one, gives the same.
+    before; samples do not touch each other; every tensor it makes is on its input's device; the event-driven run, if
+    there is one, gives the same.
 
     Args:
         layer: called as ``y, state = layer(x, state)``.
@@ -413,6 +414,11 @@ def verify(layer: Any, x: Tensor, *, tolerance: float = 1e-5) -> None:
         if not worst <= tolerance:
             raise ContractError(f"{kind}: {promise}: off by {worst:.2g} of the largest output; accepted {tolerance:g}.")
 
+    try:
+        with torch.device("meta"):  # where a tensor is made whose device nobody gave
+            layer(x, None)
+    except (RuntimeError, NotImplementedError) as error:
+        raise ContractError(f"{kind}: a tensor is not made on the input's device, give device=...: {error}") from None
     compare("samples are not apart", layer(x[:, :1], None)[0], whole_run[:, :1])
     cut = len(x) // 2
     later = torch.cat([x[:cut], x[cut:].flip(1) + 1.0])

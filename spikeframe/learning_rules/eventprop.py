@@ -57,9 +57,9 @@ class SpikeTimes:
         cell = self.sample * self.sizes[number] + self.neuron
         chosen = (self.layer == number).nonzero()[:, 0].flip(0)  # the earliest spike of a cell is written last
         found = torch.full((len(self.deviations) * self.sizes[number],), -1, dtype=torch.int64)
-        found.numpy()[cell[chosen].numpy()] = chosen.numpy()
+        found.numpy()[cell[chosen].cpu().numpy()] = chosen.cpu().numpy()
         known = torch.cat([self.times, self.times.new_tensor([self.duration])])
-        return known[found].reshape(len(self.deviations), -1)
+        return known[found.to(known.device)].reshape(len(self.deviations), -1)
 
     def counts(self, layer: int = -1) -> Tensor:
         """Return how often each neuron of a layer spiked, int64 [B, n].
@@ -124,7 +124,7 @@ class EventProp:
         for (_, neuron, _), size in zip(self._layers, self.sizes, strict=True):
             for name, parts in constants.items():
                 owner = cast("Exp", neuron.receptors["input"]) if name == "tau" else neuron
-                parts.append(owner.value(name).detach().expand(size).numpy())
+                parts.append(owner.value(name).detach().cpu().expand(size).numpy())
         tau_m, tau_s, theta = (np.concatenate(parts) for parts in constants.values())
         first, target = [0], [np.empty(0, np.int64)]
         starts = np.concatenate([[0], np.cumsum(self.sizes)])
@@ -183,20 +183,22 @@ class EventProp:
                     "EventProp: a membrane loss needs time constants of membrane and current that differ by more "
                     "than a thousandth."
                 )
-        flat = times.reshape(len(times), -1).double()
-        weights = self.weights()
+        flat = times.reshape(len(times), -1).double().cpu()
+        weights = self.weights().cpu()
         if not bool(torch.isfinite(weights).all()):
             raise NonFiniteError("EventProp: a weight is not finite.")
-        job = _Job(self, graph, None if centre is None else centre.detach().double().numpy(), [])
-        found, deviations = _Events.apply(weights, flat, job)  # type: ignore[no-untyped-call]
+        job = _Job(self, graph, None if centre is None else centre.detach().double().cpu().numpy(), [])
+        kept = _Events.apply(weights, flat, job)  # type: ignore[no-untyped-call]
+        found, deviations = (part.to(times.device) for part in kept)
         run = job.run[0]
         sample = torch.repeat_interleave(torch.arange(len(times)), torch.from_numpy(np.diff(run.begin)))
         ends = np.cumsum(self.sizes)
         layer = np.searchsorted(ends, run.neuron, side="right")
         neuron = run.neuron - np.concatenate([[0], ends])[layer]
-        return SpikeTimes(
-            found, sample, torch.from_numpy(layer), torch.from_numpy(neuron), self.duration, self.sizes, deviations
+        sample, layer, neuron = (
+            part.to(times.device) for part in (sample, torch.from_numpy(layer), torch.from_numpy(neuron))
         )
+        return SpikeTimes(found, sample, layer, neuron, self.duration, self.sizes, deviations)
 
 
 @dataclass(frozen=True)

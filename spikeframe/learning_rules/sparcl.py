@@ -146,12 +146,12 @@ class DynamicMasks:
             score = importance.reshape(-1).masked_fill(~mask, -torch.inf)
             mask.fill_(False)
             mask[torch.sort(score, descending=True, stable=True).indices[:keep]] = True
-        closed = (~mask).nonzero()[:, 0].numpy()
+        closed = (~mask).nonzero()[:, 0].cpu().numpy()
         more = round((1.0 - upper) * mask.numel()) - int(mask.sum())
         if more > 0:
             with torch.no_grad():
                 self.weights[name].mul_(self.masks[name])  # what opens starts at 0
-            mask[torch.from_numpy(self.random.choice(closed, more, replace=False))] = True
+            mask[torch.from_numpy(self.random.choice(closed, more, replace=False)).to(mask.device)] = True
 
     @torch.no_grad()
     def apply(self) -> None:

@@ -242,7 +242,8 @@ def exact_gradient(a: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
     """
     if a.ndim != 1 or len(a) > 20:
         raise ShapeError(f"exact_gradient: a has shape {tuple(a.shape)}; it must be [N] with N at most 20.")
-    states = (torch.arange(2 ** len(a))[:, None] >> torch.arange(len(a)) & 1).to(a)
+    number = torch.arange(2 ** len(a), device=a.device)
+    states = (number[:, None] >> number[: len(a)] & 1).to(a)
     p = torch.sigmoid(a.detach())
     weight = torch.where(states == 1, p, 1.0 - p).prod(1) * loss(states)
     return ((states - p) * weight[:, None]).sum(0)

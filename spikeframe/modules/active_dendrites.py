@@ -231,11 +231,11 @@ class EventDrivenDendrites:
         self.provider = provider(backend)
         self.shape = (layer.neurons, layer.segments, layer.synapses)
         self.inputs, self.threshold, self.steps = layer.inputs, layer.threshold, layer.steps
-        source = layer.source.flatten().numpy()
+        source = layer.source.flatten().cpu().numpy()
         order = np.argsort(source, kind="stable")
         self.first = np.searchsorted(source[order], np.arange(layer.inputs + 1)).astype(np.int64)
         self.segment = np.ascontiguousarray(order // layer.synapses)
-        self.weight = layer.weight.detach().double().flatten().numpy()[order]
+        self.weight = layer.weight.detach().double().flatten().cpu().numpy()[order]
 
     def __call__(self, step: ArrayLike, source: ArrayLike, steps: int) -> DendriteRun:
         """Run from rest on events.

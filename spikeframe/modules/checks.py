@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError
+from spikeframe.errors import BackendError, DTypeError, NonFiniteError, ParameterError, ShapeError, TimeGridError
 from spikeframe.neurons.parameters import Parameter, as_value
 
 _THRESHOLD = Parameter(0.0, least=0.0)
@@ -138,6 +138,21 @@ def sequence(what: str, x: Any, axes: int, last: int | None = None) -> Tensor:
     if not bool(torch.isfinite(x).all()):
         place = [int(i) for i in (~torch.isfinite(x)).nonzero()[0]]
         raise NonFiniteError(f"{what}: input {place} (time, batch, ...) is not finite.")
+    return x
+
+
+def on_cpu(what: str, x: Tensor) -> Tensor:
+    """Return the input of a run that the CPU does.
+
+    Args:
+        what: what runs, for the message.
+        x: the input.
+
+    Raises:
+        BackendError: it lies elsewhere.
+    """
+    if x.device.type != "cpu":
+        raise BackendError(f"{what}: the input is on {x.device}; it runs on the CPU, pass x.cpu().")
     return x
 
 

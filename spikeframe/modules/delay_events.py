@@ -16,7 +16,7 @@ from torch import Tensor
 
 from spikeframe.core.counts import Counts
 from spikeframe.errors import ShapeError
-from spikeframe.modules.checks import sequence
+from spikeframe.modules.checks import on_cpu, sequence
 
 if TYPE_CHECKING:
     from spikeframe.modules.delays import DelayLinear, DelayState
@@ -34,8 +34,8 @@ class EventDrivenDelays:
 
     def __init__(self, layer: DelayLinear) -> None:
         self.longest = layer.longest
-        self.weight = layer.weight.detach().double().T.contiguous().numpy()  # [in, out]
-        self.delay = layer.delay.T.contiguous().numpy()
+        self.weight = layer.weight.detach().cpu().double().T.contiguous().numpy()  # [in, out]
+        self.delay = layer.delay.cpu().T.contiguous().numpy()
         self.counts = Counts()
 
     def __call__(self, x: Tensor, state: DelayState | None = None) -> tuple[Tensor, DelayState]:
@@ -49,12 +49,12 @@ class EventDrivenDelays:
             Currents ``[T, B, out]`` and the state after the last step.
 
         Raises:
-            ShapeError, DTypeError, NonFiniteError: input or state is not usable.
+            ShapeError, DTypeError, NonFiniteError, BackendError: input or state is not usable.
         """
         from spikeframe.modules.delays import with_past
 
         inputs, outputs = self.weight.shape
-        sequence(type(self).__name__, x, 3, inputs)
+        on_cpu("event-driven run", sequence(type(self).__name__, x, 3, inputs))
         if x.ndim != 3:
             raise ShapeError(f"{type(self).__name__}: input has shape {tuple(x.shape)}; it must be [T, B, in].")
         both, after = with_past(x.detach(), self.longest, state)

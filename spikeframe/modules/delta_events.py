@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spikeframe.errors import BackendError, ShapeError, UnsupportedLayerError
+from spikeframe.errors import ShapeError, UnsupportedLayerError
 from spikeframe.kernels.delta import provider
-from spikeframe.modules.checks import same_shape, sequence, threshold
+from spikeframe.modules.checks import on_cpu, same_shape, sequence, threshold
 
 Array = NDArray[Any]
 
@@ -57,7 +57,7 @@ class EventRun(NamedTuple):
 
 
 def _numpy(value: Tensor) -> Array:
-    array: Array = np.ascontiguousarray(value.detach().numpy())
+    array: Array = np.ascontiguousarray(value.detach().cpu().numpy())
     return array
 
 
@@ -67,8 +67,7 @@ def _bias(layer: nn.Linear | nn.Conv2d, outputs: int) -> Array:
 
 def _state(x: Tensor, state: EventState | None, sums: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Return copies of held values and sums, which the kernels write to."""
-    if x.device.type != "cpu":
-        raise BackendError(f"event-driven run: the input is on {x.device}; it runs on the CPU, pass x.cpu().")
+    on_cpu("event-driven run", x)
     shape = (x.shape[1], *sums)
     if state is None:
         return torch.zeros(tuple(x.shape[1:]), dtype=x.dtype), torch.zeros(shape, dtype=torch.float64)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from spikeframe.modules.changes import DeltaState, change_code
@@ -48,7 +47,7 @@ class DeltaMatrix:
 
     def dense(self) -> Tensor:
         """Return the changes ``[..., tokens, d]``."""
-        return torch.zeros(self.bitmap.shape, dtype=self.values.dtype).masked_scatter(self.bitmap, self.values)
+        return self.values.new_zeros(self.bitmap.shape).masked_scatter(self.bitmap, self.values)
 
     def keys(self) -> Tensor:
         """Return the held keys ``[..., tokens, d]``, within the threshold of the true ones."""

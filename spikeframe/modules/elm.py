@@ -33,7 +33,9 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikeframe.errors import NonFiniteError, ParameterError, ShapeError, TimeGridError
@@ -228,18 +230,18 @@ class ELM(Temporal):
             tolerance: how far any input of the MLP may have moved since its last evaluation before it is evaluated
                 again; 0 gives the clocked run up to rounding.
         """
-        branches = self.arriving(torch.eye(self.inputs, dtype=torch.float64))
+        branches = self.arriving(torch.eye(self.inputs, dtype=torch.float64, device=self.first.weight.device))
         weight, n = self.first.weight.double(), self._branches()
         from_branches, from_memories = weight[:, :n], weight[:, n:]
         return EventDrivenELM(
-            columns=(branches @ from_branches.T).numpy(),
-            memory=from_memories.T.contiguous().numpy(),
-            offset=self.first.bias.double().numpy(),
-            second=self.second.weight.double().T.contiguous().numpy(),
-            second_offset=self.second.bias.double().numpy(),
-            readout=self.readout.weight.double().T.contiguous().numpy(),
-            readout_offset=self.readout.bias.double().numpy(),
-            tau_m=self.tau_m.detach().numpy().copy(),
+            columns=_array(branches @ from_branches.T),
+            memory=_array(from_memories.T),
+            offset=_array(self.first.bias),
+            second=_array(self.second.weight.T),
+            second_offset=_array(self.second.bias),
+            readout=_array(self.readout.weight.T),
+            readout_offset=_array(self.readout.bias),
+            tau_m=self.tau_m.detach().cpu().numpy().copy(),
             tau_s=self.tau_s,
             gain=self.gain,
             dt=self.dt,
@@ -252,3 +254,9 @@ class ELM(Temporal):
         """Show sizes and time constants."""
         low, high = self.range
         return f"{self.inputs}, {self.outputs}, memories={self.memories}, tau_m=({low:g}, {high:g}), dt={self.dt:g}"
+
+
+def _array(value: Tensor) -> NDArray[np.float64]:
+    """Return values as the event-driven run takes them."""
+    found: NDArray[np.float64] = np.ascontiguousarray(value.detach().double().cpu().numpy())
+    return found

@@ -173,7 +173,7 @@ class FTWTConv(nn.Module):
             ShapeError: a mask does not fit.
         """
         channels, filters = self.conv.in_channels, self.conv.out_channels
-        inputs = torch.ones(len(mask), channels, dtype=torch.bool) if inputs is None else inputs
+        inputs = mask.new_ones(len(mask), channels) if inputs is None else inputs
         if mask.shape[1:] != (filters,) or inputs.shape != (len(mask), channels):
             raise ShapeError(
                 f"FTWTConv: masks {tuple(mask.shape)} and {tuple(inputs.shape)} must be [N, {filters}] and "

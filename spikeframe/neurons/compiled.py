@@ -85,7 +85,7 @@ def forward(
     inputs = layer.widened(inputs)
     if layer.RANDOM:
         layer.check_seed(seed, start, state)
-        key = torch.randint(2**63 - 1, ()) if seed is None else torch.tensor(seed)
+        key = torch.randint(2**63 - 1, (), device="cpu") if seed is None else torch.tensor(seed, device="cpu")
         inputs += [
             torch.ops.spikeframe.uniform(inputs[0].detach(), key, start or 0, stream + k)
             for k in range(len(layer.RANDOM))

@@ -50,6 +50,8 @@ class Delay(Temporal):
         if self.steps.ndim == 0:
             out = whole[self.longest - int(self.steps) : whole.shape[0] - int(self.steps)]
         else:
-            time = torch.arange(x.shape[0]).reshape(-1, *[1] * (x.ndim - 1)) + self.longest - self.steps
+            time = (
+                torch.arange(x.shape[0], device=x.device).reshape(-1, *[1] * (x.ndim - 1)) + self.longest - self.steps
+            )
             out = whole.gather(0, time.expand(x.shape))
         return out, whole[whole.shape[0] - self.longest :]

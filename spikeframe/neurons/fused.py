@@ -416,19 +416,15 @@ def _pulled(ctx: Any, g_out: Tensor | None, *g_last: Tensor | None) -> tuple[Non
 _pulled_once = differentiable_once(_pulled)
 
 
-def run_on_gpu(kernels: CudaSteps, tensors: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Run a step over time in fused kernels on a GPU.
+def refuse_on_gpu(kernels: CudaSteps, tensors: list[Tensor]) -> None:
+    """Refuse what the kernels of a GPU cannot run on.
 
     Args:
         kernels: of the program.
-        tensors: one ``[T, B, ...]`` per input, one ``[B, ...]`` per state, coefficients: scalars or one value per
-            neuron, flattened.
-
-    Returns:
-        ``[T, B, ...]`` outputs and the final states.
+        tensors: as `run_on_gpu` takes them.
 
     Raises:
-        BackendError: the tensors are not all on one device, do not fit it, or are not contiguous there.
+        BackendError: the tensors are not all on one device, or an input is not contiguous there.
     """
     place = tensors[0].device
     for leaf, tensor in zip(kernels.program.leaves, tensors, strict=True):
@@ -442,6 +438,22 @@ def run_on_gpu(kernels: CudaSteps, tensors: list[Tensor]) -> tuple[Tensor, list[
                 f"input {leaf.name!r} on {place} is not contiguous (shape {tuple(tensor.shape)}, strides "
                 f"{tensor.stride()}): call .contiguous()."
             )
+
+
+def run_on_gpu(kernels: CudaSteps, tensors: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Run a step over time in fused kernels on a GPU.
+
+    Args:
+        kernels: of the program.
+        tensors: one ``[T, B, ...]`` per input, one ``[B, ...]`` per state, coefficients: scalars or one value per
+            neuron, flattened; see `refuse_on_gpu`.
+
+    Returns:
+        ``[T, B, ...]`` outputs and the final states.
+
+    Raises:
+        BackendError: they do not fit the device.
+    """
     # One number that was expanded to a state stays one.
     solid = [t.contiguous() if any(t.stride()) else t for t in tensors]
     out, *final = _OnGpu.apply(kernels, *solid)  # type: ignore[no-untyped-call]

@@ -59,7 +59,7 @@ class IF(Neuron):
 
     def membrane(self) -> tuple[Tensor, Tensor]:
         """Return leak rate 0 and gain 1/C."""
-        return torch.zeros((), dtype=torch.float64), 1.0 / self.c_m
+        return torch.zeros((), dtype=torch.float64, device="cpu"), 1.0 / self.c_m
 
     def coefficients(self, dt: float) -> dict[str, Tensor]:
         """Return the reset jump."""

@@ -91,7 +91,7 @@ class Integrated(Refractory):
         h = dt / self.substeps
         stage = h if self.method == "euler" else h / 2
         lengths = {name: h / part for name, part in METHODS[self.method].items()}
-        found = {name: torch.tensor(value, dtype=torch.float64) for name, value in lengths.items()}
+        found = {name: torch.tensor(value, dtype=torch.float64, device="cpu") for name, value in lengths.items()}
         for name, receptor in self._named_receptors():
             found |= {f"{name}.{k}": v for k, v in receptor.propagators(stage).items()}
         return found

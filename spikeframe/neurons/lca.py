@@ -192,7 +192,7 @@ class LCA(Temporal):
         x = self._signals(x)
         phi = self.dictionary.double()
         gram, drive = phi.T @ phi, x.double() @ phi
-        u, a, held = (torch.zeros(x.shape[1], phi.shape[1], dtype=torch.float64) for _ in range(3))
+        u, a, held = (drive.new_zeros(drive.shape[1:]) for _ in range(3))
         codes, macs = [], 0
         for arriving in drive.unbind(0):
             u = u + self.gain * (a + self.mu * (arriving - held) - u)
@@ -291,7 +291,7 @@ class SpikingLCA(LCA):
         x = self._signals(x)
         phi = self.dictionary.double()
         gram, drive, area = phi.T @ phi, x.double() @ phi, self.rate * self.dt
-        u, v, z = (torch.zeros(x.shape[1], phi.shape[1], dtype=torch.float64) for _ in range(3))
+        u, v, z = (drive.new_zeros(drive.shape[1:]) for _ in range(3))
         spikes, added = [], 0
         for arriving in drive.unbind(0):
             sample, neuron = z.nonzero(as_tuple=True)

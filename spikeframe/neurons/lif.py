@@ -95,7 +95,7 @@ def safe_below(decay: Tensor, leak: Tensor, v_th: Tensor) -> Tensor:
     Rounding keeps order: no v below the threshold can get further than the largest float below it does. So where that
     one stays below, all do for ever, and the answer is v_th; else it is a number that no membrane is below.
     """
-    safe = torch.ones((), dtype=torch.bool)
+    safe = torch.ones((), dtype=torch.bool, device="cpu")
     for dtype in (torch.float32, torch.float64):
         d, k, th = (value.detach().to(dtype) for value in (decay, leak, v_th))
         safe = safe & (d * torch.nextafter(th, torch.full_like(th, -torch.inf)) + k < th)

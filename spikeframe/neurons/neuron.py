@@ -282,7 +282,12 @@ class Neuron(Parametric):
         """
         found = {name: self.value(name) for name in self.PARAMETERS}
         made = self.coefficients(dt)
-        found |= {n: v if isinstance(v, Tensor) else torch.as_tensor(v, dtype=torch.float64) for n, v in made.items()}
+        plain = {
+            n: torch.as_tensor(v, dtype=torch.float64, device="cpu")
+            for n, v in made.items()
+            if not isinstance(v, Tensor)
+        }
+        found |= made | plain
         return found | self.receptor_coefficients(dt)
 
     def receptor_coefficients(self, dt: float) -> dict[str, Tensor]:
@@ -598,9 +603,12 @@ class Neuron(Parametric):
                 watch.columns = first[0].numel()
                 kernels = self.kernels_for(first, list(flat.values()), watch)
                 rest = [*states.values(), *flat.values()]
-                out, last = fused.run_on_gpu(kernels, [*inputs, *rest])
+                fused.refuse_on_gpu(kernels, [*inputs, *rest])
                 if anew and len(inputs) == 1 and not self.RANDOM and not any(True for _ in self.parameters()):
+                    # The first call is run like later ones: activation checkpointing wants both to save as much.
                     self._ready = fused.Ready(kernels, first, rest, held(self), watch, kind)
+                    return self._ready.run(first)
+                out, last = fused.run_on_gpu(kernels, [*inputs, *rest])
                 return out, kind(*last)
             job = fused.Job(self.program(), provider(self.backend), torch.get_num_threads(), [])
             out, final = fused.run(job, inputs, states, flat)

@@ -186,7 +186,7 @@ class Parametric(nn.Module):
             name: the parameter's name.
         """
         value = self.value(name)
-        if name in self.learnable or value.device.type == "cpu":
+        if name in self.learnable or value.device.type == "cpu" or value.is_inference():
             return value.detach().cpu()
         kept = self._fetched.get(name)
         if kept is None or kept[0] is not value or kept[1] != value._version:

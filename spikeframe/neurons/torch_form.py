@@ -104,7 +104,7 @@ def _form(program: Program, derivative: Derivative | None) -> Step:
         '"""Torch form of a traced step: generated; do not edit."""\n\nimport torch\n\n\n'
         f"def build(exp, spike, constant):\n    def step({arguments}):\n"
         f"        like = lambda value: constant(value, {first})\n"
-        "        like_int = lambda value: torch.tensor(value, dtype=torch.int32)\n        "
+        f"        like_int = lambda value: torch.tensor(value, dtype=torch.int32, device={first}.device)\n        "
         + body.replace("\n    ", "\n        ")
         + f"\n        return ({returned},)\n\n    return step\n"
     )

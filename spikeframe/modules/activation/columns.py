@@ -13,6 +13,7 @@ from torch import Tensor
 from spikeframe.core.counts import Counts
 from spikeframe.kernels import moe, sparse_products
 from spikeframe.kernels.formats import Strips
+from spikeframe.modules.checks import on_cpu
 
 
 class Columns:
@@ -26,8 +27,8 @@ class Columns:
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         self.targets, self.sources = weight.shape
         self.bias = bias is not None
-        self._weight = weight.detach().T.contiguous().flatten()
-        self._bias = torch.zeros(0) if bias is None else bias.detach()
+        self._weight = weight.detach().cpu().T.contiguous().flatten()
+        self._bias = torch.zeros(0) if bias is None else bias.detach().cpu()
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Counts]:
         """Return the layer's output and the operations that took.
@@ -35,7 +36,7 @@ class Columns:
         Args:
             x: ``[T, B, sources]``.
         """
-        rows = np.ascontiguousarray(x.detach().reshape(-1, self.sources).numpy())
+        rows = np.ascontiguousarray(on_cpu("event-driven run", x).detach().reshape(-1, self.sources).numpy())
         whole = np.array([0, 1], np.int64), np.zeros(1, np.int32)
         weight = Strips(self.targets, self.sources, self.targets, *whole, self._weight.to(x.dtype).numpy(), None)
         threads = torch.get_num_threads()
@@ -74,10 +75,10 @@ def wanted(gate: Tensor, weight: Tensor, x: Tensor) -> tuple[Tensor, int]:
         ``[T, B, targets]`` and how many weights met an input other than 0.
     """
     kernels, targets = moe.provider("auto"), weight.shape[0]
-    arrived = kernels.events(np.ascontiguousarray(x.detach().flatten(0, 1).numpy()))
+    arrived = kernels.events(np.ascontiguousarray(on_cpu("event-driven run", x).detach().flatten(0, 1).numpy()))
     passed = kernels.events(np.ascontiguousarray(gate.detach().flatten(0, 1).numpy()))
     out = np.zeros((x.shape[0] * x.shape[1], targets), passed[2].dtype)
     # Each row of weights is a linear expert with one output, and the gate its share.
-    experts = np.ascontiguousarray(weight.detach().to(gate.dtype).numpy())[:, :, np.newaxis]
+    experts = np.ascontiguousarray(weight.detach().to(gate).numpy())[:, :, np.newaxis]
     done = kernels.linear(*arrived, *passed, experts, np.arange(targets), out)
     return torch.from_numpy(out).reshape(gate.shape), done

@@ -54,7 +54,10 @@ class GatedBlock(nn.Module):
                              "alike.")  # fmt: skip
         if (split is None and key.in_features != up.in_features) or (split is not None and key.in_features != split):
             raise ShapeError(f"GatedBlock(split={split}): branches read {key.in_features} and {up.in_features} inputs.")
-        if any(layer.bias is not None for layer in (key, up, down)) or float(activation(torch.zeros(1))) != 0.0:
+        if (
+            any(layer.bias is not None for layer in (key, up, down))
+            or float(activation(key.weight.new_zeros(1))) != 0.0
+        ):
             raise ParameterError("GatedBlock: layers have no bias and f(0) = 0, else silent units are not silent.")
         self.key, self.up, self.down, self.gate = key, up, down, gate
         self.split, self.activation, self.inside = split, activation, inside

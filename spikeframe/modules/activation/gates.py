@@ -171,7 +171,9 @@ class Elbow(Selector):
         """Return which entries pass."""
         n = score.shape[-1]
         curve = torch.sort(score, dim=-1, descending=True).values
-        line = curve[..., :1] + (curve[..., -1:] - curve[..., :1]) * (torch.arange(n) / max(1, n - 1)).to(score)
+        line = curve[..., :1] + (curve[..., -1:] - curve[..., :1]) * (
+            torch.arange(n, device=score.device) / max(1, n - 1)
+        ).to(score)
         below = line - curve
         at = below.argmax(-1, keepdim=True)
         chosen = score > curve.gather(-1, at)

@@ -81,7 +81,7 @@ class Positions:
             raise ParameterError(f"Positions of {self.size}: a layer of {(height, width)} is larger than the input.")
         pooled = functional.adaptive_avg_pool2d(self.scores[None], (height, width)).flatten()
         off = torch.sort(pooled, stable=True).indices[: round(self.now * pooled.numel())]
-        found = torch.ones(pooled.numel(), dtype=torch.bool)
+        found = torch.ones_like(pooled, dtype=torch.bool)
         found[off] = False
         return found.reshape(height, width)
 

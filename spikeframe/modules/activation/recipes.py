@@ -73,7 +73,7 @@ def wina(dense: nn.Linear, sparsity: float, inputs: Tensor | None = None, weight
         ParameterError, NonFiniteError: the sparsity is outside [0, 1).
         ShapeError: calibration data of another layer.
     """
-    norm = dense.weight.detach().norm(dim=0) if weighted else torch.ones(dense.in_features)
+    norm = dense.weight.detach().norm(dim=0) if weighted else dense.weight.new_ones(dense.in_features)
     if inputs is None:
         kept = max(1, round((1.0 - share("wina(sparsity)", sparsity)) * dense.in_features))
         return GatedLinear(dense, ActivityGate(TopK(kept), norm))
@@ -150,7 +150,7 @@ def chess(
     _of(key, inputs, "chess")
     with torch.no_grad():
         g, u = activation(key(inputs)), up(inputs)
-    scale = (u * u).reshape(-1, u.shape[-1]).mean(0).sqrt() if per_channel else torch.ones(u.shape[-1])
+    scale = (u * u).reshape(-1, u.shape[-1]).mean(0).sqrt() if per_channel else u.new_ones(u.shape[-1])
     gate = ActivityGate(Threshold(quantile(g.abs() * scale, sparsity)), scale)
     return GatedBlock(key, up, down, gate, activation=activation, inside=False)
 

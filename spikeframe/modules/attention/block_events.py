@@ -15,6 +15,7 @@ from spikeframe.core.counts import Counts
 from spikeframe.errors import ParameterError
 from spikeframe.kernels.attention import provider
 from spikeframe.modules.attention.operations import Operations, added
+from spikeframe.modules.checks import on_cpu
 
 if TYPE_CHECKING:
     from spikeframe.modules.attention.block import Block, Project
@@ -66,6 +67,7 @@ class EventDrivenBlock:
             ShapeError, DTypeError, NonFiniteError: x is not usable.
         """
         self.block.check(x)
+        on_cpu("event-driven run", x)
         self._done = {}
         out, after, spikes = self.block.run(x, state, valid, self._project, self._mix)
         self._done["run"] = Counts(samples=x.shape[1], steps=x.shape[0] * x.shape[1])

@@ -59,9 +59,9 @@ class DeltaKeys(Mixer):
         coded, _ = change_code(groups, self.theta)
         return Changes(*(x.movedim(0, -2).flatten(-3, -2) for x in coded))
 
-    def _far(self, tokens: int) -> Tensor:
+    def _far(self, q: Tensor) -> Tensor:
         """Return the pairs whose scores come from changes."""
-        return permitted(tokens, True).tril(-self.window)
+        return permitted(q.shape[-2], True, device=q.device).tril(-self.window)
 
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, x: Tensor | None = None, state: Any = None, valid: Tensor | None = None
@@ -70,9 +70,9 @@ class DeltaKeys(Mixer):
         check(q, k, v, valid)
         q, k, v = silenced(valid, q, k, v)
         exact, held = q @ k.transpose(-1, -2), q @ self.changes(k).held.transpose(-1, -2)
-        far = self._far(q.shape[-2])
+        far = self._far(q)
         overlap = exact.where(~far, held)
-        return self.score.weights(overlap, permitted(q.shape[-2], True, valid)) @ v, None
+        return self.score.weights(overlap, permitted(q.shape[-2], True, valid, q.device)) @ v, None
 
     def events(
         self, q: Tensor, k: Tensor, v: Tensor, x: Tensor | None = None, state: Any = None, valid: Tensor | None = None
@@ -81,7 +81,7 @@ class DeltaKeys(Mixer):
         check(q, k, v, valid)
         q, k, v = silenced(valid, q.detach(), k.detach(), v.detach())
         delta = self.changes(k).delta
-        far, near = self._far(q.shape[-2]), permitted(q.shape[-2], True).triu(1 - self.window)
+        far, near = self._far(q), permitted(q.shape[-2], True).triu(1 - self.window)
         sent = cut(q @ delta.transpose(-1, -2), -1, (-1, self.group)).cumsum(-1).flatten(-2)
         overlap = (q @ k.transpose(-1, -2)).where(~far, sent)
         weights = self.score.weights(overlap, permitted(q.shape[-2], True, valid))

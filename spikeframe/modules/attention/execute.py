@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from spikeframe.core.counts import Counts
-from spikeframe.errors import BackendError, DTypeError, NonFiniteError, ShapeError, unknown_name
+from spikeframe.errors import DTypeError, NonFiniteError, ShapeError, unknown_name
 from spikeframe.kernels.attention import provider
 from spikeframe.modules.attention.operations import Operations
 from spikeframe.modules.attention.plans import Blocks, Plan, Subset, cut, inverse, permitted
 from spikeframe.modules.attention.scores import Score
+from spikeframe.modules.checks import on_cpu
 
 EXECUTIONS = ("auto", "dense", "gather", "events")
 
@@ -87,7 +88,7 @@ def dense(
     Returns:
         ``[..., heads, tokens, e]``.
     """
-    mask = plan.mask() & permitted(q.shape[-2], causal, valid)
+    mask = plan.mask() & permitted(q.shape[-2], causal, valid, q.device)
     return score.weights(q @ k.transpose(-1, -2), mask) @ v
 
 
@@ -100,7 +101,7 @@ def gather(
     tokens, lead = q.shape[-2], q.shape[:-2]
     if tokens == 0:
         return v.clone()
-    place = torch.arange(tokens) if plan.order is None else plan.order
+    place = torch.arange(tokens, device=q.device) if plan.order is None else plan.order
     q, k, v = (x if plan.order is None else x[..., place, :] for x in (q, k, v))
     rows, columns = plan.rows, plan.columns
     keys, query = place.view(-1, columns), place.view(-1, rows)
@@ -141,9 +142,10 @@ def listed(chosen: Tensor) -> tuple[Tensor, Tensor]:
     number = chosen.sum(-1, keepdim=True)
     most = max(int(number.max()), 1) if chosen.numel() else 1
     rank = (chosen.cumsum(-1) - 1).masked_fill(~chosen, most)
-    index = torch.zeros(*chosen.shape[:-1], most + 1, dtype=torch.long)
-    index.scatter_(-1, rank, torch.arange(chosen.shape[-1]).expand(chosen.shape))
-    return index[..., :most], torch.arange(most) < number
+    place = torch.arange(max(chosen.shape[-1], most), device=chosen.device)
+    index = place.new_zeros(*chosen.shape[:-1], most + 1)
+    index.scatter_(-1, rank, place[: chosen.shape[-1]].expand(chosen.shape))
+    return index[..., :most], place[:most] < number
 
 
 def _gather_subset(
@@ -156,7 +158,7 @@ def _gather_subset(
     index, there = listed(kept)
     most, index = index.shape[-1], index[..., None]
     short = [torch.take_along_dim(x, index, -2) for x in (q, k, v)]
-    mask = there.unsqueeze(-1) & there.unsqueeze(-2) & permitted(most, causal)
+    mask = there.unsqueeze(-1) & there.unsqueeze(-2) & permitted(most, causal, device=q.device)
     out = score.weights(short[0] @ short[1].transpose(-1, -2), mask) @ short[2]
     return torch.zeros_like(v).scatter_add(-2, index.expand_as(out), out)
 
@@ -190,8 +192,7 @@ def events(
         BackendError: the tensors are not on the CPU, or the backend is not there.
         UnsupportedLayerError: the score has no event-driven form.
     """
-    if q.device.type != "cpu":
-        raise BackendError(f"event-driven attention: the input is on {q.device}; it runs on the CPU, pass x.cpu().")
+    on_cpu("event-driven attention", q)
     q, k, v = (x.detach() for x in (q, k, v))
     tokens = q.shape[-2]
     silent = [valid.unsqueeze(-2) if valid.ndim > 1 else valid] if valid is not None else []

@@ -120,11 +120,10 @@ class LocalConv(nn.Module):
         """Count what active values cause: one per output that they reach."""
         tokens = v.shape[-2]
         if len(self.grid) == 1:
-            reached = (tokens - torch.arange(tokens)).clamp(max=self.size)
+            reached = (tokens - torch.arange(tokens, device=v.device)).clamp(max=self.size)
         else:
             half = self.size // 2
-            sides = [
-                (torch.arange(n) + half).clamp(max=n - 1) - (torch.arange(n) - half).clamp(min=0) + 1 for n in self.grid
-            ]
+            places = (torch.arange(n, device=v.device) for n in self.grid)
+            sides = [(at + half).clamp(max=len(at) - 1) - (at - half).clamp(min=0) + 1 for at in places]
             reached = (sides[0][:, None] * sides[1]).flatten()
         return added(int(((v != 0).sum(-1) * reached).sum()), v)

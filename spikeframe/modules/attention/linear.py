@@ -36,7 +36,7 @@ from spikeframe.modules.attention.gates import LocalConv, SigmoidGate
 from spikeframe.modules.attention.mixer import EventRun, Mixer, silenced
 from spikeframe.modules.attention.operations import Operations, added, dense_twin, heads_of
 from spikeframe.modules.attention.plans import cut
-from spikeframe.modules.checks import positive, same_shape, whole
+from spikeframe.modules.checks import on_cpu, positive, same_shape, whole
 
 #: Logarithm that stands for a gate of 0.
 SHUT = -100.0
@@ -65,7 +65,7 @@ def chunked(
     for begin in range(0, q.shape[-2], size):
         a, b, c, g = (x[..., begin : begin + size, :] for x in (q, k, v, log_gate.clamp(min=SHUT)))
         kept = g.cumsum(-2)
-        past = torch.ones(a.shape[-2], a.shape[-2], dtype=torch.bool).tril()[..., None]
+        past = a.new_ones(a.shape[-2], a.shape[-2], dtype=torch.bool).tril()[..., None]
         between = (kept.unsqueeze(-2) - kept.unsqueeze(-3)).masked_fill(~past, 0.0).exp() * past
         weights = (a.unsqueeze(-2) * b.unsqueeze(-3) * between).sum(-1)
         outs.append(weights @ c + (a * kept.exp()) @ s)
@@ -100,6 +100,7 @@ def gated_events(
     Returns:
         ``[..., tokens, e]``, the state, and the operations.
     """
+    on_cpu("event-driven attention", q)
     lead = q.shape[:-2]
     s = torch.zeros(*lead, q.shape[-1], v.shape[-1], dtype=torch.float64) if state is None else state.detach().double()
     s = s.clone()

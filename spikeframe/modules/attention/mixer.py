@@ -210,7 +210,7 @@ class Compressed(Mixer):
     def _weights(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         keys, values = block_sums(k, self.block), block_sums(v, self.block) / self.block
         tokens = q.shape[-2]
-        ends = (permitted(tokens, self.causal))[:, self.block - 1 :: self.block]
+        ends = permitted(tokens, self.causal, device=q.device)[:, self.block - 1 :: self.block]
         return keys, values, ends, self.score.weights(q @ keys.transpose(-1, -2), ends)
 
     def forward(

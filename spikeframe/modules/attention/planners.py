@@ -50,7 +50,7 @@ class All(Planner):
 
     def forward(self, q: Tensor, k: Tensor, causal: bool = False, state: Any = None) -> tuple[Plan, Any]:
         """Plan."""
-        return everything(q.shape[-2]), None
+        return everything(q.shape[-2], q.device), None
 
 
 class Pattern(Planner):
@@ -75,7 +75,7 @@ class Pattern(Planner):
 
     def forward(self, q: Tensor, k: Tensor, causal: bool = False, state: Any = None) -> tuple[Plan, Any]:
         """Plan."""
-        number = torch.arange(block_count(q.shape[-2], self.block))
+        number = torch.arange(block_count(q.shape[-2], self.block), device=q.device)
         chosen = self.pattern(number[:, None] - number, number)
         return Blocks(chosen & (number[:, None] >= number) if causal else chosen, self.block, self.block), None
 
@@ -184,18 +184,18 @@ class Selection(Planner):
         score = self.scorer(q, k)
         if self.share_heads:
             score = score.sum(-3, keepdim=True)
-        allowed, forced = self._blocks(q.shape[-2], causal)
+        allowed, forced = self._blocks(q.shape[-2], causal, q.device)
         active = block_sums((q != 0).to(q), self.scorer.rows).sum(-1, keepdim=True) > 0
         if self.share_heads:
             active = active.any(-3, keepdim=True)
         return self.selector(score, allowed, forced) & active
 
-    def _blocks(self, tokens: int, causal: bool) -> tuple[Tensor, Tensor]:
+    def _blocks(self, tokens: int, causal: bool, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return which pairs of blocks may be chosen by score, and which are forced."""
         rows, columns = self.scorer.rows, self.scorer.columns
-        first = torch.arange(0, tokens, rows)[:, None]
+        first = torch.arange(0, tokens, rows, device=device)[:, None]
         last = first + rows - 1
-        key = torch.arange(block_count(tokens, columns))
+        key = torch.arange(block_count(tokens, columns), device=device)
         forced = (key < self.sink) | (
             (key > torch.div(first, columns, rounding_mode="floor") - self.local)
             & (key < torch.div(last, columns, rounding_mode="floor") + self.local)
@@ -220,7 +220,7 @@ class Selection(Planner):
         if state.q.shape != q.shape[1:]:
             raise ShapeError(f"Selection: state of {tuple(state.q.shape)}; the input asks for {tuple(q.shape[1:])}.")
         sums = [state.q + q.cumsum(0), state.k + k.cumsum(0)]
-        number = torch.arange(state.steps, state.steps + len(q))
+        number = torch.arange(state.steps, state.steps + len(q), device=q.device)
         renewed = (number % self.every == 0).nonzero()[:, 0]
         planned = [torch.cat([old[None], x[renewed]]) for old, x in zip(state[2:4], sums, strict=True)]
         which = (number % self.every == 0).cumsum(0)
@@ -289,32 +289,32 @@ class Tree(Planner):
         n, queries = block_count(tokens, self.columns), block_count(tokens, self.rows)
         summed, sums = block_sums(q, self.rows), block_sums(k, self.columns)
         running = torch.cat([torch.zeros_like(sums[..., :1, :]), sums.cumsum(-2)], -2)
-        end = (torch.arange(queries) * self.rows + 1) // self.columns if causal else torch.full((queries,), n)
+        place, key = (torch.arange(many, device=q.device) for many in (queries, n))
+        place = place[:, None] * self.rows
+        end = (place + 1) // self.columns if causal else torch.full_like(place, n)
         levels = self.levels(n)
         length = 2**levels
-        kept = (torch.arange(self.keep) * length).expand(*q.shape[:-2], queries, -1)
+        kept = (torch.arange(self.keep, device=q.device) * length).expand(*q.shape[:-2], queries, -1)
         scored = 0
         score = summed.new_zeros(kept.shape)
         for _ in range(levels):
             length //= 2
             halves = torch.stack([kept, kept + length], -1).flatten(-2)
-            inside = halves < end[:, None]
-            low, high = (x.minimum(end[:, None]).clamp(max=n) for x in (halves, halves + length))
+            inside = halves < end
+            low, high = (x.minimum(end).clamp(max=n) for x in (halves, halves + length))
             if self.first:
                 high = low + inside.long()
             flat = [x.flatten(-2)[..., None] for x in (low, high)]
             between = torch.take_along_dim(running, flat[1], -2) - torch.take_along_dim(running, flat[0], -2)
             score = (between.view(*low.shape, -1) * summed[..., None, :]).sum(-1)
             scored += int(inside.sum())
-            key = score.masked_fill(~inside, -math.inf)
-            best = torch.sort(key, dim=-1, descending=True, stable=True).indices[..., : self.keep]
+            ranking = score.masked_fill(~inside, -math.inf)
+            best = torch.sort(ranking, dim=-1, descending=True, stable=True).indices[..., : self.keep]
             kept = torch.take_along_dim(halves, best, -1)
             kept = kept.masked_fill(~torch.take_along_dim(inside, best, -1), n * 2)
             kept = kept.sort(-1).values
-        chosen = torch.zeros(*kept.shape[:-1], n + 1, dtype=torch.bool)
-        chosen = chosen.scatter(-1, kept.clamp(max=n), True)[..., :n] & (torch.arange(n) < end[:, None])
-        place = torch.arange(queries)[:, None] * self.rows
-        key = torch.arange(n)
+        chosen = kept.new_zeros(*kept.shape[:-1], n + 1, dtype=torch.bool)
+        chosen = chosen.scatter(-1, kept.clamp(max=n), True)[..., :n] & (key < end)
         own = (place // self.columns, (place + self.rows - 1) // self.columns)
         near = (key > own[0] - self.local) & (key < own[1] + self.local)
         chosen = chosen | (near | (key < self.sink)) & (key * self.columns <= place if causal else key >= 0)
@@ -379,7 +379,7 @@ class Probe(Planner):
     def forward(self, q: Tensor, k: Tensor, causal: bool = False, state: Any = None) -> tuple[Plan, Any]:
         """Plan."""
         if q.shape[-2] == 0:
-            return Subset(torch.zeros(q.shape[:-1], dtype=torch.bool)), None
+            return Subset(q.new_zeros(q.shape[:-1], dtype=torch.bool)), None
         share = self.shares(q.detach(), k.detach())
         mean = share.mean(-2).sort(-1).values.double()
         fewer = (mean.cumsum(-1) < self.drop).sum(-1) if self.drop else torch.zeros_like(mean[..., 0], dtype=torch.long)
@@ -407,5 +407,5 @@ def inverse_rank(order: Tensor) -> Tensor:
     Args:
         order: ``[..., n]``.
     """
-    rank = torch.arange(order.shape[-1]).expand(order.shape)
+    rank = torch.arange(order.shape[-1], device=order.device).expand(order.shape)
     return torch.zeros_like(order).scatter(-1, order, rank)

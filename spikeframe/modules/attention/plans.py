@@ -77,13 +77,14 @@ def cut(x: Tensor, axis: int, sizes: tuple[int, ...]) -> Tensor:
     return found
 
 
-def everything(tokens: int) -> Blocks:
+def everything(tokens: int, device: torch.device | None = None) -> Blocks:
     """Return the plan of all pairs.
 
     Args:
         tokens: how many.
+        device: where they are.
     """
-    return Blocks(torch.ones(1, 1, dtype=torch.bool), tokens, tokens)
+    return Blocks(torch.ones(1, 1, dtype=torch.bool, device=device), tokens, tokens)
 
 
 def block_count(tokens: int, size: int) -> int:
@@ -115,7 +116,7 @@ def pad(x: Tensor, size: int) -> tuple[Tensor, Tensor]:
         ``[..., more tokens, features]``, and ``[more tokens]`` bool: those that are tokens, for ``valid``.
     """
     more = -x.shape[-2] % size
-    valid = torch.arange(x.shape[-2] + more) < x.shape[-2]
+    valid = torch.arange(x.shape[-2] + more, device=x.device) < x.shape[-2]
     return torch.cat([x, x.new_zeros(*x.shape[:-2], more, x.shape[-1])], -2), valid
 
 
@@ -126,7 +127,7 @@ def inverse(order: Tensor) -> Tensor:
         order: ``[tokens]`` token at every place.
     """
     back = torch.empty_like(order)
-    back[order] = torch.arange(len(order))
+    back[order] = torch.arange(len(order), device=order.device)
     return back
 
 
@@ -151,18 +152,19 @@ def cuboids(grid: tuple[int, ...], size: tuple[int, ...]) -> Tensor:
     return numbers.permute(*range(0, 2 * axes, 2), *range(1, 2 * axes, 2)).reshape(-1)
 
 
-def permitted(tokens: int, causal: bool, valid: Tensor | None = None) -> Tensor:
+def permitted(tokens: int, causal: bool, valid: Tensor | None = None, device: torch.device | None = None) -> Tensor:
     """Return the pairs that any plan may use.
 
     Args:
         tokens: how many.
         causal: whether a token reads itself and earlier ones only.
         valid: ``[..., tokens]`` bool, or None.
+        device: where they are.
 
     Returns:
         ``[..., tokens, tokens]`` bool, with an axis for heads if valid has leading axes.
     """
-    mask = torch.ones(tokens, tokens, dtype=torch.bool)
+    mask = torch.ones(tokens, tokens, dtype=torch.bool, device=device)
     mask = mask.tril() if causal else mask
     if valid is None:
         return mask

@@ -48,7 +48,7 @@ def ranked(score: Tensor, allowed: Tensor, forced: Tensor) -> Tensor:
 
 def _first(order: Tensor, number: Tensor | int) -> Tensor:
     """Return bool: those among the first so many of the order."""
-    within = (torch.arange(order.shape[-1]) < number).expand(order.shape)
+    within = (torch.arange(order.shape[-1], device=order.device) < number).expand(order.shape)
     return torch.zeros_like(order, dtype=torch.bool).scatter(-1, order, within)
 
 
@@ -152,7 +152,9 @@ class Statistical:
         x = torch.where(allowed, score, 0.0).double()
         mean = x.sum(-1, keepdim=True) / n.clamp(min=1)
         spread = (torch.where(allowed, (x - mean) ** 2, 0.0).sum(-1, keepdim=True) / n.clamp(min=1)).sqrt()
-        quantiles = torch.tensor([math.inf] + [_quantile(self.k, m) for m in range(1, score.shape[-1] + 1)])
+        quantiles = torch.tensor(
+            [math.inf] + [_quantile(self.k, m) for m in range(1, score.shape[-1] + 1)], device=n.device
+        )
         bar = mean + torch.where(n > self.k, spread * quantiles[n].double(), -math.inf)
         return forced | (allowed & (x > bar))
 

@@ -96,8 +96,8 @@ def sinkhorn(scores: Tensor, smoothing: float, *, tolerance: float = 1e-4, most:
     if not rows:
         return scores
     kernel = scores / positive("sinkhorn(smoothing)", smoothing)
-    target = torch.log(torch.tensor(rows / experts, dtype=scores.dtype))
-    u = torch.zeros(rows, 1, dtype=scores.dtype)
+    target = torch.log(scores.new_tensor(rows / experts))
+    u = scores.new_zeros(rows, 1)
     plan = scores
     for _ in range(whole("sinkhorn(most)", most)):
         v = target - torch.logsumexp(kernel + u, 0, keepdim=True)

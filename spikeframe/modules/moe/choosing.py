@@ -85,7 +85,7 @@ class Fastest:
         """
         generator, last = torch.Generator().manual_seed(0), (0.0, 1.0)
         for rate in RATES:
-            sample = (torch.rand(x.shape, generator=generator) < rate).to(x)
+            sample = (torch.rand(x.shape, generator=generator, device="cpu") < rate).to(x)
             ratio = self._seconds(self.layer, sample) / self._seconds(self.events, sample)
             self.ratios[rate] = ratio
             if ratio < 1.0:

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from spikeframe.core.counts import Counts
-from spikeframe.errors import BackendError
 from spikeframe.kernels.moe import provider
+from spikeframe.modules.checks import on_cpu
 from spikeframe.modules.moe.execution import grouped
 from spikeframe.modules.moe.experts import LinearExpert, MLPExpert
 from spikeframe.modules.moe.layer import MoE, MoERun, MoEState
@@ -88,8 +88,7 @@ class EventDrivenMoE:
         layer = self.layer
         layer.checked(x)
         state = state or layer.start(x)
-        if x.device.type != "cpu":
-            raise BackendError(f"event-driven run: the input is on {x.device}; it runs on the CPU, pass x.cpu().")
+        on_cpu("event-driven run", x)
         rows = np.ascontiguousarray(x.flatten(2).flatten(0, 1).numpy())
         events = self.provider.events(rows)
         heard = self._scored(x, state.router, events)

@@ -48,7 +48,7 @@ def _every_step(
     e: int, expert: Expert, x: Tensor, plan: Plan, policy: Policy, state: State, gap: Tensor
 ) -> tuple[Tensor, State]:
     """Run one expert with a state on every row; where it is not selected, the policy says what its state becomes."""
-    out, one = [], torch.ones(x.shape[1], dtype=torch.int64)
+    out, one = [], torch.ones_like(gap)
     start = expert.start(x[0])
     state = policy.over(e, expert, state, start, gap)
     for t, frame in enumerate(x):
@@ -111,5 +111,5 @@ def _chosen_steps(
         gap[chosen] = 0
     if not places:
         y, _ = expert(x[0, :0], tuple(s[:0] for s in start))
-        return torch.zeros(0, dtype=torch.int64), y, state, gap
+        return gap[:0], y, state, gap
     return torch.cat(places), torch.cat(currents), state, gap

@@ -234,7 +234,7 @@ class ConvExpert(Expert):
         """Count the operations of rows; what falls on padding costs nothing."""
         side = self.layer.kernel_size[0]
         reach = functional.conv2d(
-            torch.ones_like(x[:1, :1]), torch.ones(1, 1, side, side, dtype=x.dtype), padding=side // 2
+            torch.ones_like(x[:1, :1]), x.new_ones(1, 1, side, side), padding=side // 2
         )  # by symmetry, the outputs that a place reaches are those that reach it
         unit, any_ = (x.abs() == 1).to(x), (x != 0).to(x)
         ac, every = int((unit * reach).sum()) * self.outputs, int((any_ * reach).sum()) * self.outputs

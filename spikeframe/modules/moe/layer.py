@@ -106,7 +106,7 @@ class MoE(nn.Module):
         """Return the state to begin with for ``[T, B, ...]``."""
         experts: Any = self.experts
         return MoEState(
-            None, tuple(e.start(x[0]) for e in experts), torch.zeros(len(experts), x.shape[1], dtype=torch.int64)
+            None, tuple(e.start(x[0]) for e in experts), x.new_zeros(len(experts), x.shape[1], dtype=torch.int64)
         )
 
     def checked(self, x: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class Plan:
     def pairs(self) -> Pairs:
         """Return the selected pairs."""
         mask = self.mask.flatten(0, 1)
-        many = torch.zeros(len(mask) + 1, dtype=torch.int64)
+        many = mask.new_zeros(len(mask) + 1, dtype=torch.int64)
         many[1:] = mask.sum(1).cumsum(0)
         return Pairs(many, mask.nonzero()[:, 1], self.weight.flatten(0, 1)[mask])
 

@@ -128,6 +128,11 @@ class Router(nn.Module):
         """Return random numbers of this step of training; the same however often it is computed."""
         return torch.Generator().manual_seed((self.seed * 1_000_003 + int(self.step)) * 1_009 + tag)
 
+    def uniform(self, like: Tensor) -> Tensor:
+        """Return random numbers of this step of training, off 0 and 1, the same on every device."""
+        drawn = torch.rand(like.shape, generator=self.random(), dtype=like.dtype, device="cpu")
+        return drawn.clamp(1e-9, 1.0 - 1e-7).to(like.device)
+
     def tap_state(self, state: Any) -> Any:
         """Return the part of the router's state that is the tap's: all of it."""
         return state
@@ -179,7 +184,7 @@ class Router(nn.Module):
         """Turn scores into a plan."""
         shape = heard.scores.shape
         mask, weight, probs, extra = self.rows(heard.scores[heard.ready])
-        full = [torch.zeros(shape, dtype=part.dtype) for part in (mask, weight, probs)]
+        full = [part.new_zeros(shape) for part in (mask, weight, probs)]
         full = [
             whole_.index_put((heard.ready,), part) for whole_, part in zip(full, (mask, weight, probs), strict=True)
         ]

@@ -49,12 +49,12 @@ class Trace(nn.Module):
 
     def powers(self, like: Tensor, many: int) -> Tensor:
         """Return λ^0, λ^1, ... in the type of `like`."""
-        return (self.decay ** torch.arange(many, dtype=torch.float64)).to(like)
+        return (self.decay ** torch.arange(many, dtype=torch.float64, device="cpu")).to(like)
 
     def start(self, values: Tensor, state: TraceState | None) -> TraceState:
         """Return the state to begin with, or refuse one that does not fit."""
         if state is None:
-            return TraceState(torch.zeros_like(values[0]), torch.zeros(values.shape[1], dtype=torch.int64))
+            return TraceState(torch.zeros_like(values[0]), values.new_zeros(values.shape[1], dtype=torch.int64))
         return TraceState(
             same_shape("state: router trace", state.z, tuple(values.shape[1:]), values.dtype),
             same_shape("state: router gap", state.gap, tuple(values.shape[1:2]), torch.int64),
@@ -108,5 +108,5 @@ class WarmUp(nn.Module):
         seen, total = state or WarmUpState(0, torch.zeros_like(values[0]))
         left = max(self.steps - seen, 0)
         total = total + values[:left].sum(0)
-        after = torch.arange(seen, seen + len(values)) >= self.steps - 1
+        after = torch.arange(seen, seen + len(values), device=values.device) >= self.steps - 1
         return (total / self.steps).expand_as(values), heard & after[:, None], WarmUpState(seen + len(values), total)

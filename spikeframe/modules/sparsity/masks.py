@@ -115,7 +115,7 @@ class Concrete(nn.Module):
         """
         if not self.training:
             return weight * self.probability()
-        u = torch.rand(self.logit.shape, generator=generator).clamp(1e-6, 1.0 - 1e-6)
+        u = torch.rand(self.logit.shape, generator=generator, device="cpu").to(self.logit).clamp(1e-6, 1.0 - 1e-6)
         return weight * torch.sigmoid((self.logit + u.log() - (-u).log1p()) / self.tau)
 
 

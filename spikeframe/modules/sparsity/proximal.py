@@ -59,9 +59,9 @@ def _norms(t: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
     """Return norm and size of every group, float64."""
     if groups.shape != t.shape:
         raise ShapeError(f"proximal step: groups have shape {tuple(groups.shape)}, the weights {tuple(t.shape)}.")
-    flat, at = t.double().reshape(-1), groups.reshape(-1)
+    flat, at = t.double().reshape(-1), groups.reshape(-1).to(t.device)
     many = int(at.max()) + 1
-    square = torch.zeros(many, dtype=torch.float64).index_add_(0, at, flat * flat)
+    square = flat.new_zeros(many).index_add_(0, at, flat * flat)
     return square.sqrt(), torch.bincount(at, minlength=many).double()
 
 

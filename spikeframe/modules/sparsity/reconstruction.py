@@ -79,7 +79,9 @@ def sparsegpt(
     silent = h.diagonal() == 0
     w[:, silent] = 0.0
     h = h + torch.diag(silent.double())
-    h = h + number("sparsegpt(damp)", damp, above=0.0) * h.diagonal().mean() * torch.eye(many, dtype=h.dtype)
+    h = h + number("sparsegpt(damp)", damp, above=0.0) * h.diagonal().mean() * torch.eye(
+        many, dtype=h.dtype, device=h.device
+    )
     upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
     mask = torch.zeros_like(w, dtype=torch.bool)
     for lo in range(0, many, block):
@@ -92,7 +94,7 @@ def sparsegpt(
             mask[:, lo:hi] = part
         else:
             mask[:, lo:hi] = pattern.mask(score, density)
-        errors = torch.zeros(w.shape[0], hi - lo, dtype=w.dtype)
+        errors = w.new_zeros(w.shape[0], hi - lo)
         for j in range(lo, hi):
             error = torch.where(mask[:, j], 0.0, w[:, j]) / upper[j, j]
             w[:, j:hi] -= error[:, None] * upper[j, j:hi]
@@ -131,7 +133,7 @@ def dsnot(
     given = w * inputs.mean
     wanda = w.abs() * inputs.norm
     gain = given / inputs.variance.clamp(min=1e-12)
-    columns = torch.arange(weight.shape[1])
+    columns = torch.arange(weight.shape[1], device=weight.device)
     group = (columns // structure.m if isinstance(structure, NM) else columns * 0).expand(weight.shape)
     found = mask.clone()
     error = (given * ~found).sum(1)
@@ -191,7 +193,7 @@ def least_squares(weight: Tensor, mask: Tensor, inputs: Calibration, *, damp: fl
     if mask.shape != weight.shape:
         raise ShapeError(f"least_squares: mask has shape {tuple(mask.shape)}, the weight {tuple(weight.shape)}.")
     w, found = weight.detach().double(), torch.zeros_like(weight, dtype=torch.float64)
-    h = inputs.gram + damp * inputs.gram.diagonal().mean() * torch.eye(w.shape[1], dtype=torch.float64)
+    h = inputs.gram + damp * inputs.gram.diagonal().mean() * torch.eye(w.shape[1], dtype=torch.float64, device=w.device)
     wanted = w @ h
     for row in range(w.shape[0]):
         kept = mask[row].nonzero()[:, 0]

@@ -54,7 +54,8 @@ class _Given:
 
 
 def _random(given: _Given) -> Tensor:
-    return torch.from_numpy(drawing(given.seed, _STREAM).random(tuple(given.weight.shape)))
+    drawn = drawing(given.seed, _STREAM).random(tuple(given.weight.shape))
+    return torch.from_numpy(drawn).to(given.weight.device)
 
 
 #: Saliency by name.

@@ -123,7 +123,7 @@ def node_masks(shapes: Sequence[tuple[int, int]], kept: Sequence[Tensor]) -> lis
         shapes: ``(targets, sources)`` of each layer, from the input on.
         kept: bool per hidden neuron, one tensor per layer but the last.
     """
-    masks = [torch.ones(shape, dtype=torch.bool) for shape in shapes]
+    masks = [torch.ones(shape, dtype=torch.bool, device=kept[0].device if kept else None) for shape in shapes]
     for k, on in enumerate(kept):
         masks[k] &= on[:, None]
         masks[k + 1] &= on
@@ -151,6 +151,7 @@ def random_search(
         raise ParameterError(f"random_search(keep={keep!r}): must be above 0 to 1.")
     chosen = linear_layers(model, layers)
     shapes = [(layer.out_features, layer.in_features) for layer in chosen.values()]
+    device = next(iter(chosen.values())).weight.device
     if any(a[0] != b[1] for a, b in itertools.pairwise(shapes)):
         raise ParameterError(f"random_search: layers {list(chosen)} of shapes {shapes} do not form a chain.")
     best: dict[str, Tensor] = {}
@@ -161,7 +162,7 @@ def random_search(
         for targets, _ in shapes[:-1]:
             on = torch.zeros(targets, dtype=torch.bool)
             on[torch.from_numpy(random.permutation(targets)[: max(1, round(keep * targets))])] = True
-            kept.append(on)
+            kept.append(on.to(device))
         masks = dict(zip(chosen, node_masks(shapes, kept), strict=True))
         with torch.no_grad():
             losses.append(loss(model, {f"{name}.weight": chosen[name].weight * mask for name, mask in masks.items()}))

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from spikeframe.core.counts import Counts
-from spikeframe.errors import BackendError, DTypeError, ParameterError, ShapeError
+from spikeframe.errors import DTypeError, ParameterError, ShapeError
 from spikeframe.kernels.formats import BSR, CSC, Format, checked_matrix
 from spikeframe.kernels.sparse_products import provider
-from spikeframe.modules.checks import sequence, whole
+from spikeframe.modules.checks import on_cpu, sequence, whole
 
 Chain = tuple[Tensor, ...]
 
@@ -158,7 +158,9 @@ class EventDriven:
         self.chains = [[(replace(f.strips(), order=None), fan_out(f)) for f in chain] for chain in stored]
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.dtype = self.chains[0][0][0].weight.dtype
-        self.bias = np.zeros(0, self.dtype) if layer.bias is None else layer.bias.detach().numpy().astype(self.dtype)
+        self.bias = (
+            np.zeros(0, self.dtype) if layer.bias is None else layer.bias.detach().cpu().numpy().astype(self.dtype)
+        )
         self.counts = Counts()
 
     def __call__(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:
@@ -175,8 +177,7 @@ class EventDriven:
             ShapeError, DTypeError, NonFiniteError, BackendError: the input is not usable.
         """
         sequence("EventDriven", x, 3, self.in_features)
-        if x.device.type != "cpu":
-            raise BackendError(f"event-driven run: the input is on {x.device}; it runs on the CPU, pass x.cpu().")
+        on_cpu("event-driven run", x)
         flat = np.ascontiguousarray(x.detach().numpy().astype(self.dtype, copy=False).reshape(-1, self.in_features))
         nothing, total = np.zeros(0, self.dtype), None
         steps = []
@@ -244,7 +245,7 @@ def event_major(matrix: Tensor) -> Format:
     Args:
         matrix: ``[out, in]``.
     """
-    dense = np.ascontiguousarray(matrix.detach().numpy())
+    dense = np.ascontiguousarray(matrix.detach().cpu().numpy())
     if np.count_nonzero(dense) > dense.size // 8:
         return BSR.from_dense(dense, np.ones(dense.shape, bool), h=dense.shape[0], w=1)
     return CSC.from_dense(dense)
@@ -316,7 +317,9 @@ def second_moment(what: str, calibration: Tensor | None, sources: int, ridge: fl
     if not isinstance(calibration, Tensor) or calibration.shape[-1:] != (sources,):
         got = tuple(calibration.shape) if isinstance(calibration, Tensor) else type(calibration).__name__
         raise ShapeError(f"{what}: calibration is {got}; inputs of this layer are [..., {sources}]. Is it another's?")
-    x = torch.from_numpy(checked_matrix(f"{what}: calibration", calibration.detach().reshape(-1, sources).numpy()))
+    x = torch.from_numpy(
+        checked_matrix(f"{what}: calibration", calibration.detach().reshape(-1, sources).cpu().numpy())
+    )
     moment = x.double().T @ x.double()
     scale = float(moment.diagonal().mean())
     if scale == 0.0:

@@ -100,8 +100,8 @@ class SparseLinear(StructuredLinear):
         if isinstance(weight, nn.Linear):
             bias = weight.bias if bias is None else bias
             weight = weight.weight
-        dense = checked_matrix("SparseLinear", weight.detach().numpy() if isinstance(weight, Tensor) else weight)
-        kept = mask.numpy() if isinstance(mask, Tensor) else mask
+        dense = checked_matrix("SparseLinear", weight.detach().cpu().numpy() if isinstance(weight, Tensor) else weight)
+        kept = mask.cpu().numpy() if isinstance(mask, Tensor) else mask
         kind = smallest(dense, kept) if name == "auto" else by_name(name).from_dense(dense, kept, **form)
         return cls(kind, bias, path=path, backend=backend)
 

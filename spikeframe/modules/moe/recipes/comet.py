@@ -52,10 +52,10 @@ class PermutationSearch(nn.Module):
 
     def hard(self) -> Tensor:
         """Return the permutation that the logits stand for."""
-        rows, columns = linear_sum_assignment(-self.logits.detach().double().numpy())
+        rows, columns = linear_sum_assignment(-self.logits.detach().double().cpu().numpy())
         found = np.zeros(self.logits.shape, np.float32)
         found[rows, columns] = 1.0
-        return torch.from_numpy(found)
+        return torch.from_numpy(found).to(self.logits.device)
 
     def matrix(self, step: int, training: bool) -> Tensor:
         """Return the soft matrix while the search goes on in training, else the hard one."""

@@ -60,8 +60,7 @@ class DenseToSparseRouter(Router):
             mask[:, 0] = True
             weight = mask.to(probs)
         elif self.training and step < self.sparse:
-            uniform = torch.rand(scores.shape, generator=self.random(), dtype=scores.dtype)
-            noise = -(-uniform.clamp(1e-9, 1.0 - 1e-7).log()).log()
+            noise = -(-self.uniform(scores).log()).log()
             noisy = torch.softmax((self.gain * scores + noise) / self.temperature(step - self.alone), -1)
             mask = noisy.detach() > KEPT
             weight = probs * mask
@@ -90,7 +89,7 @@ class EvoMoE(MoE):
             expert.load_state_dict(self.experts[0].state_dict())
         for expert in self.experts:
             for p in expert.parameters():
-                p.mul_((torch.rand(p.shape, generator=generator) >= self.share).to(p))
+                p.mul_((torch.rand(p.shape, generator=generator, device="cpu") >= self.share).to(p))
 
     def advance(self, plan: Plan) -> None:
         """Take note of an optimiser step."""

@@ -58,7 +58,7 @@ class GateRouter(Router):
             runs = scores[:, 0] - scores[:, 1] > self.offset
             mask = torch.stack([runs, ~runs], -1)
             return mask, mask.to(scores), torch.softmax(scores, -1), {}
-        uniform = torch.rand(scores.shape, generator=self.random(), dtype=scores.dtype).clamp(1e-9, 1.0 - 1e-7)
+        uniform = self.uniform(scores)
         soft = torch.softmax((scores - (-uniform.log()).log()) / self.temperature(int(self.step)), -1)
         hard = self.select(soft.detach(), soft, True).to(soft)
         weight = hard + soft - soft.detach()

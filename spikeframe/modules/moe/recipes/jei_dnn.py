@@ -110,7 +110,7 @@ class EarlyExit(nn.Module):
         one = x.new_ones(many)
         return ExitState(
             0, self.body.start(x[0]), x.new_zeros(many, self.body.outputs), one, 0 * one,
-            x.new_zeros(many, self.classes), torch.zeros(many, dtype=torch.bool),
+            x.new_zeros(many, self.classes), x.new_zeros(many, dtype=torch.bool),
         )  # fmt: skip
 
     def checked(self, x: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ class EarlyExit(nn.Module):
         """Return the gates' loss: whether the cheapest exit, by cross-entropy + λ cost, is theirs or before."""
         with torch.no_grad():
             each = torch.stack([functional.cross_entropy(z, labels, reduction="none") for z in logits])
-            cost = torch.tensor(self.exits, dtype=each.dtype) / self.exits[-1]
+            cost = each.new_tensor(self.exits) / self.exits[-1]
             best = (each + self.price * cost[:, None]).argmin(0)
         losses = []
         for i, z in enumerate(logits[:-1]):
@@ -230,7 +230,7 @@ class EventDrivenExit:
         """Run over time; see `EarlyExit.forward`. Bodies of samples that have left stay as they were."""
         layer = self.layer
         state = state or layer.start(layer.checked(x))
-        self.steps, self.counts, out = torch.zeros(x.shape[1], dtype=torch.int64), Counts(), []
+        self.steps, self.counts, out = x.new_zeros(x.shape[1], dtype=torch.int64), Counts(), []
         for frame in layer.checked(x):
             rows = (~state.exited).nonzero()[:, 0]
             counts, body = state.counts, state.body

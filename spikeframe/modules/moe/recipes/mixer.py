@@ -93,14 +93,14 @@ class FittedRouter(Router):
                 f"fit: contexts {tuple(contexts.shape)} and losses {tuple(losses.shape)} must be [n, {score.inputs}] "
                 f"and [n, {self.experts}]."
             )
-        points = contexts.double()
+        points, losses = contexts.double().cpu(), losses.cpu()
         cluster = k_means(points, self.experts)
         if cluster is None:
             return False
         cost = torch.stack([losses[cluster == c].double().median(0).values for c in range(self.experts)])
         expert = torch.from_numpy(linear_sum_assignment(cost.numpy())[1])
         wanted = torch.nn.functional.one_hot(expert[cluster], self.experts).double()
-        with_one = torch.cat([points, torch.ones(len(points), 1, dtype=torch.float64)], 1)
+        with_one = torch.cat([points, points.new_ones(len(points), 1)], 1)
         score.weight.copy_(torch.linalg.lstsq(with_one, wanted, driver="gelsd").solution)  # type: ignore[operator]
         return True
 

@@ -43,7 +43,7 @@ class SinkhornRouter(Router):
     def rows(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
         """Decide for rows with input."""
         mask, weight, probs, extra = super().rows(scores)
-        if self.training and float(torch.rand((), generator=self.random())) < self.share:
+        if self.training and float(torch.rand((), generator=self.random(), device="cpu")) < self.share:
             plan = sinkhorn(probs.detach(), self.smoothing)
             mask = self.select(plan, plan, True)
             weight = self.weights(plan, mask)
