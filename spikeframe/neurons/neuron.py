@@ -54,6 +54,8 @@ from spikeframe.neurons.parameters import Held, Parametric, State, held, unchang
 from spikeframe.neurons.receptors import Delta, Receptor, as_receptors
 
 HALF = (torch.float16, torch.bfloat16)
+#: What torch says where one of its transforms meets an operation that it does not know.
+_TRANSFORMED = re.compile(r"functorch|^vmap:|data pointer of Tensor")
 BACKENDS = ("auto", "torch", "reference", "numba", "cuda")
 
 
@@ -527,7 +529,7 @@ class Neuron(Parametric):
         try:
             out, state = self._run(inputs, state)
         except RuntimeError as error:
-            if isinstance(error, SpikeframeError) or not re.search(r"functorch|^vmap:", str(error)):
+            if isinstance(error, SpikeframeError) or not _TRANSFORMED.search(str(error)):
                 raise
             raise BackendError(
                 "torch.func's transforms (vmap, grad, jvp, ...) do not go through neurons: put samples on the batch "

@@ -1,4 +1,4 @@
-"""What a module makes in a call lies where its input lies: with another default device, a forgotten one shows at once."""
+"""What a module makes in a call lies where its input lies: under another default device a forgotten one shows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from spikeframe.modules import attention, moe
+from spikeframe.modules import moe
 from spikeframe.modules.sparsity import proximal, reconstruction
 from spikeframe.modules.sparsity.calibration import calibrate
 from spikeframe.modules.sparsity.masks import Concrete
