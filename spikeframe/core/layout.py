@@ -268,7 +268,7 @@ def _units(
         if isinstance(stimulus.drive, PoissonInput):
             key = _slot(stimulus.target, stimulus.receptor, place, groups)
             largest[key] = max(largest[key], abs(stimulus.drive.weight))
-            most = 1000 + stimulus.drive.rate * max(1.0, 2e-3 * dt)
+            most = 1000 + float(np.max(stimulus.drive.rate, initial=0.0)) * max(1.0, 2e-3 * dt)
             arrivals[key] += most
             drive[key] += abs(stimulus.drive.weight) * most
     units = {}
@@ -540,9 +540,9 @@ def _stimuli(
         lo, hi, own = at, at + s.target.size, stream("stimulus", s.index)
         if isinstance(s.drive, PoissonInput):
             key = _slot(s.target, s.receptor, place, groups)
-            if (mean := s.drive.rate * dt * 1e-3) > _ARRIVALS:
+            if (mean := (top := float(np.max(s.drive.rate, initial=0.0))) * dt * 1e-3) > _ARRIVALS:
                 raise ParameterError(
-                    f"PoissonInput(rate={s.drive.rate:g}) of {s.target.name!r}: {mean:g} arrivals in a step of "
+                    f"PoissonInput(rate={top:g}) of {s.target.name!r}: {mean:g} arrivals in a step of "
                     f"{dt:g} ms; at most {_ARRIVALS:,} are drawn. The unit is 1/s."
                 )
             weight = round(s.drive.weight / units[key])
@@ -550,7 +550,7 @@ def _stimuli(
         else:
             _check_sampled(s.drive, s.target.name, dt)
             amplitude = _amplitude(s.drive, dt)
-            currents.append(CurrentDrive(g, lo, hi, amplitude, float(s.drive.sd), own, start, stop))
+            currents.append(CurrentDrive(g, lo, hi, amplitude, float(s.drive.sd), own, start, stop, s.drive.levels))
     return poisson, currents
 
 

@@ -333,7 +333,8 @@ class Network:
         """Couple membranes: a current ``conductance (v_j - v_i)`` flows into neuron i, and the opposite into j.
 
         Every pair that the rule makes is one junction that acts both ways; so a rule that makes (i, j) and (j, i),
-        as `AllToAll` within one population does, makes two of them. See `spikeframe.kernels.gap_junctions`.
+        as `AllToAll` within one population does, makes two of them. The coupling is of first order in dt: spikes that
+        cross it ask for a small one. See `spikeframe.kernels.gap_junctions`, which has the errors.
 
         Args:
             source: one population or several.
@@ -407,9 +408,12 @@ class Network:
         Raises:
             DTypeError: no such kind of drive.
             ParameterError: a negative weight at a conductance.
+            ShapeError: values that are not one per neuron.
             UnknownNameError: no such population or receptor.
         """
         for p in self._all(population):
+            if isinstance(drive, (PoissonInput, *CURRENTS)):
+                drive.check(p.name, p.size)
             if isinstance(drive, PoissonInput):
                 _check_sign(p, _receptor(p, receptor), as_distribution(drive.weight, "weight"))
                 self.stimuli.append(Stimulus(p, drive, _receptor(p, receptor), len(self.stimuli)))

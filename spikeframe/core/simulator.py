@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from spikeframe.core import archive, precise_archive
 from spikeframe.core.batch import BatchRun, Result
 from spikeframe.core.checkpoints import kind_of
 from spikeframe.core.circuit import Circuit, CircuitResult, checked
 from spikeframe.core.feedforward import FeedForward
-from spikeframe.core.network import Network, Projection
+from spikeframe.core.network import Network, Population, Projection
 from spikeframe.core.precise import PreciseCircuit, PreciseResult
 from spikeframe.core.synapses import Weights
 from spikeframe.errors import ParameterError, unknown_name
@@ -168,6 +168,20 @@ class Simulator:
         found = circuit.rewire(projection, rule, correlation, gradient, saliency)
         self.network, self._size = circuit.network, _size(circuit.network)
         return found
+
+    def read(self, population: Population | str, variable: str = "v") -> NDArray[Any]:
+        """Return a state variable of a described network now, ``[size]``.
+
+        Args:
+            population: one of ``sim.network``, or its name.
+            variable: its name; on the precise clock ``"v"``.
+
+        Raises:
+            UnknownNameError: no such population or variable.
+            ParameterError: the network is one from a torch module: its run begins anew with every call.
+        """
+        name = population.name if isinstance(population, Population) else population
+        return self.circuit.read(name, variable)
 
     def restart(self, weights: Mapping[Projection, ArrayLike] | None = None) -> None:
         """Return to the initial state, at the present time; see `Circuit.restart`.

@@ -608,6 +608,14 @@ class Neuron(Parametric):
         self.refuse_states(final)
         return out, kind(**final)
 
+    def remedy(self, dt: float) -> str:
+        """Return what to do where a state is no longer finite.
+
+        Args:
+            dt: time step, ms.
+        """
+        return "Use a smaller dt, or look at its input and parameters."
+
     def refuse_states(self, final: Mapping[str, Tensor]) -> None:
         """Raise if a state is not finite at the end of a run.
 
@@ -616,7 +624,9 @@ class Neuron(Parametric):
         """
         for name, value in final.items():
             if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
-                raise NonFiniteError(f"{type(self).__name__}: state {name!r} is not finite at the end of the run.")
+                raise NonFiniteError(
+                    f"{type(self).__name__}: state {name!r} is not finite at the end of the run. {self.remedy(self.dt)}"
+                )
 
     def _start(self, coefficients: dict[str, Tensor], batch: tuple[int, ...], dtype: torch.dtype, device: Any) -> Any:
         """Return the state at the start; it is made once for a shape, as its kernels cost a short run much.
@@ -787,6 +797,6 @@ def _without_unused(program: Program, waiting: Program | None) -> tuple[Program,
 
     def trimmed(p: Program) -> Program:
         nodes = tuple(type(n)(n.op, tuple(moved(a) for a in n.args), n.dtype, n.constant) for n in p.nodes)
-        return Program(leaves, nodes, tuple((n, moved(i)) for n, i in p.outputs), p.derivative)
+        return Program(leaves, nodes, tuple((n, moved(i)) for n, i in p.outputs), p.derivative, p.rounds)
 
     return trimmed(program), None if waiting is None else trimmed(waiting)
