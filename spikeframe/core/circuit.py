@@ -290,11 +290,12 @@ class Circuit:
     def _result(self, steps: int, recording: Recording, before: int, output: Path | None) -> CircuitResult:
         after = self._in_flight()
         populations = self.network.populations.values()
-        total = {p.name: int(recording.fired[p.name].sum()) for p in populations}
+        who = {p.name: np.flatnonzero(recording.fired[p.name]) for p in populations}
+        many = {p.name: recording.fired[p.name][who[p.name]] for p in populations}
         return CircuitResult(
             recording.spikes(),
             recording.traces(),
-            {p.name: self._count(p, steps, recording, total) for p in populations},
+            {p.name: self._count(p, steps, recording, who, many) for p in populations},
             recording.delivered,
             recording.delivered + after - before,
             after,
@@ -314,8 +315,10 @@ class Circuit:
         found = [self._stored[1][link.index] for link in links if not link.procedural]
         return sum(many for many, _ in found), max((most for _, most in found), default=0)
 
-    def _count(self, p: Population, steps: int, recording: Recording, total: dict[str, int]) -> Counts:
-        """Count the operations of one population, from its spikes and its projections' fan-outs."""
+    def _count(
+        self, p: Population, steps: int, recording: Recording, who: dict[str, Longs], many: dict[str, Longs]
+    ) -> Counts:
+        """Count the operations of one population, from who fired how often and its projections' fan-outs."""
         group = self.laid.plan.groups[self._span(p)[0]]
         links = [link for link in self.network.projections if link.target is p]
         fans, fired = self.laid.fan_out, recording.fired
@@ -323,9 +326,8 @@ class Circuit:
         drawn = [link for link in links if link.procedural]
         every = stored + sum(self._learnt(link, fired[link.source.name]) for link in drawn)
         widest = max([widest, *(int(fans[link.index].max(initial=0)) for link in drawn)])
-        spiked = [(fans[link.index], fired[link.source.name]) for link in links if total[link.source.name]]
-        events = sum(int(fan @ spikes) for fan, spikes in spiked)
-        received = sum(total[link.source.name] for link in links)
+        events = sum(int(fans[link.index][who[link.source.name]] @ many[link.source.name]) for link in links)
+        received = sum(int(many[link.source.name].sum()) for link in links)
         arrivals = sum(
             int(recording.arrivals[i])
             for i, d in enumerate(self.laid.plan.poisson)
@@ -334,12 +336,13 @@ class Circuit:
         each = group.program.operations() if group.program else dict.fromkeys(("ac", "mac", "exp", "cmp"), 0)
         dense = steps * p.size if group.program else 0
         g, lo, hi = self._span(p)
-        updates = int(np.repeat(recording.updates[g], BLOCK)[lo:hi].sum())
+        edges = (np.arange(recording.updates[g].size + 1) * BLOCK).clip(lo, hi)
+        updates = int(np.diff(edges) @ recording.updates[g])
         states = len(group.states)
         return Counts(
             samples=1, steps=steps, neurons=p.size, weights=stored,
             inputs=sum(link.source.size for link in links),
-            fan_out=widest, spk_in=received + arrivals, spk_out=total[p.name],
+            fan_out=widest, spk_in=received + arrivals, spk_out=int(many[p.name].sum()),
             syn_ac=events + arrivals, neu_upd=updates,
             neu_ac=updates * each["ac"], neu_mac=updates * each["mac"], neu_exp=updates * each["exp"],
             neu_cmp=updates * each["cmp"],

@@ -461,6 +461,11 @@ class Network:
             states = p.neuron.all_states() if isinstance(p.neuron, Neuron) else {}
             if variable not in ("spikes", "rate", *states):
                 raise unknown_name(f"variable of {p.name!r}", variable, ["spikes", "rate", *states])
+            if variable in ("spikes", "rate") and variable in states:
+                raise ParameterError(
+                    f"record({p.name!r}, {variable!r}): is what every population has and a state variable of "
+                    f"{type(p.neuron).__name__}; give that another name."
+                )
             if variable in ("spikes", "rate"):
                 _check_spikes(f"record({p.name!r}, {variable!r})", p)
             if any(r.population is p and r.variable == variable for r in self.recorders):

@@ -81,8 +81,9 @@ CUDA_DERIVATIVE = replace(CUDA, spelling={**CUDA.spelling, "reciprocal": "recipr
 
 
 def identifier(name: str) -> str:
-    """Return a leaf's name as a Python identifier that no node or loop variable can have."""
-    return f"a_{name.replace('_', '__').replace('.', '_d_')}"
+    """Return a leaf's name as an identifier, of Python and C, that no node, loop variable or other leaf can have."""
+    plain = name.replace("_", "__").replace(".", "_d_")
+    return "a_" + "".join(x if x.isascii() and (x.isalnum() or x == "_") else f"_u{ord(x):x}_" for x in plain)
 
 
 def spelled(program: Program, index: int) -> str:

@@ -22,7 +22,9 @@ A neuron is written once; torch training, fused kernels, the event-driven run an
 
 from __future__ import annotations
 
+import keyword
 import re
+import unicodedata
 from collections import namedtuple
 from collections.abc import ItemsView, Iterable, Mapping
 from functools import lru_cache
@@ -264,6 +266,13 @@ class Neuron(Parametric):
         if self._rows:
             return self._rows
         states = dict(self.state_variables())
+        for name in states:
+            odd = keyword.iskeyword(name) or unicodedata.normalize("NFKC", name) != name
+            if odd or not name.isidentifier() or name[0] == "_":
+                raise ParameterError(
+                    f"{type(self).__name__}: {name!r} is no name for a state variable; it must be a Python name, as "
+                    "s.name in the step, no keyword, and not begin with '_'."
+                )
         for name, receptor in self._named_receptors():
             for key, row in receptor.STATES.items():
                 if self._prefix(name) + key in states:
@@ -624,9 +633,8 @@ class Neuron(Parametric):
         """
         for name, value in final.items():
             if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
-                raise NonFiniteError(
-                    f"{type(self).__name__}: state {name!r} is not finite at the end of the run. {self.remedy(self.dt)}"
-                )
+                what = f"{type(self).__name__}: state {name!r} is not finite at the end of the run."
+                raise NonFiniteError(f"{what} {self.remedy(self.dt or 0.0)}")
 
     def _start(self, coefficients: dict[str, Tensor], batch: tuple[int, ...], dtype: torch.dtype, device: Any) -> Any:
         """Return the state at the start; it is made once for a shape, as its kernels cost a short run much.

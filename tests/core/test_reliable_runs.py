@@ -64,3 +64,33 @@ def test_counts_follow_synapses_that_are_rewired():
         synapses = sim.weights(link).source
         assert (counts.weights, counts.fan_out) == (synapses.size, np.bincount(synapses).max())
     assert other.procedural
+
+
+def own(name: str) -> type[n.Neuron]:
+    """A neuron whose state variable has this name."""
+
+    class Own(n.Neuron):
+        STATES = {name: n.State()}
+
+        def step(self, x, s, c):
+            v = getattr(s, name) * 0.5 + x
+            return n.spike(v - 1.0), {name: v}
+
+    return Own
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("name", ["lambda", "class", "v m", "1v", "_v", "v.w", "", "\ufb01"])
+def test_a_state_with_no_name_for_one_is_refused(name):
+    """They ended in a ValueError of namedtuple, or (a ligature that Python reads as two letters) a SyntaxError."""
+    with pytest.raises(ParameterError, match=r"Own: .* is no name for a state variable"):
+        sf.Network().population("p", 1, own(name)())
+
+
+@pytest.mark.parametrize("name", ["rate", "spikes"])
+def test_recording_what_is_both_a_state_and_every_population_s_is_refused(name):
+    """The state was left out without a word."""
+    net = sf.Network()
+    p = net.population("p", 1, own(name)())
+    with pytest.raises(ParameterError, match="another name"):
+        net.record(p, name, every=None if name == "spikes" else 1.0)

@@ -155,13 +155,13 @@ class CudaGrid:
             for name in group.program.names("coefficient") if group.program else ():
                 arrays[f"g{g}_{identifier(name)}"] = put(np.atleast_1d(group.coefficients[name]))
         if plan.poisson:
-            each = [drive.laws if np.ndim(drive.rate) else (None, *thresholds(drive.rate)) for drive in plan.poisson]
-            begins = np.concatenate([[0], np.cumsum([high.size for _, high, _ in each])])
-            arrays["high"], arrays["low"] = (put(np.concatenate([law[k] for law in each])) for k in (1, 2))
-            shared = [guide(high, 8) if own is None else np.zeros(256) for own, high, _ in each]
+            tables = [drive.laws if np.ndim(drive.rate) else (None, *thresholds(drive.rate)) for drive in plan.poisson]
+            begins = np.concatenate([[0], np.cumsum([high.size for _, high, _ in tables])])
+            arrays["high"], arrays["low"] = (put(np.concatenate([law[k] for law in tables])) for k in (1, 2))
+            shared = [guide(high, 8) if own is None else np.zeros(256) for own, high, _ in tables]
             arrays["guide"] = put(np.concatenate(shared).astype(np.int32))
             laws = np.zeros(0, np.int64)  # where the thresholds of neurons with rates of their own begin
-            for i, (own, _, _) in enumerate(each):
+            for i, (own, _, _) in enumerate(tables):
                 if own is not None:
                     laws, begins[i] = np.concatenate([laws, own + begins[i]]), -1 - laws.size
             arrays["laws"] = put(np.append(laws, 0).astype(np.int32))

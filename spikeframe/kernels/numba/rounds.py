@@ -30,11 +30,12 @@ def _held(typing, kind):  # type: ignore[no-untyped-def]
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         each = context.get_data_type(array.dtype)
-        data = cgutils.alloca_once(builder, each, size=context.get_constant(types.intp, BLOCK))
+        data = cgutils.alloca_once(builder, each, size=context.get_constant(types.intp, BLOCK))  # type: ignore[no-untyped-call]
         made = context.make_array(array)(context, builder)
         itemsize = context.get_constant(types.intp, context.get_abi_sizeof(each))
         shape = [context.get_constant(types.intp, BLOCK)]
-        populate_array(made, data=data, shape=shape, strides=[itemsize], itemsize=itemsize, meminfo=None)
+        parts = {"shape": shape, "strides": [itemsize], "itemsize": itemsize, "meminfo": None}
+        populate_array(made, data=data, **parts)  # type: ignore[no-untyped-call]
         return made._getvalue()
 
     return array(kind), build
