@@ -26,7 +26,7 @@ from spikeframe.core.sonata import SpikeWriter
 from spikeframe.core.spikes import Spikes
 from spikeframe.core.stimulation import PoissonSource, SpikeSource
 from spikeframe.core.synapses import Weights, checked_weights, listed, signal
-from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, unknown_name
+from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, known_name
 from spikeframe.kernels.grid import BLOCK, Ints, Longs, Plan, State, provider
 from spikeframe.kernels.numba.delivery import owed
 from spikeframe.kernels.numba.procedural import owed as owed_by_rows
@@ -439,6 +439,8 @@ class Circuit:
             ShapeError, NonFiniteError: these are not its weights.
         """
         plan, found = self.laid.plan, {}
+        if weights is not None and not isinstance(weights, Mapping):
+            raise ParameterError(f"restart(weights={weights!r}): must be a dict of projections and their weights.")
         for link, own in (weights or {}).items():
             self._own("restart: weights", link)
             if link.index not in self.laid.plastic:
@@ -471,11 +473,9 @@ class Circuit:
         Raises:
             UnknownNameError: no such population or variable.
         """
-        if population not in self.network.populations:
-            raise unknown_name("population", population, self.network.populations)
+        known_name("population", population, self.network.populations)
         g, lo, hi = self._span(self.network.populations[population])
-        if variable not in self.state.values[g]:
-            raise unknown_name(f"state variable of {population!r}", variable, self.state.values[g])
+        known_name(f"state variable of {population!r}", variable, self.state.values[g])
         return self.state.values[g][variable][lo:hi].copy()
 
 
@@ -501,6 +501,6 @@ def checked(dt: Any, threads: Any, dtype: Any) -> tuple[float, str]:
     """
     if dt is None or isinstance(dt, bool) or not isinstance(dt, (int, float, np.number)) or not 0 < dt <= 1e6:
         raise TimeGridError(f"Simulator(dt={dt!r}): must be a positive number of milliseconds, e.g. dt=0.1.")
-    if dtype not in ("float32", "float64"):
+    if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
         raise ParameterError(f"Simulator(dtype={dtype!r}): must be 'float32' or 'float64'.")
     return float(dt), dtype

@@ -37,6 +37,8 @@ _EACH = 16
 _SLOTS = 1 << 16
 #: Most drawn delays that are cut off at one step.
 _CUT = 1e-3
+#: Most steps that are counted one by one.
+_STEPS = 2.0**53
 #: Most Poisson arrivals of a step, in the mean.
 _ARRIVALS = 1_000_000
 
@@ -87,6 +89,8 @@ def steps_of(what: str, time: float, dt: float) -> int:
         TimeGridError: it is not a multiple of dt.
     """
     steps = time / dt
+    if not abs(steps) <= _STEPS:
+        raise TimeGridError(f"{what}={time:g} ms is {steps:g} steps of dt={dt:g} ms; at most 2^53 are counted.")
     if abs(steps - round(steps)) > min(1e-6 * max(1.0, steps), 0.01):
         near = round(steps) * dt
         raise TimeGridError(f"{what}={time:g} ms is not a multiple of dt={dt:g} ms; the nearest is {near:g} ms.")
@@ -284,7 +288,8 @@ def _units(
             bits = min(22, 31 - ceil(log2(arrivals[key])))
             if narrow[key] and coarse[key] >= 1024 * 2.0 ** (exponent - 15):
                 bits = min(bits, 15)
-        units[key] = own_unit(links[key], drive[key], 2.0 ** (exponent - bits), most)
+        finest = float(np.finfo(dtype).smallest_subnormal)
+        units[key] = own_unit(links[key], drive[key], max(2.0 ** (exponent - bits), finest), most)
     return units
 
 

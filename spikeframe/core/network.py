@@ -23,7 +23,7 @@ from spikeframe.core.stimulation import (
     SpikeSource,
     StepCurrent,
 )
-from spikeframe.errors import DTypeError, ParameterError, ShapeError, TimeGridError, unknown_name
+from spikeframe.errors import DTypeError, ParameterError, ShapeError, TimeGridError, known_name, unknown_name
 from spikeframe.kernels.plasticity import Plasticity
 from spikeframe.neurons import Neuron
 from spikeframe.neurons.conductances import Conductance
@@ -247,9 +247,7 @@ class Network:
     def _all(self, populations: Population | str | Sequence[Population | str]) -> list[Population]:
         if isinstance(populations, (Population, str)):
             return [self._own(populations)]
-        if not isinstance(populations, Iterable):
-            raise DTypeError(f"{populations!r} is no population; give one, its name, or a list of them.")
-        return [self._own(p) for p in populations]
+        return [self._own(p) for p in _listed(populations)]
 
     def connect(
         self,
@@ -445,6 +443,8 @@ class Network:
                 recorded already.
             TimeGridError: `every` is no positive number.
         """
+        if not isinstance(variable, str):
+            raise DTypeError(f"record(variable={variable!r}): must be one name; call record for each variable.")
         if every is not None and variable == "spikes":
             raise ParameterError("record('spikes', every=...): every spike is recorded; for counts in bins use 'rate'.")
         if every is None and variable == "rate":
@@ -453,7 +453,7 @@ class Network:
             isinstance(every, bool) or not isinstance(every, (int, float, np.number)) or not 0 < every < 1e12
         ):
             raise TimeGridError(f"record(every={every!r}): must be a positive number of milliseconds.")
-        listed = [population] if isinstance(population, (Population, Projection, str)) else list(population)
+        listed = [population] if isinstance(population, (Population, Projection, str)) else _listed(population)
         links = [p for p in listed if isinstance(p, Projection)]
         for link in links:
             self._record_weights(link, variable, every, ids)
@@ -488,9 +488,20 @@ class Network:
         self.weight_recorders.append(WeightRecorder(link, every, chosen))
 
 
+def _listed(populations: Any) -> list[Any]:
+    """Return some populations, or what should be ones, as a list."""
+    try:
+        return list(populations)
+    except TypeError:
+        raise DTypeError(f"{populations!r} is no population; give one, its name, or a list of them.") from None
+
+
 def _ids(what: str, ids: Any) -> NDArray[np.int64]:
     """Return which neurons or synapses are meant, in order and each once, or refuse them."""
-    found = np.asarray(list(ids) if isinstance(ids, Iterable) and not isinstance(ids, (str, bytes)) else ids)
+    try:
+        found = np.asarray(ids if isinstance(ids, (str, bytes)) or np.ndim(ids) else list(ids))
+    except (TypeError, ValueError, RuntimeError):  # no list, lists of several lengths, a tensor with a gradient
+        found = np.zeros((0, 0))
     if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
         mask = " (of a mask: np.flatnonzero(mask))" if found.dtype.kind == "b" else ""
         raise DTypeError(f"{what}: ids={ids!r} must be a list of whole numbers{mask}.")
@@ -515,14 +526,12 @@ def _receptor(population: Population, receptor: str | None) -> str:
     names = [n for n in population.neuron.receptors if n != "current"]
     if receptor is None and len(names) == 1:
         return names[0]
-    if receptor not in names:
-        raise unknown_name(f"receptor of {population.name!r}", receptor, names)
-    return receptor
+    return known_name(f"receptor of {population.name!r}", receptor, names)
 
 
 def _per_pair(what: str, value: Any) -> Any:
     """Return a distribution, or an array with a value per pair."""
-    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value):
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
         array = numbers(what, value)
         if array.ndim != 1:
             raise ShapeError(f"{what}: one value per pair must be a list, got {array.ndim} axes.")

@@ -14,7 +14,7 @@ from spikeframe.core.interrupts import held_back
 from spikeframe.core.network import Network
 from spikeframe.core.precise_layout import lay_out
 from spikeframe.core.spikes import PreciseSpikes
-from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, unknown_name
+from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, known_name
 from spikeframe.kernels.precise import (
     SHORTEST,
     Counts,
@@ -179,9 +179,7 @@ class PreciseCircuit:
             UnknownNameError: no such population of neurons, or another variable.
         """
         neurons = [n for n, at in self._first.items() if at < self.plan.cells.size]
-        if population not in neurons:
-            raise unknown_name("population", population, neurons)
-        if variable != "v":
-            raise unknown_name("state variable of the precise clock", variable, ["v"])
+        known_name("population", population, neurons)
+        known_name("state variable of the precise clock", variable, ["v"])
         at = self._first[population]
         return self._provider.read(self.plan, self.state)[at : at + self.network.populations[population].size]

@@ -100,7 +100,11 @@ class SpikeSource:
     ids: ArrayLike
 
     def __post_init__(self) -> None:
-        times, ids = numbers("SpikeSource(times)", self.times), np.array(self.ids)
+        times = numbers("SpikeSource(times)", self.times)
+        try:
+            ids = np.asarray(self.ids).copy()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise EventError(f"SpikeSource: ids must be whole numbers from 0 ({error}).") from None
         if times.ndim != 1 or times.shape != ids.shape:
             raise ShapeError(f"SpikeSource: times has shape {times.shape}, ids {ids.shape}; give two equal lists.")
         if (times <= 0).any():
@@ -194,7 +198,7 @@ def _column(events: Any, name: str, end: int) -> NDArray[np.int64]:
 def _each(stimulus: Any, name: str, least: float = -math.inf) -> None:
     """Make a field one float, or an array of one number per neuron; or refuse it."""
     what, value = f"{type(stimulus).__name__}({name})", getattr(stimulus, name)
-    if np.ndim(value) == 0:
+    if not isinstance(value, (list, tuple)) and not (isinstance(value, np.ndarray) and value.ndim):
         _number(what, value, least)
         return
     found = numbers(what, value)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
 
 import spikeframe as sf
 from spikeframe import neurons as n
-from spikeframe.errors import NonFiniteError, ParameterError, UnknownNameError
+from spikeframe.errors import NonFiniteError, ParameterError, SpikeframeError, TimeGridError, UnknownNameError
 from spikeframe.learning_rules import Rewiring
 
 
@@ -94,3 +96,107 @@ def test_recording_what_is_both_a_state_and_every_population_s_is_refused(name):
     p = net.population("p", 1, own(name)())
     with pytest.raises(ParameterError, match="another name"):
         net.record(p, name, every=None if name == "spikes" else 1.0)
+
+
+def test_a_refractory_time_beyond_the_counter_is_said_to_be_that():
+    """It was said to be no whole number of steps."""
+    net = sf.Network()
+    net.population("p", 1, n.LIF(t_ref=1e9))
+    with pytest.raises(TimeGridError, match=r"1e\+10 steps.*less than 2\^31"):
+        sf.Simulator(net, dt=0.1, backend="reference")
+
+
+def test_what_killed_processes_left_of_a_checkpoint_is_deleted_a_day_later(tmp_path):
+    net = sf.Network()
+    net.population("p", 1, n.LIF())
+    old, new, other = (tmp_path / f".{name}.h5.{pid}.tmp" for name, pid in (("run[1]", 7), ("run[1]", 8), ("run", 7)))
+    for left in (old, new, other):
+        left.write_bytes(b"half")
+        if left is not new:
+            os.utime(left, (0, 0))
+    sf.Simulator(net, dt=0.1, backend="reference").save(tmp_path / "run[1].h5")
+    assert {p.name for p in tmp_path.iterdir()} == {"run[1].h5", new.name, other.name}
+    assert sf.Simulator.load(tmp_path / "run[1].h5").circuit.time == 0.0
+
+
+def small() -> tuple[sf.Network, sf.core.network.Population, sf.core.network.Projection]:
+    """A population with two receptors that reaches itself."""
+    net = sf.Network()
+    p = net.population("p", 3, n.LIF(receptors={"exc": n.Exp(tau=2.0), "inh": n.Exp(tau=3.0)}))
+    return net, p, net.connect(p, p, sf.AllToAll(), receptor="exc", weight=0.1, delay=0.1)[0]
+
+
+RAGGED, EMPTY, TRAINED = [[1, 2], [3]], np.zeros(0), torch.zeros(3, requires_grad=True)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda net, p, link: net.population("q", 3, n.LIF(), bias=RAGGED),
+        lambda net, p, link: net.population("q", 3, n.LIF(), v=RAGGED),
+        lambda net, p, link: net.connect(p, p, sf.AllToAll(), receptor=EMPTY, delay=0.1),
+        lambda net, p, link: net.connect(p, p, sf.AllToAll(), receptor="exc", weight=RAGGED, delay=0.1),
+        lambda net, p, link: net.connect(p, np.array(0.5), sf.AllToAll(), delay=0.1),
+        lambda net, p, link: net.connect(p, p, sf.FixedInDegree(2**63), receptor="exc", delay=0.1),
+        lambda net, p, link: net.connect(p, p, sf.Pairs(TRAINED, TRAINED), receptor="exc", delay=0.1),
+        lambda net, p, link: net.connect(p, p, sf.Pairs(RAGGED, RAGGED), receptor="exc", delay=0.1),
+        lambda net, p, link: net.connect(p, p, sf.FromMatrix(TRAINED), receptor="exc", delay=0.1),
+        lambda net, p, link: net.connect(p, p, sf.DistanceDependent(EMPTY, 0.1, 1.0), receptor="exc", delay=0.1),
+        lambda net, p, link: net.record(None, "v"),
+        lambda net, p, link: net.record(p, ["v", "ref"]),
+        lambda net, p, link: net.record(p, EMPTY),
+        lambda net, p, link: net.record(p, "v", ids=np.array(0.5)),
+        lambda net, p, link: net.record(p, "v", ids=RAGGED),
+        lambda net, p, link: net.record(p, "v", ids=TRAINED),
+        lambda net, p, link: net.stimulate(p, sf.DC(RAGGED)),
+        lambda net, p, link: net.population("q", 3, sf.SpikeSource([0.1], TRAINED)),
+        lambda net, p, link: sf.Simulator(net, dt=0.1, backend=EMPTY),
+        lambda net, p, link: sf.Simulator(net, dt=0.1, dtype=EMPTY),
+        lambda net, p, link: sf.Simulator(net, dt=0.1, clock=EMPTY),
+        lambda net, p, link: sf.Simulator(net, dt=0.1, threads=2**63),
+        lambda net, p, link: sf.Simulator(net, dt=1e-320, backend="reference"),
+        lambda net, p, link: sf.Simulator(net, dt=0.1, backend="reference").read([]),
+        lambda net, p, link: sf.Simulator(net, dt=0.1, backend="reference").read(p, []),
+        lambda net, p, link: sf.Simulator(net, dt=0.1, backend="reference").restart(EMPTY),
+        lambda net, p, link: sf.Simulator(_driven(net, p, stop=1e308), dt=0.1, backend="reference"),
+        lambda net, p, link: sf.Simulator(_late(net, p), dt=0.1, backend="reference"),
+    ],
+)
+def test_nonsense_ends_in_our_own_errors(call):
+    """Each ended in a traceback of NumPy's or Python's own."""
+    with pytest.raises(SpikeframeError):
+        call(*small())
+
+
+def _driven(net, p, stop):
+    net.stimulate(p, sf.DC(1.0, stop=stop))
+    return net
+
+
+def _late(net, p):
+    net.connect(p, p, sf.AllToAll(), receptor="exc", delay=1e308)
+    return net
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_smallest_weights_are_numbers(dtype):
+    """The unit of 1e-320 was 0 (a ZeroDivisionError), and float32 made 0 of that of 1e-40."""
+    weight, unit = (1e-40, 1e-45) if dtype == "float32" else (1e-320, 5e-324)
+    net = sf.Network()
+    s = net.population("s", 1, sf.SpikeSource([0.1], [0]))
+    t = net.population("t", 1, n.LIF(tau_m=10.0, v_th=1.0))
+    net.connect(s, t, sf.OneToOne(), weight=weight, delay=0.1)
+    sim = sf.Simulator(net, dt=0.1, backend="reference", dtype=dtype)
+    sim.run(0.2, progress=False)
+    assert float(sim.read("t")[0]) == pytest.approx(weight, abs=unit)
+
+
+@pytest.mark.parametrize("p", [1e-320, 1e-17])
+def test_a_probability_below_rounding_connects_nobody(p):
+    """Its gaps between hits were infinite, and their whole number lay below 0: a segmentation fault."""
+    net = sf.Network()
+    a = net.population("a", 70, n.LIF())
+    link = net.connect(a, a, sf.FixedProbability(p), weight=0.1, delay=0.1)[0]
+    assert sf.Simulator(net, dt=0.1, backend="reference").weights(link).source.size == 0
