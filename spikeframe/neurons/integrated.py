@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from spikeframe.errors import ParameterError, unknown_name
+from spikeframe.errors import ParameterError, known_name
 from spikeframe.kernels.trace import Names, Program, Recorder, Value, begin_round
 from spikeframe.neurons.receptors import Receptor
 from spikeframe.neurons.refractory import Refractory
@@ -59,8 +59,7 @@ class Integrated(Refractory):
 
     def __init__(self, *, method: str = "rk4", substeps: int = 1, **options: Any) -> None:
         super().__init__(**options)
-        if method not in METHODS:
-            raise unknown_name(f"method of {type(self).__name__}", method, METHODS)
+        known_name(f"method of {type(self).__name__}", method, METHODS)
         if isinstance(substeps, bool) or not isinstance(substeps, int) or not 1 <= substeps <= 64:
             raise ParameterError(f"{type(self).__name__}(substeps={substeps!r}): must be a whole number from 1 to 64.")
         self.method, self.substeps = method, substeps

@@ -43,6 +43,7 @@ from spikeframe.errors import (
     ShapeError,
     SpikeframeError,
     TimeGridError,
+    known_name,
     unknown_name,
 )
 from spikeframe.kernels.cuda.steps import CudaSteps
@@ -144,8 +145,8 @@ class Neuron(Parametric):
         """Check dt and backend; anything that may change the step makes it be traced again."""
         if name == "dt" and value is not None:
             value = _time_step(type(self).__name__, value)
-        if name == "backend" and value not in BACKENDS:
-            raise unknown_name("backend", value, BACKENDS)
+        if name == "backend":
+            known_name("backend", value, BACKENDS)
         if name == "surrogate":
             value = as_surrogate(value)
         if name == "receptors":

@@ -11,7 +11,7 @@ import torch
 import spikeframe as sf
 from spikeframe import neurons as n
 from spikeframe.errors import NonFiniteError, ParameterError, SpikeframeError, TimeGridError, UnknownNameError
-from spikeframe.learning_rules import Rewiring
+from spikeframe.learning_rules import PairSTDP, Rewiring, TripletSTDP
 
 
 def test_unstable_hodgkin_huxley_is_told_how_many_substeps_to_take():
@@ -200,3 +200,23 @@ def test_a_probability_below_rounding_connects_nobody(p):
     a = net.population("a", 70, n.LIF())
     link = net.connect(a, a, sf.FixedProbability(p), weight=0.1, delay=0.1)[0]
     assert sf.Simulator(net, dt=0.1, backend="reference").weights(link).source.size == 0
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: n.LIF(detach_reset="no"),
+        lambda: n.ResonateFire(reset="no"),
+        lambda: n.UltraLIF(form=EMPTY),
+        lambda: n.LIF(reset=EMPTY),
+        lambda: n.LIF(backend=EMPTY),
+        lambda: n.EIF(method=[]),
+        lambda: PairSTDP(w_max=1.0, pairing=EMPTY),
+        lambda: TripletSTDP(w_max=1.0, pairing=EMPTY),
+    ],
+)
+def test_options_that_are_none_are_refused(make):
+    """A text for True or False was True, whatever it said."""
+    with pytest.raises(SpikeframeError):
+        make()
