@@ -28,6 +28,7 @@ from spikeframe.kernels.plasticity import Plasticity
 from spikeframe.neurons import Neuron
 from spikeframe.neurons.conductances import Conductance
 from spikeframe.neurons.parameters import Parametric
+from spikeframe.neurons.receptors import Current as Injected
 
 if TYPE_CHECKING:
     from torch import nn
@@ -209,8 +210,9 @@ class Network:
             ParameterError, ShapeError, DTypeError: a value is not usable.
             UnknownNameError: the model has no such state variable.
         """
-        if not isinstance(name, str) or not name or name in self.populations or "/" in name:
-            raise ParameterError(f"population name {name!r}: must be a new, non-empty text without '/'.")
+        odd = not isinstance(name, str) or name in ("", ".") or "/" in name or "\0" in name
+        if odd or name in self.populations:
+            raise ParameterError(f"population name {name!r}: must be a new, non-empty text without '/', and not '.'.")
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or not 0 <= size < 2**31:
             raise ParameterError(f"population {name!r}: size={size!r} must be a whole number from 0 to 2^31 - 1.")
         if not isinstance(neuron, (Neuron, *SOURCES)):
@@ -218,6 +220,11 @@ class Network:
         states = neuron.all_states() if isinstance(neuron, Neuron) else {}
         if isinstance(neuron, Neuron):
             _check_sizes(name, neuron, int(size))
+            if "current" in neuron.receptors and not isinstance(neuron.receptors["current"], Injected):
+                raise ParameterError(
+                    f"population {name!r}: the receptor 'current' takes injected currents as they are, and is a "
+                    f"{type(neuron.receptors['current']).__name__} here; give that another name."
+                )
         start = {}
         for variable, value in initial.items():
             if variable not in states:

@@ -220,3 +220,19 @@ def test_options_that_are_none_are_refused(make):
     """A text for True or False was True, whatever it said."""
     with pytest.raises(SpikeframeError):
         make()
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("name", [".", "a\0b", "a/b", ""])
+def test_names_that_no_file_can_hold_are_refused(name):
+    """A file of spikes could not be written, or not be read again."""
+    with pytest.raises(ParameterError, match="population name"):
+        sf.Network().population(name, 1, n.LIF())
+
+
+@pytest.mark.fault
+def test_a_receptor_named_current_is_for_injected_currents():
+    """Injected currents went through whatever receptor had that name, and synapses could not reach it."""
+    with pytest.raises(ParameterError, match="'current' takes injected currents"):
+        sf.Network().population("p", 1, n.LIF(receptors={"current": n.Exp(tau=2.0)}))
+    sf.Network().population("p", 1, n.LIF(receptors={"current": n.Current(), "exc": n.Exp(tau=2.0)}))
