@@ -19,9 +19,9 @@ CURRENTS = np.linspace(-300.0, 700.0, SIZE)
 
 
 def network() -> sf.Network:
-    """Every kind of drive with values of each neuron's own, on one population behind another of its group."""
+    """Every kind of drive with values of each neuron's own, beside a population that integrates in a loop."""
     net = sf.Network(seed=11)
-    a = net.population("a", 21, n.LIF(t_ref=2.0, tau_m=10.0))
+    a = net.population("a", 21, n.EIF(substeps=3, i_e=3000.0, receptors=n.Delta()), v=sf.Uniform(-60.0, -50.0))
     b = net.population("b", SIZE, n.LIF(t_ref=2.0, tau_m=10.0))
     net.connect(a, b, sf.FixedProbability(0.2), weight=3.0, delay=1.5)
     net.stimulate(a, sf.PoissonInput(rate=800.0, weight=2.0))
@@ -48,7 +48,9 @@ def test_values_of_each_neuron_give_the_reference_s_bits():
 
 @pytest.mark.exact
 @pytest.mark.skipif(GXX is None, reason="needs g++")
-@pytest.mark.parametrize("plain", [False, True], ids=["one kernel", "plain launches"])
+@pytest.mark.parametrize(
+    "plain", [pytest.param(False, id="one kernel"), pytest.param(True, id="plain launches", marks=pytest.mark.campaign)]
+)
 def test_values_of_each_neuron_give_the_same_bits_in_cuda_text_on_host_threads(plain, tmp_path):
     expected = results(network(), ReferenceGrid(), [80], "float32", 1)
     cuda = grid.CudaGrid(HostGrid(tmp_path, blocks=3), plain=plain)
@@ -71,7 +73,7 @@ def test_equal_values_of_each_neuron_are_one_value():
         net.stimulate(p, sf.NoiseCurrent(mean=own(0.1), sd=0.3))
         net.stimulate(p, sf.StepCurrent([1.0, 2.0], np.outer([1.0, 2.0], np.ones(SIZE)) if many else [1.0, 2.0]))
         net.record(p, "v")
-        return sf.Simulator(net, dt=0.1, threads=1).run(8.0, progress=False)
+        return sf.Simulator(net, dt=0.1, threads=1, backend="reference").run(8.0, progress=False)
 
     one, each = run(False), run(True)
     assert np.array_equal(one.traces["p"]["v"].values, each.traces["p"]["v"].values)
@@ -102,7 +104,7 @@ def test_the_precise_clock_takes_currents_of_each_neuron():
         net.stimulate(p, sf.DC(levels, start=1.25, stop=30.0))
         net.stimulate(p, sf.StepCurrent([3.5, 11.0], steps))
         net.record(p, "spikes")
-        sim = sf.Simulator(net, clock="precise")
+        sim = sf.Simulator(net, clock="precise", backend="reference")
         sim.result = sim.run(40.0, progress=False)
         return sim
 
