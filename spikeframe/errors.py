@@ -113,6 +113,23 @@ class ConfigError(SpikeframeError, ValueError):
 _SHOWN = 60
 
 
+def known_name(kind: str, name: object, known: Iterable[str]) -> str:
+    """Return a name if it is one of the known ones.
+
+    Args:
+        kind: what the name stands for, e.g. ``"receptor"``.
+        name: the name that was given, whatever it is.
+        known: the names that are accepted.
+
+    Raises:
+        UnknownNameError: it is not known, or no text.
+    """
+    names = list(known)
+    if not isinstance(name, str) or name not in names:
+        raise unknown_name(kind, name, names)
+    return name
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """Build the error for a name that is not known, with the nearest known names.
 

@@ -366,7 +366,7 @@ def from_network(network: Network, convention: Convention) -> Any:
     for stimulus in network.stimuli:
         if not isinstance(stimulus.drive, DC):
             raise UnsupportedLayerError(f"{stimulus.target.name}: NIR has no {type(stimulus.drive).__name__}.")
-        currents[stimulus.target.name] += float(stimulus.drive.amplitude)
+        currents[stimulus.target.name] += torch.as_tensor(stimulus.drive.amplitude, dtype=torch.float64)
     for name, p in network.populations.items():
         entry[name] = name
         if not isinstance(p.neuron, Neuron):

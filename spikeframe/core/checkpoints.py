@@ -5,9 +5,12 @@ An HDF5 file with a head of 512 bytes: kind, format version and the SHA-256 of a
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +23,8 @@ from spikeframe.hdf5 import attribute, opened
 
 #: Bytes before the HDF5 data.
 _HEAD = 512
+#: Seconds after which a file that is being written has been left by its process.
+_DAY = 86400.0
 
 
 def kind_of(path: str | Path) -> str | None:
@@ -55,6 +60,8 @@ def seal(path: Path, kind: str, version: int) -> None:
     head = "\n".join((kind, str(version), _hash(path))).encode()
     with path.open("r+b") as file:
         file.write(head.ljust(_HEAD, b"\0"))
+        file.flush()
+        os.fsync(file.fileno())  # before it takes the place of the last one
 
 
 def file_name(path: Any) -> Path:
@@ -69,6 +76,14 @@ def file_name(path: Any) -> Path:
     if not isinstance(path, (str, os.PathLike)):
         raise DTypeError(f"{path!r} is no file name; give a text or a path, e.g. 'state.h5'.")
     return Path(path)
+
+
+def _clear(path: Path) -> None:
+    """Delete what processes that were killed while they wrote this file have left of it, a day and more ago."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _DAY:
+                left.unlink()
 
 
 @contextmanager
@@ -89,6 +104,7 @@ def writing(path: str | Path, kind: str, version: int, description: Any, arrays:
     if path.is_dir() or not path.parent.is_dir():
         raise CheckpointError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _clear(path)
     try:
         with h5py.File(temporary, "w", userblock_size=_HEAD) as file:
             file.attrs["description"] = json.dumps(description)

@@ -26,12 +26,13 @@ from spikeframe.core.sonata import SpikeWriter
 from spikeframe.core.spikes import Spikes
 from spikeframe.core.stimulation import PoissonSource, SpikeSource
 from spikeframe.core.synapses import Weights, checked_weights, listed, signal
-from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, unknown_name
+from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, known_name
 from spikeframe.kernels.grid import BLOCK, Ints, Longs, Plan, State, provider
 from spikeframe.kernels.numba.delivery import owed
 from spikeframe.kernels.numba.procedural import owed as owed_by_rows
 from spikeframe.kernels.plasticity import number
 from spikeframe.learning_rules.rewiring import Activity, Rewiring, Scores
+from spikeframe.neurons import Neuron
 
 #: Neuron updates and synaptic events of a stretch, between which come looks at the keyboard and at the states: some
 #: tenths of a second. Stretches never depend on the clock, as what is updated in them does on where they end.
@@ -118,6 +119,7 @@ class Circuit:
         self.state = State(0, self.laid.values, *_no_spikes(plan), self.laid.synapses)
         self._owed: tuple[State, int, int] | None = None
         self._reckoned: tuple[Laid, int] | None = None
+        self._stored: tuple[Laid, dict[int, tuple[int, int]]] | None = None  # of each projection, all and most synapses
         self.partial: CircuitResult | None = None
         self._watch = not look_at_membranes(network, self.laid.place, plan.groups, self.state.values, True)
 
@@ -206,12 +208,13 @@ class Circuit:
             raise
         self.state = saved
         saved = _copied(saved)
-        what, value = self._first_bad(steps)
+        what, value, neuron = self._first_bad(steps)
         where = f"in step {self.state.step} ({self.time:g} ms)"
         self.state = saved
-        raise NonFiniteError(f"{what} became {value} {where}. Use a smaller dt, or look at its input and parameters.")
+        remedy = "Look at its rule's parameters and bounds." if neuron is None else neuron.remedy(self.dt)
+        raise NonFiniteError(f"{what} became {value} {where}. {remedy}")
 
-    def _first_bad(self, steps: int) -> tuple[str, float]:
+    def _first_bad(self, steps: int) -> tuple[str, float, Neuron | None]:
         """Go on to the first step after which a state is not finite, as one is `steps` on; stretches are halved."""
         while True:
             before, half = _copied(self.state), max(1, steps // 2)
@@ -224,8 +227,8 @@ class Circuit:
             else:
                 self.state, steps = before, done
 
-    def _bad(self) -> tuple[str, float] | None:
-        """Return what and the value of the first state or weight that is not finite."""
+    def _bad(self) -> tuple[str, float, Neuron | None] | None:
+        """Return what and the value of the first state or weight that is not finite, and the neuron of a state."""
         for g, values in enumerate(self.state.values):
             for variable, value in values.items():
                 if value.dtype.kind == "f" and not np.isfinite(value).all():
@@ -236,12 +239,13 @@ class Circuit:
                         if self._span(p)[0] == g and self._span(p)[1] <= at < self._span(p)[2]
                     )
                     neuron = at - self._span(owner)[1]
-                    return f"{owner.name}: state {variable!r} of neuron {neuron}", float(value[at])
+                    what, model = f"{owner.name}: state {variable!r} of neuron {neuron}", owner.neuron
+                    return what, float(value[at]), model if isinstance(model, Neuron) else None
         for index, b in self.laid.plastic.items():
             wrong = np.flatnonzero(~np.isfinite(self.state.plastic[b]["w"]))
             if wrong.size:
                 name, place = self.network.projections[index].name, self.laid.plan.bundles[b].weight[wrong[0]]
-                return f"{name}: weight of synapse {place}", float(self.state.plastic[b]["w"][wrong[0]])
+                return f"{name}: weight of synapse {place}", float(self.state.plastic[b]["w"][wrong[0]]), None
         return None
 
     def _span(self, p: Population) -> tuple[int, int, int]:
@@ -286,10 +290,12 @@ class Circuit:
     def _result(self, steps: int, recording: Recording, before: int, output: Path | None) -> CircuitResult:
         after = self._in_flight()
         populations = self.network.populations.values()
+        who = {p.name: np.flatnonzero(recording.fired[p.name]) for p in populations}
+        many = {p.name: recording.fired[p.name][who[p.name]] for p in populations}
         return CircuitResult(
             recording.spikes(),
             recording.traces(),
-            {p.name: self._count(p, steps, recording) for p in populations},
+            {p.name: self._count(p, steps, recording, who, many) for p in populations},
             recording.delivered,
             recording.delivered + after - before,
             after,
@@ -300,16 +306,28 @@ class Circuit:
             recording.first * self.dt,
         )
 
-    def _count(self, p: Population, steps: int, recording: Recording) -> Counts:
-        """Count the operations of one population, from its spikes and its projections' fan-outs."""
+    def _fans(self, links: list[Projection]) -> tuple[int, int]:
+        """Return how many synapses some projections store, and the most of one source."""
+        if self._stored is None or self._stored[0] is not self.laid:
+            kept = [link for link in self.network.projections if not link.procedural]
+            fans = {link.index: self.laid.fan_out[link.index] for link in kept}
+            self._stored = self.laid, {i: (int(fan.sum()), int(fan.max(initial=0))) for i, fan in fans.items()}
+        found = [self._stored[1][link.index] for link in links if not link.procedural]
+        return sum(many for many, _ in found), max((most for _, most in found), default=0)
+
+    def _count(
+        self, p: Population, steps: int, recording: Recording, who: dict[str, Longs], many: dict[str, Longs]
+    ) -> Counts:
+        """Count the operations of one population, from who fired how often and its projections' fan-outs."""
         group = self.laid.plan.groups[self._span(p)[0]]
         links = [link for link in self.network.projections if link.target is p]
-        fans = {link.index: self.laid.fan_out[link.index] for link in links}
-        fired = recording.fired
-        stored = sum(int(fans[link.index].sum()) for link in links if not link.procedural)
-        every = stored + sum(self._learnt(link, fired[link.source.name]) for link in links if link.procedural)
-        events = sum(int(fans[link.index] @ fired[link.source.name]) for link in links)
-        received = sum(int(fired[link.source.name].sum()) for link in links)
+        fans, fired = self.laid.fan_out, recording.fired
+        stored, widest = self._fans(links)
+        drawn = [link for link in links if link.procedural]
+        every = stored + sum(self._learnt(link, fired[link.source.name]) for link in drawn)
+        widest = max([widest, *(int(fans[link.index].max(initial=0)) for link in drawn)])
+        events = sum(int(fans[link.index][who[link.source.name]] @ many[link.source.name]) for link in links)
+        received = sum(int(many[link.source.name].sum()) for link in links)
         arrivals = sum(
             int(recording.arrivals[i])
             for i, d in enumerate(self.laid.plan.poisson)
@@ -318,13 +336,13 @@ class Circuit:
         each = group.program.operations() if group.program else dict.fromkeys(("ac", "mac", "exp", "cmp"), 0)
         dense = steps * p.size if group.program else 0
         g, lo, hi = self._span(p)
-        updates = int(np.repeat(recording.updates[g], BLOCK)[lo:hi].sum())
+        edges = (np.arange(recording.updates[g].size + 1) * BLOCK).clip(lo, hi)
+        updates = int(np.diff(edges) @ recording.updates[g])
         states = len(group.states)
         return Counts(
             samples=1, steps=steps, neurons=p.size, weights=stored,
             inputs=sum(link.source.size for link in links),
-            fan_out=max((int(f.max(initial=0)) for f in fans.values()), default=0),
-            spk_in=received + arrivals, spk_out=int(fired[p.name].sum()),
+            fan_out=widest, spk_in=received + arrivals, spk_out=int(many[p.name].sum()),
             syn_ac=events + arrivals, neu_upd=updates,
             neu_ac=updates * each["ac"], neu_mac=updates * each["mac"], neu_exp=updates * each["exp"],
             neu_cmp=updates * each["cmp"],
@@ -421,6 +439,8 @@ class Circuit:
             ShapeError, NonFiniteError: these are not its weights.
         """
         plan, found = self.laid.plan, {}
+        if weights is not None and not isinstance(weights, Mapping):
+            raise ParameterError(f"restart(weights={weights!r}): must be a dict of projections and their weights.")
         for link, own in (weights or {}).items():
             self._own("restart: weights", link)
             if link.index not in self.laid.plastic:
@@ -453,11 +473,9 @@ class Circuit:
         Raises:
             UnknownNameError: no such population or variable.
         """
-        if population not in self.network.populations:
-            raise unknown_name("population", population, self.network.populations)
+        known_name("population", population, self.network.populations)
         g, lo, hi = self._span(self.network.populations[population])
-        if variable not in self.state.values[g]:
-            raise unknown_name(f"state variable of {population!r}", variable, self.state.values[g])
+        known_name(f"state variable of {population!r}", variable, self.state.values[g])
         return self.state.values[g][variable][lo:hi].copy()
 
 
@@ -483,6 +501,6 @@ def checked(dt: Any, threads: Any, dtype: Any) -> tuple[float, str]:
     """
     if dt is None or isinstance(dt, bool) or not isinstance(dt, (int, float, np.number)) or not 0 < dt <= 1e6:
         raise TimeGridError(f"Simulator(dt={dt!r}): must be a positive number of milliseconds, e.g. dt=0.1.")
-    if dtype not in ("float32", "float64"):
+    if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
         raise ParameterError(f"Simulator(dtype={dtype!r}): must be 'float32' or 'float64'.")
     return float(dt), dtype

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeframe.kernels.grid import CurrentDrive, Group, PoissonDrive
-from spikeframe.kernels.numba.poisson import poisson_steps, poisson_table
+from spikeframe.kernels.numba.poisson import poisson_each, poisson_steps, poisson_table
 from spikeframe.kernels.reference import philox
 
 Floats = NDArray[np.floating[Any]]
@@ -24,8 +24,13 @@ def arrivals(drive: PoissonDrive, seed: int, first: int, steps: int) -> NDArray[
         first: steps done before.
         steps: length of the stretch.
     """
-    counts = np.empty((steps, drive.hi - drive.lo), np.int64)
+    counts = np.zeros((steps, drive.hi - drive.lo), np.int64)
     key = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
+    if np.ndim(drive.rate):
+        for t in range(max(0, drive.start - first), min(steps, drive.stop - first)):
+            rest = *drive.laws, drive.lo, drive.stream, *key, drive.lo
+            poisson_each(counts[t], drive.lo, drive.hi, 1, first + t, *rest)
+        return counts
     table = poisson_table(drive.rate).arrays
     poisson_steps(counts, drive.lo, drive.hi, first, drive.start, drive.stop, table, drive.stream, *key)
     return counts
@@ -49,6 +54,8 @@ def currents(
     for drive in drives:
         inside = (at >= drive.start) & (at < drive.stop)
         value = np.asarray(drive.amplitude(at), np.float64)[:, np.newaxis]
+        if drive.levels is not None:
+            value = np.asarray(drive.levels, np.float64)[np.where(inside, value[:, 0], 0).astype(np.int64)]
         if drive.sd:
             words = _words(at, np.arange(drive.lo, drive.hi), drive.stream, seed)
             value = value + drive.sd * philox.normal64(words[0], words[1])

@@ -37,6 +37,8 @@ _EACH = 16
 _SLOTS = 1 << 16
 #: Most drawn delays that are cut off at one step.
 _CUT = 1e-3
+#: Most steps that are counted one by one.
+_STEPS = 2.0**53
 #: Most Poisson arrivals of a step, in the mean.
 _ARRIVALS = 1_000_000
 
@@ -87,6 +89,8 @@ def steps_of(what: str, time: float, dt: float) -> int:
         TimeGridError: it is not a multiple of dt.
     """
     steps = time / dt
+    if not abs(steps) <= _STEPS:
+        raise TimeGridError(f"{what}={time:g} ms is {steps:g} steps of dt={dt:g} ms; at most 2^53 are counted.")
     if abs(steps - round(steps)) > min(1e-6 * max(1.0, steps), 0.01):
         near = round(steps) * dt
         raise TimeGridError(f"{what}={time:g} ms is not a multiple of dt={dt:g} ms; the nearest is {near:g} ms.")
@@ -268,7 +272,7 @@ def _units(
         if isinstance(stimulus.drive, PoissonInput):
             key = _slot(stimulus.target, stimulus.receptor, place, groups)
             largest[key] = max(largest[key], abs(stimulus.drive.weight))
-            most = 1000 + stimulus.drive.rate * max(1.0, 2e-3 * dt)
+            most = 1000 + float(np.max(stimulus.drive.rate, initial=0.0)) * max(1.0, 2e-3 * dt)
             arrivals[key] += most
             drive[key] += abs(stimulus.drive.weight) * most
     units = {}
@@ -284,7 +288,8 @@ def _units(
             bits = min(22, 31 - ceil(log2(arrivals[key])))
             if narrow[key] and coarse[key] >= 1024 * 2.0 ** (exponent - 15):
                 bits = min(bits, 15)
-        units[key] = own_unit(links[key], drive[key], 2.0 ** (exponent - bits), most)
+        finest = float(np.finfo(dtype).smallest_subnormal)
+        units[key] = own_unit(links[key], drive[key], max(2.0 ** (exponent - bits), finest), most)
     return units
 
 
@@ -540,9 +545,9 @@ def _stimuli(
         lo, hi, own = at, at + s.target.size, stream("stimulus", s.index)
         if isinstance(s.drive, PoissonInput):
             key = _slot(s.target, s.receptor, place, groups)
-            if (mean := s.drive.rate * dt * 1e-3) > _ARRIVALS:
+            if (mean := (top := float(np.max(s.drive.rate, initial=0.0))) * dt * 1e-3) > _ARRIVALS:
                 raise ParameterError(
-                    f"PoissonInput(rate={s.drive.rate:g}) of {s.target.name!r}: {mean:g} arrivals in a step of "
+                    f"PoissonInput(rate={top:g}) of {s.target.name!r}: {mean:g} arrivals in a step of "
                     f"{dt:g} ms; at most {_ARRIVALS:,} are drawn. The unit is 1/s."
                 )
             weight = round(s.drive.weight / units[key])
@@ -550,7 +555,7 @@ def _stimuli(
         else:
             _check_sampled(s.drive, s.target.name, dt)
             amplitude = _amplitude(s.drive, dt)
-            currents.append(CurrentDrive(g, lo, hi, amplitude, float(s.drive.sd), own, start, stop))
+            currents.append(CurrentDrive(g, lo, hi, amplitude, float(s.drive.sd), own, start, stop, s.drive.levels))
     return poisson, currents
 
 

@@ -376,7 +376,7 @@ class CircuitModule(nn.Module):
                     sample, n = (int(i) for i in bad.nonzero()[0])
                     raise NonFiniteError(
                         f"{name}: state {variable!r} of neuron {n} (sample {sample}) is {value[sample, n].item()} "
-                        f"after step {step}. Use a smaller dt, smaller weights, or look at its input."
+                        f"after step {step}. {self.neuron(name).remedy(self.dt)}"
                     )
 
     def to_network(self) -> Network:

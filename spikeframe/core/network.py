@@ -23,11 +23,12 @@ from spikeframe.core.stimulation import (
     SpikeSource,
     StepCurrent,
 )
-from spikeframe.errors import DTypeError, ParameterError, ShapeError, TimeGridError, unknown_name
+from spikeframe.errors import DTypeError, ParameterError, ShapeError, TimeGridError, known_name, unknown_name
 from spikeframe.kernels.plasticity import Plasticity
 from spikeframe.neurons import Neuron
 from spikeframe.neurons.conductances import Conductance
 from spikeframe.neurons.parameters import Parametric
+from spikeframe.neurons.receptors import Current as Injected
 
 if TYPE_CHECKING:
     from torch import nn
@@ -209,8 +210,9 @@ class Network:
             ParameterError, ShapeError, DTypeError: a value is not usable.
             UnknownNameError: the model has no such state variable.
         """
-        if not isinstance(name, str) or not name or name in self.populations or "/" in name:
-            raise ParameterError(f"population name {name!r}: must be a new, non-empty text without '/'.")
+        odd = not isinstance(name, str) or name in ("", ".") or "/" in name or "\0" in name
+        if odd or name in self.populations:
+            raise ParameterError(f"population name {name!r}: must be a new, non-empty text without '/', and not '.'.")
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or not 0 <= size < 2**31:
             raise ParameterError(f"population {name!r}: size={size!r} must be a whole number from 0 to 2^31 - 1.")
         if not isinstance(neuron, (Neuron, *SOURCES)):
@@ -218,6 +220,11 @@ class Network:
         states = neuron.all_states() if isinstance(neuron, Neuron) else {}
         if isinstance(neuron, Neuron):
             _check_sizes(name, neuron, int(size))
+            if "current" in neuron.receptors and not isinstance(neuron.receptors["current"], Injected):
+                raise ParameterError(
+                    f"population {name!r}: the receptor 'current' takes injected currents as they are, and is a "
+                    f"{type(neuron.receptors['current']).__name__} here; give that another name."
+                )
         start = {}
         for variable, value in initial.items():
             if variable not in states:
@@ -247,9 +254,7 @@ class Network:
     def _all(self, populations: Population | str | Sequence[Population | str]) -> list[Population]:
         if isinstance(populations, (Population, str)):
             return [self._own(populations)]
-        if not isinstance(populations, Iterable):
-            raise DTypeError(f"{populations!r} is no population; give one, its name, or a list of them.")
-        return [self._own(p) for p in populations]
+        return [self._own(p) for p in _listed(populations)]
 
     def connect(
         self,
@@ -333,7 +338,8 @@ class Network:
         """Couple membranes: a current ``conductance (v_j - v_i)`` flows into neuron i, and the opposite into j.
 
         Every pair that the rule makes is one junction that acts both ways; so a rule that makes (i, j) and (j, i),
-        as `AllToAll` within one population does, makes two of them. See `spikeframe.kernels.gap_junctions`.
+        as `AllToAll` within one population does, makes two of them. The coupling is of first order in dt: spikes that
+        cross it ask for a small one. See `spikeframe.kernels.gap_junctions`, which has the errors.
 
         Args:
             source: one population or several.
@@ -407,9 +413,12 @@ class Network:
         Raises:
             DTypeError: no such kind of drive.
             ParameterError: a negative weight at a conductance.
+            ShapeError: values that are not one per neuron.
             UnknownNameError: no such population or receptor.
         """
         for p in self._all(population):
+            if isinstance(drive, (PoissonInput, *CURRENTS)):
+                drive.check(p.name, p.size)
             if isinstance(drive, PoissonInput):
                 _check_sign(p, _receptor(p, receptor), as_distribution(drive.weight, "weight"))
                 self.stimuli.append(Stimulus(p, drive, _receptor(p, receptor), len(self.stimuli)))
@@ -441,6 +450,8 @@ class Network:
                 recorded already.
             TimeGridError: `every` is no positive number.
         """
+        if not isinstance(variable, str):
+            raise DTypeError(f"record(variable={variable!r}): must be one name; call record for each variable.")
         if every is not None and variable == "spikes":
             raise ParameterError("record('spikes', every=...): every spike is recorded; for counts in bins use 'rate'.")
         if every is None and variable == "rate":
@@ -449,7 +460,7 @@ class Network:
             isinstance(every, bool) or not isinstance(every, (int, float, np.number)) or not 0 < every < 1e12
         ):
             raise TimeGridError(f"record(every={every!r}): must be a positive number of milliseconds.")
-        listed = [population] if isinstance(population, (Population, Projection, str)) else list(population)
+        listed = [population] if isinstance(population, (Population, Projection, str)) else _listed(population)
         links = [p for p in listed if isinstance(p, Projection)]
         for link in links:
             self._record_weights(link, variable, every, ids)
@@ -457,6 +468,11 @@ class Network:
             states = p.neuron.all_states() if isinstance(p.neuron, Neuron) else {}
             if variable not in ("spikes", "rate", *states):
                 raise unknown_name(f"variable of {p.name!r}", variable, ["spikes", "rate", *states])
+            if variable in ("spikes", "rate") and variable in states:
+                raise ParameterError(
+                    f"record({p.name!r}, {variable!r}): is what every population has and a state variable of "
+                    f"{type(p.neuron).__name__}; give that another name."
+                )
             if variable in ("spikes", "rate"):
                 _check_spikes(f"record({p.name!r}, {variable!r})", p)
             if any(r.population is p and r.variable == variable for r in self.recorders):
@@ -479,9 +495,20 @@ class Network:
         self.weight_recorders.append(WeightRecorder(link, every, chosen))
 
 
+def _listed(populations: Any) -> list[Any]:
+    """Return some populations, or what should be ones, as a list."""
+    try:
+        return list(populations)
+    except TypeError:
+        raise DTypeError(f"{populations!r} is no population; give one, its name, or a list of them.") from None
+
+
 def _ids(what: str, ids: Any) -> NDArray[np.int64]:
     """Return which neurons or synapses are meant, in order and each once, or refuse them."""
-    found = np.asarray(list(ids) if isinstance(ids, Iterable) and not isinstance(ids, (str, bytes)) else ids)
+    try:
+        found = np.asarray(ids if isinstance(ids, (str, bytes)) or np.ndim(ids) else list(ids))
+    except (TypeError, ValueError, RuntimeError):  # no list, lists of several lengths, a tensor with a gradient
+        found = np.zeros((0, 0))
     if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
         mask = " (of a mask: np.flatnonzero(mask))" if found.dtype.kind == "b" else ""
         raise DTypeError(f"{what}: ids={ids!r} must be a list of whole numbers{mask}.")
@@ -506,14 +533,12 @@ def _receptor(population: Population, receptor: str | None) -> str:
     names = [n for n in population.neuron.receptors if n != "current"]
     if receptor is None and len(names) == 1:
         return names[0]
-    if receptor not in names:
-        raise unknown_name(f"receptor of {population.name!r}", receptor, names)
-    return receptor
+    return known_name(f"receptor of {population.name!r}", receptor, names)
 
 
 def _per_pair(what: str, value: Any) -> Any:
     """Return a distribution, or an array with a value per pair."""
-    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value):
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
         array = numbers(what, value)
         if array.ndim != 1:
             raise ShapeError(f"{what}: one value per pair must be a list, got {array.ndim} axes.")

@@ -14,7 +14,7 @@ from spikeframe.core.interrupts import held_back
 from spikeframe.core.network import Network
 from spikeframe.core.precise_layout import lay_out
 from spikeframe.core.spikes import PreciseSpikes
-from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, unknown_name
+from spikeframe.errors import NonFiniteError, ParameterError, TimeGridError, known_name
 from spikeframe.kernels.precise import (
     SHORTEST,
     Counts,
@@ -94,20 +94,27 @@ class PreciseCircuit:
         """Time simulated so far, ms."""
         return sum(self._now)
 
-    def run(self, duration: float, progress: bool = True) -> PreciseResult:
+    def run(self, duration: float, progress: bool = True, output: None = None) -> PreciseResult:
         """Go on for some time; what happens at its very end belongs to the run.
 
         Args:
             duration: ms.
             progress: show a bar once the run takes longer than two seconds.
+            output: not for this clock: files of spikes have times on a grid.
 
         Raises:
+            ParameterError: an output file is asked for.
             TimeGridError: the duration is negative or no number.
             NonFiniteError: a state is no longer finite; the message names neuron and time.
             ParameterError: a neuron fires again and again at one instant.
         """
         if isinstance(duration, bool) or not isinstance(duration, (int, float, np.number)) or not 0 <= duration < 1e12:
             raise TimeGridError(f"run({duration!r}): must be a number of milliseconds from 0.")
+        if output is not None:
+            raise ParameterError(
+                f"run(output={str(output)!r}): files of spikes have times on a grid, and those of this clock lie on "
+                "none; keep the result's spikes (times and ids), run for shorter times, or use the grid clock."
+            )
         begin, end, runs = self._now, later(self._now, float(duration)), list[Run]()
         self.partial = None
         try:
@@ -172,9 +179,7 @@ class PreciseCircuit:
             UnknownNameError: no such population of neurons, or another variable.
         """
         neurons = [n for n, at in self._first.items() if at < self.plan.cells.size]
-        if population not in neurons:
-            raise unknown_name("population", population, neurons)
-        if variable != "v":
-            raise unknown_name("state variable of the precise clock", variable, ["v"])
+        known_name("population", population, neurons)
+        known_name("state variable of the precise clock", variable, ["v"])
         at = self._first[population]
         return self._provider.read(self.plan, self.state)[at : at + self.network.populations[population].size]

@@ -224,18 +224,18 @@ def _order(link: Projection) -> Any:
     return connect.explicit(source, target, link.source.size, link.target.size)[2]
 
 
-def _jumps(drive: Any) -> list[tuple[float, float]]:
-    """Return when an injected current changes, ms, and by how much."""
+def _jumps(drive: Any) -> list[tuple[float, Any]]:
+    """Return when an injected current changes, ms, and by how much: a number, or one per neuron."""
     inner = np.asarray(getattr(drive, "times", ()), np.float64)
     times = np.concatenate([[drive.start], inner[(inner > drive.start) & (inner < drive.stop)]])
-    levels = drive.at(times)
+    levels = drive.at(times) if drive.levels is None else drive.levels[drive.at(times).astype(np.int64)]
     if drive.stop < inf:
-        times, levels = np.append(times, drive.stop), np.append(levels, 0.0)
-    return list(zip(times.tolist(), np.diff(levels, prepend=0.0).tolist(), strict=True))
+        times, levels = np.append(times, drive.stop), np.concatenate([levels, np.zeros_like(levels[:1])])
+    return list(zip(times.tolist(), np.diff(levels, axis=0, prepend=np.zeros_like(levels[:1])), strict=True))
 
 
-def _injection(row: int, target: Population, first: dict[str, int], jump: float) -> Synapses:
+def _injection(row: int, target: Population, first: dict[str, int], jump: Any) -> Synapses:
     """Return the synapses of one change of an injected current."""
     at, many = first[target.name], target.size
-    receptor = np.full(many, len(cast(LIF, target.neuron).receptors))
-    return Synapses(np.full(many, row), np.arange(at, at + many), receptor, np.full(many, jump), np.zeros(many))
+    receptor, weight = np.full(many, len(cast(LIF, target.neuron).receptors)), np.full(many, jump, np.float64)
+    return Synapses(np.full(many, row), np.arange(at, at + many), receptor, weight, np.zeros(many))

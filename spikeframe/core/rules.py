@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, unknown_name
+from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, known_name
 
 #: Shapes of the probability over distance, in the order of the kernels' codes.
 SHAPES = ("gaussian", "exponential", "linear")
 
 
 def _whole(what: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ParameterError(f"{what}={value!r}: must be a whole number of at least 0.")
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**48:
+        raise ParameterError(f"{what}={value!r}: must be a whole number of at least 0, below 2^48.")
     return int(value)
 
 
@@ -174,8 +174,7 @@ class DistanceDependent(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.shape not in SHAPES:
-            raise unknown_name("shape of DistanceDependent", self.shape, SHAPES)
+        known_name("shape of DistanceDependent", self.shape, SHAPES)
         _real("DistanceDependent(p)", self.p, 0.0, 1.0, "from 0 to 1")
         least = np.nextafter(0.0, 1.0)
         _real("DistanceDependent(scale)", self.scale, least, np.finfo(float).max, "above 0 and finite")
@@ -226,7 +225,10 @@ class Pairs(Rule):
     target: ArrayLike
 
     def __post_init__(self) -> None:
-        a, b = np.array(self.source), np.array(self.target)
+        try:
+            a, b = np.asarray(self.source).copy(), np.asarray(self.target).copy()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DTypeError(f"Pairs: source and target must be lists of whole numbers ({error}).") from None
         if a.ndim != 1 or a.shape != b.shape:
             raise ShapeError(f"Pairs: source has shape {a.shape}, target {b.shape}; give two equal lists.")
         if a.size and (a.dtype.kind not in "iu" or b.dtype.kind not in "iu" or min(a.min(), b.min()) < 0):
@@ -252,7 +254,7 @@ class FromMatrix(Rule):
 
         try:
             found = sparse.coo_array(self.matrix)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise ShapeError(f"FromMatrix: must be a 2-d matrix [sources, targets] ({error}).") from None
         if found.ndim != 2:
             raise ShapeError(f"FromMatrix: must have two axes [sources, targets], got {found.ndim}.")

@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from spikeframe.core import archive, precise_archive
 from spikeframe.core.batch import BatchRun, Result
 from spikeframe.core.checkpoints import kind_of
 from spikeframe.core.circuit import Circuit, CircuitResult, checked
 from spikeframe.core.feedforward import FeedForward
-from spikeframe.core.network import Network, Projection
+from spikeframe.core.network import Network, Population, Projection
 from spikeframe.core.precise import PreciseCircuit, PreciseResult
 from spikeframe.core.synapses import Weights
-from spikeframe.errors import ParameterError, unknown_name
+from spikeframe.errors import ParameterError, known_name
 from spikeframe.learning_rules.rewiring import Activity, Rewiring, Scores
 
 #: Neurons of a described network for which a further thread may be worth its while.
 _NEURONS = 2000
+#: Most threads that can be asked for.
+_THREADS = 4096
 
 
 class Simulator:
@@ -56,8 +58,8 @@ class Simulator:
                 f"Simulator takes a Network, got {type(network).__name__}; describe one, or use Network.from_module."
             )
         threads = _threads(threads)
-        if clock not in ("grid", "precise"):
-            raise unknown_name("clock", clock, ("grid", "precise"))
+        known_name("clock", clock, ("grid", "precise"))
+        known_name("backend", backend, ("auto", "reference", "numba", "cuda"))
         self.network, self._size = network, _size(network)
         count = threads or os.cpu_count() or 1
         self._run: BatchRun | Circuit | PreciseCircuit
@@ -169,6 +171,20 @@ class Simulator:
         self.network, self._size = circuit.network, _size(circuit.network)
         return found
 
+    def read(self, population: Population | str, variable: str = "v") -> NDArray[Any]:
+        """Return a state variable of a described network now, ``[size]``.
+
+        Args:
+            population: one of ``sim.network``, or its name.
+            variable: its name; on the precise clock ``"v"``.
+
+        Raises:
+            UnknownNameError: no such population or variable.
+            ParameterError: the network is one from a torch module: its run begins anew with every call.
+        """
+        name = population.name if isinstance(population, Population) else population
+        return self.circuit.read(name, variable)
+
     def restart(self, weights: Mapping[Projection, ArrayLike] | None = None) -> None:
         """Return to the initial state, at the present time; see `Circuit.restart`.
 
@@ -215,8 +231,10 @@ def _threads(threads: Any) -> int | None:
     """Return a number of threads, or None, or refuse it."""
     if threads is None:
         return None
-    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1:
-        raise ParameterError(f"threads={threads!r}: must be a whole number of at least 1, or None for all cores.")
+    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or not 1 <= threads <= _THREADS:
+        raise ParameterError(
+            f"threads={threads!r}: must be a whole number from 1 to {_THREADS}, or None for all cores."
+        )
     return int(threads)
 
 

@@ -100,7 +100,11 @@ class SpikeSource:
     ids: ArrayLike
 
     def __post_init__(self) -> None:
-        times, ids = numbers("SpikeSource(times)", self.times), np.array(self.ids)
+        times = numbers("SpikeSource(times)", self.times)
+        try:
+            ids = np.asarray(self.ids).copy()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise EventError(f"SpikeSource: ids must be whole numbers from 0 ({error}).") from None
         if times.ndim != 1 or times.shape != ids.shape:
             raise ShapeError(f"SpikeSource: times has shape {times.shape}, ids {ids.shape}; give two equal lists.")
         if (times <= 0).any():
@@ -191,50 +195,97 @@ def _column(events: Any, name: str, end: int) -> NDArray[np.int64]:
     return column.astype(np.int64)
 
 
-@dataclass(frozen=True)
+def _each(stimulus: Any, name: str, least: float = -math.inf) -> None:
+    """Make a field one float, or an array of one number per neuron; or refuse it."""
+    what, value = f"{type(stimulus).__name__}({name})", getattr(stimulus, name)
+    if not isinstance(value, (list, tuple)) and not (isinstance(value, np.ndarray) and value.ndim):
+        _number(what, value, least)
+        return
+    found = numbers(what, value)
+    if found.ndim != 1:
+        raise ShapeError(f"{what} has shape {found.shape}; give a number, or a list with one per neuron.")
+    if (found < least).any():
+        i = int(np.argmax(found < least))
+        raise ParameterError(f"{what}[{i}]={found[i]:g}: must be at least {least:g}.")
+    object.__setattr__(stimulus, name, found)
+
+
+def _fits(kind: str, name: str, value: Any, population: str, size: int) -> None:
+    """Refuse values along the last axis that are not one per neuron."""
+    if np.ndim(value) and np.shape(value)[-1] != size:
+        raise ShapeError(
+            f"stimulate({population!r}): {kind}({name}) has {np.shape(value)[-1]} values for {size} neurons."
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class PoissonInput:
     """Independent Poisson arrivals at every neuron: as many random sources in one.
 
     Args:
-        rate: arrivals per second at each neuron (the sum over what would be separate sources).
+        rate: arrivals per second at each neuron (the sum over what would be separate sources); a number or one per
+            neuron.
         weight: of each arrival, in the receptor's unit.
         start: ms.
         stop: ms.
     """
 
-    rate: float
+    rate: Any
     weight: float
     start: float = 0.0
     stop: float = math.inf
 
     def __post_init__(self) -> None:
         _window(self)
-        _number("PoissonInput(rate)", self.rate, least=0.0)
+        _each(self, "rate", least=0.0)
         _number("PoissonInput(weight)", self.weight)
 
+    def check(self, name: str, size: int) -> None:
+        """Refuse what does not fit a population.
 
-@dataclass(frozen=True)
+        Args:
+            name: of the population.
+            size: its neurons.
+        """
+        _fits("PoissonInput", "rate", self.rate, name, size)
+
+
+@dataclass(frozen=True, eq=False)
 class DC:
     """A constant current.
 
     Args:
-        amplitude: pA.
+        amplitude: pA, a number or one per neuron.
         start: ms.
         stop: ms.
     """
 
-    amplitude: float
+    amplitude: Any
     start: float = 0.0
     stop: float = math.inf
     sd: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         _window(self)
-        _number("DC(amplitude)", self.amplitude)
+        _each(self, "amplitude")
+
+    def check(self, name: str, size: int) -> None:
+        """Refuse what does not fit a population.
+
+        Args:
+            name: of the population.
+            size: its neurons.
+        """
+        _fits("DC", "amplitude", self.amplitude, name, size)
+
+    @property
+    def levels(self) -> Floats | None:
+        """``[1, size]`` currents of neurons that have their own, pA, or None."""
+        return np.asarray(self.amplitude)[np.newaxis] if np.ndim(self.amplitude) else None
 
     def at(self, times: Floats) -> Floats:
-        """Return the current at some times, pA."""
-        return np.full(times.shape, float(self.amplitude))
+        """Return the current at some times, pA; where neurons have their own, which of `levels` they are."""
+        return np.full(times.shape, 0.0 if np.ndim(self.amplitude) else float(self.amplitude))
 
 
 @dataclass(frozen=True)
@@ -257,11 +308,15 @@ class AC:
     start: float = 0.0
     stop: float = math.inf
     sd: ClassVar[float] = 0.0
+    levels: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         _window(self)
         for name in ("amplitude", "frequency", "phase", "offset"):
             _number(f"AC({name})", getattr(self, name))
+
+    def check(self, name: str, size: int) -> None:
+        """Fit any population."""
 
     def at(self, times: Floats) -> Floats:
         """Return the current at some times, pA."""
@@ -269,30 +324,44 @@ class AC:
         return np.asarray(self.offset + self.amplitude * np.sin(angle))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NoiseCurrent:
     """Gaussian white noise: a new value for each neuron in every step.
 
     Args:
-        mean: pA.
+        mean: pA, a number or one per neuron.
         sd: pA, of each step's value.
         start: ms.
         stop: ms.
     """
 
-    mean: float
+    mean: Any
     sd: float
     start: float = 0.0
     stop: float = math.inf
 
     def __post_init__(self) -> None:
         _window(self)
-        _number("NoiseCurrent(mean)", self.mean)
+        _each(self, "mean")
         _number("NoiseCurrent(sd)", self.sd, least=0.0)
 
+    def check(self, name: str, size: int) -> None:
+        """Refuse what does not fit a population.
+
+        Args:
+            name: of the population.
+            size: its neurons.
+        """
+        _fits("NoiseCurrent", "mean", self.mean, name, size)
+
+    @property
+    def levels(self) -> Floats | None:
+        """``[1, size]`` means of neurons that have their own, pA, or None."""
+        return np.asarray(self.mean)[np.newaxis] if np.ndim(self.mean) else None
+
     def at(self, times: Floats) -> Floats:
-        """Return the mean current at some times, pA."""
-        return np.full(times.shape, float(self.mean))
+        """Return the mean current at some times, pA; where neurons have their own, which of `levels` they are."""
+        return np.full(times.shape, 0.0 if np.ndim(self.mean) else float(self.mean))
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +370,7 @@ class StepCurrent:
 
     Args:
         times: ``[n]`` ms, ascending; before the first the current is 0.
-        amplitudes: ``[n]`` pA, each valid from its time on.
+        amplitudes: ``[n]`` pA, each valid from its time on; or ``[n, size]``, for each neuron its own.
     """
 
     times: ArrayLike
@@ -313,16 +382,36 @@ class StepCurrent:
     def __post_init__(self) -> None:
         _window(self)
         times, levels = numbers("StepCurrent(times)", self.times), numbers("StepCurrent(amplitudes)", self.amplitudes)
-        if times.ndim != 1 or times.shape != levels.shape or not times.size:
-            raise ShapeError(f"StepCurrent: times {times.shape} and amplitudes {levels.shape} must be equal lists.")
+        if times.ndim != 1 or levels.ndim not in (1, 2) or times.shape != levels.shape[:1] or not times.size:
+            raise ShapeError(
+                f"StepCurrent: times {times.shape} and amplitudes {levels.shape} must be equal lists, or [n] and "
+                "[n, neurons]."
+            )
         if (np.diff(times) <= 0).any():
             raise ParameterError("StepCurrent: times must ascend.")
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "amplitudes", levels)
 
+    def check(self, name: str, size: int) -> None:
+        """Refuse what does not fit a population.
+
+        Args:
+            name: of the population.
+            size: its neurons.
+        """
+        if np.ndim(self.amplitudes) == 2:
+            _fits("StepCurrent", "amplitudes", self.amplitudes, name, size)
+
+    @property
+    def levels(self) -> Floats | None:
+        """``[n + 1, size]`` currents of neurons that have their own, pA, or None; the first are 0."""
+        own = np.asarray(self.amplitudes, np.float64)
+        return np.concatenate([np.zeros_like(own[:1]), own]) if own.ndim == 2 else None
+
     def at(self, times: Floats) -> Floats:
-        """Return the current at some times, pA."""
-        levels = np.concatenate([[0.0], np.asarray(self.amplitudes, np.float64)])
+        """Return the current at some times, pA; where neurons have their own, which of `levels` they are."""
+        own = np.asarray(self.amplitudes, np.float64)
+        levels = np.arange(len(own) + 1.0) if own.ndim == 2 else np.concatenate([[0.0], own])
         found: Floats = levels[np.searchsorted(np.asarray(self.times, np.float64), times + 1e-9, side="right")]
         return found
 

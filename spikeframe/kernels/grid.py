@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from spikeframe.errors import unknown_name
 from spikeframe.kernels.gap_junctions import Gaps
 from spikeframe.kernels.plasticity import Plastic
 from spikeframe.kernels.procedural import Regenerated
+from spikeframe.kernels.reference.poisson import Laws, laws
 from spikeframe.kernels.steps import Array
 from spikeframe.kernels.trace import Program
 
@@ -121,7 +123,7 @@ class PoissonDrive:
         receptor: index of its receptor.
         lo: first neuron.
         hi: one past the last.
-        rate: mean arrivals per step.
+        rate: mean arrivals per step; a number, or ``[hi - lo]`` where neurons have their own.
         weight: integer weight of an arrival.
         stream: random stream.
         start: first step with arrivals.
@@ -132,11 +134,16 @@ class PoissonDrive:
     receptor: int
     lo: int
     hi: int
-    rate: float
+    rate: Any
     weight: int
     stream: int
     start: int
     stop: int
+
+    @cached_property
+    def laws(self) -> Laws:
+        """Where each neuron's thresholds begin, and the thresholds: where neurons have rates of their own."""
+        return laws(self.rate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +159,7 @@ class CurrentDrive:
         stream: random stream of the noise.
         start: first step.
         stop: one past the last.
+        levels: ``[n, hi - lo]`` float64 currents where neurons have their own: `amplitude` gives the row; or None.
     """
 
     group: int
@@ -162,6 +170,7 @@ class CurrentDrive:
     stream: int
     start: int
     stop: int
+    levels: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)

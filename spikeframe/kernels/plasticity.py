@@ -303,7 +303,7 @@ def traced(rule: Plasticity, dt: float) -> Traced:
         "signal": _program(rule.signal, heard, numbers, tuple(whole), {}),
     }
     rate = tuple(dt / tau for tau in taus.values())
-    period = tuple(1 << 62 if r == 0.0 else max(1, int(_SPAN / r)) for r in rate)
+    period = tuple(1 << 62 if r < _SPAN * 2.0**-62 else max(1, int(_SPAN / r)) for r in rate)
     kept = tuple((name, p) for name, p in programs.items() if p is not None)
     gain = tuple(-math.expm1(-dt / post[name]) for name in follow)
     return Traced(

@@ -48,7 +48,7 @@ def cache_folder() -> Path:
 
 
 @lru_cache(maxsize=1)
-def _generators() -> str:
+def generators() -> str:
     """Hash the sources of `kernels`, which what is generated depends on."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
@@ -59,7 +59,7 @@ def _generators() -> str:
 @lru_cache(maxsize=1)
 def folder() -> Path:
     """Return the folder of what is generated and compiled; a temporary one where the cache cannot be written."""
-    found = cache_folder() / "kernels" / _generators()
+    found = cache_folder() / "kernels" / generators()
     try:
         found.mkdir(parents=True, exist_ok=True)
         probe = found / f".probe{os.getpid()}"

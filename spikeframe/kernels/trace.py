@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -62,12 +63,14 @@ class Program:
         nodes: the operations, in executable order.
         outputs: name and value index of every result, e.g. ``("out", 7), ("v", 9)``.
         derivative: stands in for the derivative of `spike` (the surrogate); not part of the forward meaning.
+        rounds: nodes at which the rounds of a repeated part begin, and the last ends (`kernels.rounds`); may be empty.
     """
 
     leaves: tuple[Leaf, ...]
     nodes: tuple[Node, ...]
     outputs: tuple[tuple[str, int], ...]
     derivative: Derivative | None = field(default=None, compare=False, repr=False)
+    rounds: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
     def __hash__(self) -> int:
         return self._hash
@@ -115,6 +118,7 @@ class Recorder:
     def __init__(self, leaves: Sequence[Leaf], derivative: Derivative | None = None, soft: bool = False) -> None:
         self.leaves = tuple(leaves)
         self.nodes: list[Node] = []
+        self.rounds: list[int] = []
         self.derivative = derivative
         self.soft = soft
 
@@ -161,7 +165,9 @@ class Recorder:
             node = self.nodes[index - base]
             place[index] = base + len(kept)
             kept.append(Node(node.op, tuple(place[a] for a in node.args), node.dtype, node.constant))
-        return Program(self.leaves, tuple(kept), tuple((n, place[i]) for n, i in named), self.derivative)
+        order = sorted(needed)
+        rounds = tuple(bisect_left(order, base + at) for at in self.rounds)
+        return Program(self.leaves, tuple(kept), tuple((n, place[i]) for n, i in named), self.derivative, rounds)
 
 
 class Value:
@@ -353,6 +359,17 @@ def spike(u: Value) -> Value:
     if known.recorder.soft:
         return known.recorder.constant(1.0, FLOAT) / (1.0 + exp(-known))
     return known.recorder.record("spike", FLOAT, known)
+
+
+def begin_round(a: Value) -> None:
+    """Note that a round of a part that a step repeats begins here, or that the last one has ended.
+
+    Where rounds turn out alike, kernels are generated with a loop, and compile as fast for many as for few.
+
+    Args:
+        a: any value of the step.
+    """
+    a.recorder.rounds.append(len(a.recorder.nodes))
 
 
 def detach(a: Value) -> Value:

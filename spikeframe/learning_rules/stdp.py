@@ -39,7 +39,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spikeframe.errors import ParameterError, unknown_name
+from spikeframe.errors import ParameterError, known_name
 from spikeframe.kernels.plasticity import Plasticity, number, power
 from spikeframe.kernels.trace import Names, Value
 
@@ -95,8 +95,7 @@ class PairSTDP(Plasticity):
         for name in ("lambda_", "alpha", "mu_plus", "mu_minus"):
             number(f"PairSTDP({name})", getattr(self, name), least=0.0)
         limits("PairSTDP", self.w_max)
-        if self.pairing not in PAIRINGS:
-            raise unknown_name("pairing of PairSTDP", self.pairing, PAIRINGS)
+        known_name("pairing of PairSTDP", self.pairing, PAIRINGS)
 
     def pre(self) -> dict[str, float]:
         """Return the trace of presynaptic spikes."""

@@ -34,7 +34,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spikeframe.errors import unknown_name
+from spikeframe.errors import known_name
 from spikeframe.kernels.plasticity import Plasticity, number
 from spikeframe.kernels.trace import Names, Value
 from spikeframe.learning_rules.stdp import PAIRINGS, limits
@@ -78,8 +78,7 @@ class TripletSTDP(Plasticity):
             number(f"TripletSTDP({name})", getattr(self, name), above=0.0)
         for name in ("a2_plus", "a3_plus", "a2_minus", "a3_minus"):
             number(f"TripletSTDP({name})", getattr(self, name), least=0.0)
-        if self.pairing not in PAIRINGS:
-            raise unknown_name("pairing of TripletSTDP", self.pairing, PAIRINGS)
+        known_name("pairing of TripletSTDP", self.pairing, PAIRINGS)
 
     def pre(self) -> dict[str, float]:
         """Return both traces of presynaptic spikes."""

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from spikeframe.kernels.trace import Names, Value, detach, spike
 from spikeframe.neurons.neuron import Neuron
-from spikeframe.neurons.parameters import Parameter, State
+from spikeframe.neurons.parameters import Parameter, State, as_switch
 
 
 class ALIF(Neuron):
@@ -52,7 +52,7 @@ class ALIF(Neuron):
 
     def __init__(self, *, detach_reset: bool = False, **options: Any) -> None:
         super().__init__(**options)
-        self.detach_reset = bool(detach_reset)
+        self.detach_reset = as_switch(type(self).__name__, "detach_reset", detach_reset)
 
     def membrane(self) -> tuple[Tensor, Tensor]:
         """Return leak rate 1/tau_m and gain r_m/tau_m."""

@@ -39,7 +39,7 @@ from spikeframe.errors import ParameterError
 from spikeframe.kernels.trace import Names, Value, spike
 from spikeframe.neurons.lif import after_spike, check_order, check_reset
 from spikeframe.neurons.neuron import Neuron
-from spikeframe.neurons.parameters import Parameter, State
+from spikeframe.neurons.parameters import Parameter, State, as_switch
 from spikeframe.neurons.receptors import Delta, Receptor
 from spikeframe.neurons.ultralif import logistic
 
@@ -85,7 +85,7 @@ class DendriticLIF(Neuron):
         super().__init__(receptors=made, **options)
         self.branches = branches
         self.reset = check_reset(type(self).__name__, reset)
-        self.detach_reset = bool(detach_reset)
+        self.detach_reset = as_switch(type(self).__name__, "detach_reset", detach_reset)
         self.check_values()
 
     def check_values(self) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 from spikeframe.kernels.trace import Names, Value, spike
 from spikeframe.neurons.lif import after_spike, check_order, check_reset
 from spikeframe.neurons.neuron import Neuron
-from spikeframe.neurons.parameters import Parameter, State
+from spikeframe.neurons.parameters import Parameter, State, as_switch
 
 
 class IF(Neuron):
@@ -49,7 +49,7 @@ class IF(Neuron):
     def __init__(self, *, reset: str = "subtract", detach_reset: bool = False, **options: Any) -> None:
         super().__init__(**options)
         self.reset = check_reset(type(self).__name__, reset)
-        self.detach_reset = bool(detach_reset)
+        self.detach_reset = as_switch(type(self).__name__, "detach_reset", detach_reset)
         self.check_values()
 
     def check_values(self) -> None:

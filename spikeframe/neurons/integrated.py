@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from spikeframe.errors import ParameterError, unknown_name
-from spikeframe.kernels.trace import Names, Program, Recorder, Value
+from spikeframe.errors import ParameterError, known_name
+from spikeframe.kernels.trace import Names, Program, Recorder, Value, begin_round
 from spikeframe.neurons.receptors import Receptor
 from spikeframe.neurons.refractory import Refractory
 
@@ -59,8 +59,7 @@ class Integrated(Refractory):
 
     def __init__(self, *, method: str = "rk4", substeps: int = 1, **options: Any) -> None:
         super().__init__(**options)
-        if method not in METHODS:
-            raise unknown_name(f"method of {type(self).__name__}", method, METHODS)
+        known_name(f"method of {type(self).__name__}", method, METHODS)
         if isinstance(substeps, bool) or not isinstance(substeps, int) or not 1 <= substeps <= 64:
             raise ParameterError(f"{type(self).__name__}(substeps={substeps!r}): must be a whole number from 1 to 64.")
         self.method, self.substeps = method, substeps
@@ -86,6 +85,19 @@ class Integrated(Refractory):
         """
         raise NotImplementedError(f"{type(self).__name__} must define settle(y, s, c).")
 
+    def remedy(self, dt: float) -> str:
+        """Return what to do where a state is no longer finite.
+
+        Args:
+            dt: time step, ms.
+        """
+        many = f"{self.substeps} substeps" if self.substeps > 1 else "1 substep"
+        return (
+            f"{type(self).__name__} integrates by {self.method} in {many} of {dt / self.substeps:g} ms, and grows "
+            f"without bound where that is too long for its rates: give it substeps={min(64, 2 * self.substeps)} or "
+            "more, use a smaller dt, or look at its input and parameters."
+        )
+
     def receptor_coefficients(self, dt: float) -> dict[str, Tensor]:
         """Return the propagators over one stage of the integration, and the lengths of its substeps."""
         h = dt / self.substeps
@@ -102,7 +114,9 @@ class Integrated(Refractory):
         courses = [(r, k, x_r, prefix, dict(inner._values)) for prefix, r, x_r, inner, k in views]
         y: Flow = {name: getattr(s, name) for name in self.FLOWING}
         for _ in range(self.substeps):
+            begin_round(c.span)
             y, courses = self._substep(y, courses, s, c)
+        begin_round(c.span)
         states: dict[str, Any] = {}
         for receptor, k, x_r, prefix, now in courses:
             states |= {prefix + name: value for name, value in receptor.arrive(x_r, now, k).items()}

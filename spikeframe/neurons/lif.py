@@ -32,7 +32,7 @@ from torch import Tensor
 
 from spikeframe.errors import ParameterError
 from spikeframe.kernels.trace import Names, Value, detach, spike
-from spikeframe.neurons.parameters import Parameter, State, first_of
+from spikeframe.neurons.parameters import Parameter, State, as_switch, first_of
 from spikeframe.neurons.refractory import Refractory
 
 
@@ -43,7 +43,7 @@ def check_reset(kind: str, reset: str) -> str:
         kind: the neuron's class, for the message.
         reset: ``"subtract"`` or ``"value"``.
     """
-    if reset not in ("subtract", "value"):
+    if not isinstance(reset, str) or reset not in ("subtract", "value"):
         raise ParameterError(
             f"{kind}(reset={reset!r}): must be 'subtract' (v -= v_th - v_reset) or 'value' (v = v_reset)."
         )
@@ -130,8 +130,10 @@ class LIF(Refractory):
 
     def __init__(self, *, reset: str | None = None, detach_reset: bool = False, **options: Any) -> None:
         super().__init__(**options)
-        self.reset = check_reset(type(self).__name__, reset or ("value" if self._refractory else "subtract"))
-        self.detach_reset = bool(detach_reset)
+        self.reset = check_reset(
+            type(self).__name__, ("value" if self._refractory else "subtract") if reset is None else reset
+        )
+        self.detach_reset = as_switch(type(self).__name__, "detach_reset", detach_reset)
         self.check_values()
 
     def check_values(self) -> None:

@@ -29,7 +29,7 @@ from torch import Tensor
 from spikeframe.errors import ParameterError
 from spikeframe.kernels.trace import Names, Value, detach, spike
 from spikeframe.neurons.neuron import Neuron, OutputGrid
-from spikeframe.neurons.parameters import Parameter, State
+from spikeframe.neurons.parameters import Parameter, State, as_switch
 
 
 class MultilevelLIF(Neuron):
@@ -57,8 +57,8 @@ class MultilevelLIF(Neuron):
         if isinstance(levels, bool) or not isinstance(levels, int) or not 1 <= levels <= 64:
             raise ParameterError(f"{type(self).__name__}(levels={levels!r}): must be a whole number from 1 to 64.")
         self.levels = levels
-        self.signed = bool(signed)
-        self.detach_reset = bool(detach_reset)
+        self.signed = as_switch(type(self).__name__, "signed", signed)
+        self.detach_reset = as_switch(type(self).__name__, "detach_reset", detach_reset)
 
     def membrane(self) -> tuple[Tensor, Tensor]:
         """Return leak rate and gain 1/tau_m."""

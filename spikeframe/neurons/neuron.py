@@ -22,7 +22,9 @@ A neuron is written once; torch training, fused kernels, the event-driven run an
 
 from __future__ import annotations
 
+import keyword
 import re
+import unicodedata
 from collections import namedtuple
 from collections.abc import ItemsView, Iterable, Mapping
 from functools import lru_cache
@@ -41,6 +43,7 @@ from spikeframe.errors import (
     ShapeError,
     SpikeframeError,
     TimeGridError,
+    known_name,
     unknown_name,
 )
 from spikeframe.kernels.cuda.steps import CudaSteps
@@ -144,8 +147,8 @@ class Neuron(Parametric):
         """Check dt and backend; anything that may change the step makes it be traced again."""
         if name == "dt" and value is not None:
             value = _time_step(type(self).__name__, value)
-        if name == "backend" and value not in BACKENDS:
-            raise unknown_name("backend", value, BACKENDS)
+        if name == "backend":
+            known_name("backend", value, BACKENDS)
         if name == "surrogate":
             value = as_surrogate(value)
         if name == "receptors":
@@ -266,6 +269,13 @@ class Neuron(Parametric):
         if self._rows:
             return self._rows
         states = dict(self.state_variables())
+        for name in states:
+            odd = keyword.iskeyword(name) or unicodedata.normalize("NFKC", name) != name
+            if odd or not name.isidentifier() or name[0] == "_":
+                raise ParameterError(
+                    f"{type(self).__name__}: {name!r} is no name for a state variable; it must be a Python name, as "
+                    "s.name in the step, no keyword, and not begin with '_'."
+                )
         for name, receptor in self._named_receptors():
             for key, row in receptor.STATES.items():
                 if self._prefix(name) + key in states:
@@ -618,6 +628,14 @@ class Neuron(Parametric):
         self.refuse_states(final)
         return out, kind(**final)
 
+    def remedy(self, dt: float) -> str:
+        """Return what to do where a state is no longer finite.
+
+        Args:
+            dt: time step, ms.
+        """
+        return "Use a smaller dt, or look at its input and parameters."
+
     def refuse_states(self, final: Mapping[str, Tensor]) -> None:
         """Raise if a state is not finite at the end of a run.
 
@@ -626,7 +644,8 @@ class Neuron(Parametric):
         """
         for name, value in final.items():
             if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
-                raise NonFiniteError(f"{type(self).__name__}: state {name!r} is not finite at the end of the run.")
+                what = f"{type(self).__name__}: state {name!r} is not finite at the end of the run."
+                raise NonFiniteError(f"{what} {self.remedy(self.dt or 0.0)}")
 
     def _start(self, coefficients: dict[str, Tensor], batch: tuple[int, ...], dtype: torch.dtype, device: Any) -> Any:
         """Return the state at the start; it is made once for a shape, as its kernels cost a short run much.
@@ -797,6 +816,6 @@ def _without_unused(program: Program, waiting: Program | None) -> tuple[Program,
 
     def trimmed(p: Program) -> Program:
         nodes = tuple(type(n)(n.op, tuple(moved(a) for a in n.args), n.dtype, n.constant) for n in p.nodes)
-        return Program(leaves, nodes, tuple((n, moved(i)) for n, i in p.outputs), p.derivative)
+        return Program(leaves, nodes, tuple((n, moved(i)) for n, i in p.outputs), p.derivative, p.rounds)
 
     return trimmed(program), None if waiting is None else trimmed(waiting)

@@ -255,6 +255,22 @@ def first_of(value: torch.Tensor, wrong: torch.Tensor) -> str:
     return f"[{', '.join(map(str, index))}] {value[index].item():g}"
 
 
+def as_switch(kind: str, name: str, value: Any) -> bool:
+    """Return an option that is on or off, or refuse it.
+
+    Args:
+        kind: the class, for the message.
+        name: of the option.
+        value: True or False.
+
+    Raises:
+        DTypeError: it is neither; a text such as "no" would be on.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise DTypeError(f"{kind}({name}={value!r}): must be True or False.")
+    return bool(value)
+
+
 def as_value(name: str, value: Any) -> torch.Tensor:
     """Return a parameter value as a float64 tensor.
 

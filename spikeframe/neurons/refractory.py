@@ -45,7 +45,10 @@ class Refractory(Neuron):
         """Refuse a refractory period off the time grid."""
         steps = self.on_host("t_ref") / dt
         off = torch.abs(steps - torch.round(steps)) > 1e-9 + 1e-9 * steps
-        if bool(off.any()) or bool((steps >= 2**31).any()):
+        if bool((steps >= 2**31).any()):
+            most = f"t_ref={float(self.on_host('t_ref').max()):g} ms is {float(steps.max()):g} steps of dt={dt:g} ms"
+            raise TimeGridError(f"{type(self).__name__}: {most}; the counter takes less than 2^31.")
+        if bool(off.any()):
             raise TimeGridError(
                 f"{type(self).__name__}: t_ref={self.t_ref.tolist()} ms is not a whole number of steps of dt={dt:g} ms."
             )

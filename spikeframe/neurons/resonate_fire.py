@@ -31,7 +31,7 @@ from torch import Tensor
 from spikeframe.errors import ParameterError, TimeGridError
 from spikeframe.kernels.trace import Names, Value, spike
 from spikeframe.neurons.neuron import Neuron
-from spikeframe.neurons.parameters import Parameter, State
+from spikeframe.neurons.parameters import Parameter, State, as_switch
 
 #: Spacing of float32 numbers at 1: eight times the rounding of any operation of a step.
 _ROUNDING = 2.0**-23
@@ -62,7 +62,7 @@ class ResonateFire(Neuron):
 
     def __init__(self, *, reset: bool = True, **options: Any) -> None:
         super().__init__(**options)
-        self.reset = bool(reset)
+        self.reset = as_switch(type(self).__name__, "reset", reset)
         self.check_values()
 
     def check_values(self) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spikeframe.kernels import source
-from spikeframe.kernels.emit import TORCH, identifier, result, statements
+from spikeframe.kernels.emit import TORCH, identifier, looped, result
 from spikeframe.kernels.reference.exponential import FLOAT32, FLOAT64
 from spikeframe.kernels.trace import FLOAT, Derivative, Leaf, Program, Recorder
 
@@ -98,7 +98,7 @@ def _form(program: Program, derivative: Derivative | None) -> Step:
     """Generate and keep one function per program and surrogate; programs compare without their surrogate."""
     arguments = ", ".join(identifier(leaf.name) for leaf in program.leaves)
     first = next(identifier(leaf.name) for leaf in program.leaves if leaf.dtype == FLOAT)
-    body = "\n    ".join(statements(program, TORCH))
+    body = "\n    ".join(looped(program, TORCH))
     returned = ", ".join(result(program, name) for name, _ in program.outputs)
     text = (
         '"""Torch form of a traced step: generated; do not edit."""\n\nimport torch\n\n\n'

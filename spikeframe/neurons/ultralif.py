@@ -42,7 +42,7 @@ from torch import Tensor
 from spikeframe.errors import ParameterError
 from spikeframe.kernels.trace import Names, Value, exp, maximum, spike, where
 from spikeframe.neurons.neuron import Neuron
-from spikeframe.neurons.parameters import Parameter, State
+from spikeframe.neurons.parameters import Parameter, State, as_switch
 
 #: Terms of artanh(t)/t = 1 + t²/3 + t⁴/5 + ..., highest first; the next is below 1e-17 for t <= 1/3.
 _SERIES = tuple(1.0 / (2 * k + 1) for k in reversed(range(16)))
@@ -113,13 +113,13 @@ class UltraLIF(Neuron):
 
     def __init__(self, *, form: str = "max_plus", reset: bool = True, decoupled: bool = False, **options: Any) -> None:
         super().__init__(**options)
-        if form not in ("max_plus", "additive"):
+        if not isinstance(form, str) or form not in ("max_plus", "additive"):
             raise ParameterError(
                 f"{type(self).__name__}(form={form!r}): must be 'max_plus' (as published) or 'additive'."
             )
         self.form = form
-        self.reset = bool(reset)
-        self.decoupled = bool(decoupled)
+        self.reset = as_switch(type(self).__name__, "reset", reset)
+        self.decoupled = as_switch(type(self).__name__, "decoupled", decoupled)
 
     def membrane(self) -> tuple[Tensor, Tensor]:
         """Return leak rate and gain of the additive form; the other has no linear membrane."""

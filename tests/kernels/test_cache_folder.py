@@ -13,7 +13,7 @@ import pytest
 from numba import njit
 from numba.core.caching import FunctionCache
 
-import spikeframe.kernels.numba  # noqa: F401  (it lets Numba go on)
+import spikeframe.kernels.numba as kernels  # it lets Numba go on
 from spikeframe.kernels import source
 from spikeframe.kernels.cuda import launch
 
@@ -94,3 +94,20 @@ def test_cuda_kernels_are_compiled_in_memory_where_cupy_s_cache_is_full(monkeypa
     monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "0")
     assert launch._compiled(SimpleNamespace(RawModule=RawModule), "text ", "kernel") == "text kernel"
     assert capsys.readouterr().err.count("cannot be kept") == 1
+
+
+def test_a_kernel_kept_from_before_another_one_changed_is_not_used(monkeypatch, tmp_path):
+    """Numba looks at the file of the outer one only: an upgrade in place went on with the old inner one."""
+    function = _kernel_in(tmp_path)
+    first = kernels._Kept(function)._cache_file._source_stamp
+    assert kernels._Kept(function)._cache_file._source_stamp == first
+    monkeypatch.setattr(source, "generators", lambda: "changed")
+    assert kernels._Kept(function)._cache_file._source_stamp != first
+
+
+def _kernel_in(folder):
+    """A function of a file that stands for one of ours."""
+    (folder / "kernel.py").write_text("def one():\n    return 1\n")
+    found = {"__name__": "spikeframe.kernels.numba.kernel"}
+    exec(compile((folder / "kernel.py").read_text(), str(folder / "kernel.py"), "exec"), found)
+    return found["one"]

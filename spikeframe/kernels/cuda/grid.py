@@ -155,10 +155,16 @@ class CudaGrid:
             for name in group.program.names("coefficient") if group.program else ():
                 arrays[f"g{g}_{identifier(name)}"] = put(np.atleast_1d(group.coefficients[name]))
         if plan.poisson:
-            laws = [thresholds(drive.rate) for drive in plan.poisson]
-            begins = np.concatenate([[0], np.cumsum([high.size for high, _ in laws])])
-            arrays["high"], arrays["low"] = (put(np.concatenate([law[k] for law in laws])) for k in (0, 1))
-            arrays["guide"] = put(np.concatenate([guide(high, 8) for high, _ in laws]).astype(np.int32))
+            tables = [drive.laws if np.ndim(drive.rate) else (None, *thresholds(drive.rate)) for drive in plan.poisson]
+            begins = np.concatenate([[0], np.cumsum([high.size for _, high, _ in tables])])
+            arrays["high"], arrays["low"] = (put(np.concatenate([law[k] for law in tables])) for k in (1, 2))
+            shared = [guide(high, 8) if own is None else np.zeros(256) for own, high, _ in tables]
+            arrays["guide"] = put(np.concatenate(shared).astype(np.int32))
+            laws = np.zeros(0, np.int64)  # where the thresholds of neurons with rates of their own begin
+            for i, (own, _, _) in enumerate(tables):
+                if own is not None:
+                    laws, begins[i] = np.concatenate([laws, own + begins[i]]), -1 - laws.size
+            arrays["laws"] = put(np.append(laws, 0).astype(np.int32))
             arrays["drives"] = put(np.array([
                 [shape.bases[d.group] + d.receptor * shape.widths[d.group], d.lo, d.hi, d.weight, d.stream, d.start,
                  d.stop, begin]
@@ -171,6 +177,9 @@ class CudaGrid:
             where[ids] = np.arange(ids.size)
             arrays[f"where{i}"] = put(where)
             columns.append((int(ids.size), back.astype(np.int64)))
+        for d, drive in enumerate(plan.currents):
+            if drive.levels is not None:
+                arrays[f"levels{d}"] = put(np.ascontiguousarray(drive.levels, np.float64))
         if plan.gaps is not None:
             for name in ("start", "other", "conductance"):
                 arrays[f"gap_{name}"] = put(getattr(plan.gaps, name))

@@ -16,7 +16,7 @@ import numpy as np
 from spikeframe.kernels.cuda.random_source import randoms
 from spikeframe.kernels.cuda.rows import PIECE, Places, Shape
 from spikeframe.kernels.cuda.source import Cut, header
-from spikeframe.kernels.emit import CUDA, identifier, result, statements
+from spikeframe.kernels.emit import CUDA, identifier, looped, result
 from spikeframe.kernels.grid import CurrentDrive, Group, Plan
 from spikeframe.kernels.trace import FLOAT, Program
 
@@ -289,11 +289,15 @@ class Text:
     def _injected(self, d: int, drive: CurrentDrive, name: str) -> list[str]:
         """Add one injected current to that of neuron j."""
         self.pointer(f"level{d}", "double", True)
-        value = [f"{name} += (F)level{d}[t];"]
+        level = f"level{d}[t]"
+        if drive.levels is not None:
+            self.pointer(f"levels{d}", "double", True)
+            level = f"levels{d}[(L){level} * {drive.hi - drive.lo} + j - {drive.lo}]"
+        value = [f"{name} += (F){level};"]
         if drive.sd:
             value = [
                 f"const Words w = philox((unsigned)(step >> 32), (unsigned)step, j, {drive.stream}u, k0, k1);",
-                f"{name} += (F)(level{d}[t] + {float(drive.sd)!r} * normal64(w.w[0], w.w[1]));",
+                f"{name} += (F)({level} + {float(drive.sd)!r} * normal64(w.w[0], w.w[1]));",
             ]
         inside = f"step >= {drive.start}LL && step < {drive.stop}LL && j >= {drive.lo} && j < {drive.hi}"
         return [f"if ({inside}) {{ {' '.join(value)} }}"]
@@ -318,7 +322,7 @@ class Text:
 
     def _stepped(self, g: int, program: Program) -> list[str]:
         """The traced step of neuron j, its spike and its samples."""
-        lines = statements(program, CUDA)
+        lines = looped(program, CUDA)
         if program.spikes:
             lines += [f"if ({result(program, 'out')} != F(0)) {{", *("    " + s for s in self.spiked(g)), "}"]
         lines += [f"s{g}_{identifier(s)}[n] = {result(program, s)};" for s in program.names("state")]
@@ -353,6 +357,17 @@ class Text:
         for name, kind in (("high", "unsigned"), ("low", "unsigned"), ("guide", "int")):
             self.pointer(name, kind, True)
         many = self._shares()[1]
+        each = any(np.ndim(d.rate) for d in drives)
+        if each:
+            self.pointer("laws", "int", True)
+        own = [  # of a drive whose neurons have rates of their own, the law is where theirs are, below 0
+            "        if (f.law < 0) {",
+            "            int n = f.four * 4 + f.i + e;",
+            "            n = n < f.lo ? f.lo : n >= f.hi ? f.hi - 1 : n;",
+            "            law[e] = laws[n - f.lo - 1 - f.law];",
+            "            found[e] = 0;",
+            "        }",
+        ]
         before = [
             f"Four fours[{many}];",
             "#pragma unroll" if many <= _UNROLLED else "#pragma unroll 1",
@@ -365,20 +380,22 @@ class Text:
             "    if (f.drive < 0 || step < f.start || step >= f.stop) continue;",
             "    const unsigned c0 = (unsigned)(step >> 32) << 1;",
             "    const Words w = philox(c0, (unsigned)step, f.four, f.stream, k0, k1);",
-            "    int found[EACH];",
+            "    int found[EACH], law[EACH];",
             "    unsigned word[EACH], edge[EACH];",
             "    #pragma unroll",
             "    for (int e = 0; e < EACH; ++e) {",
             "        word[e] = word_of(w, f.i + e);",
             "        found[e] = guide[256 * f.drive + (word[e] >> 24)];",
+            "        law[e] = f.law;",
+            *(own if each else []),
             "    }",
             "    #pragma unroll",
-            "    for (int e = 0; e < EACH; ++e) edge[e] = high[f.law + found[e]];",
+            "    for (int e = 0; e < EACH; ++e) edge[e] = high[law[e] + found[e]];",
             "    #pragma unroll",
             "    for (int e = 0; e < EACH; ++e) {",
             "        const int i = f.i + e, neuron = f.four * 4 + i;",
             "        if (neuron < f.lo || neuron >= f.hi) continue;",
-            "        found[e] = arrivals(word[e], found[e], edge[e], high + f.law, low + f.law, c0, (unsigned)step,",
+            "        found[e] = arrivals(word[e], found[e], edge[e], high + law[e], low + law[e], c0, (unsigned)step,",
             "                            neuron, f.stream, k0, k1);",
             "        if (found[e]) add(a + f.slot + i, (A)f.weight * found[e]);",
             "        f.came += found[e];",

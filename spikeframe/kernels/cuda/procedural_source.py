@@ -110,7 +110,7 @@ _ALL = "for (int x = lane; x < {n} - (avoid >= 0); x += LANES) deliver(avoid >= 
 
 # Gaps between hits do not depend on where they begin: a lane draws two, and a sum over the warp places them.
 _PROBABILITY = """const double slope = {p} >= 1.0 ? 0.0 : 1.0 / log64(1.0 - {p});
-        L last = {p} > 0.0 ? -1 : {n};
+        L last = 1.0 - {p} < 1.0 ? -1 : {n};
         for (unsigned found = 0, place = 0; last < {n}; place += LANES) {{
             const Words w = philox(0, place + lane, source, {stream}u, k0, k1);
             const double first_gap = log64(1.0 - uniform64(w.w[0], w.w[1])) * slope;

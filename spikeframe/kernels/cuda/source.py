@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spikeframe.kernels.emit import CUDA, CUDA_DERIVATIVE, identifier, result, statements
+from spikeframe.kernels.emit import CUDA, CUDA_DERIVATIVE, identifier, looped, result, statements
 from spikeframe.kernels.reference.exponential import FLOAT32, FLOAT64
 from spikeframe.kernels.trace import FLOAT, Leaf, Program
 
@@ -289,7 +289,7 @@ def _advance(program: Program, per_neuron: frozenset[str]) -> list[str]:
     """Do step k of a piece for column c, from the states ``s_...`` to themselves."""
     inputs, states = _leaves(program, "input"), _leaves(program, "state")
     lines = [*_bound(inputs, "value(x_{0}[k], c)"), *_bound(states, "s_{0}[c]"), *_own(program, per_neuron)]
-    lines += statements(program, CUDA)
+    lines += looped(program, CUDA)
     return lines + [f"s_{identifier(s.name)}[c] = {result(program, s.name)};" for s in states]
 
 

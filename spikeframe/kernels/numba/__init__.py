@@ -12,7 +12,17 @@ from spikeframe.kernels import source
 
 
 class _Kept(FunctionCache):
-    """Numba's cache of a function, which goes on in memory when its disk becomes full or read-only."""
+    """Numba's cache of a function, which goes on in memory when its disk becomes full or read-only.
+
+    Numba compiles a kernel anew when the file that it stands in has changed. What it calls is compiled into it, so here
+    a change of any kernel counts: else an upgrade would go on with the old ones.
+    """
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        if function.__module__.startswith("spikeframe."):
+            kept = self._cache_file
+            kept._source_stamp = kept._source_stamp, source.generators()
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Write what was compiled, if it can be written."""
@@ -25,7 +35,7 @@ class _Kept(FunctionCache):
 def _cache(function: Any) -> Any:
     """Return what keeps a compiled function: its cache, or nothing where there is no folder or file for it."""
     try:
-        return _Kept(function)  # type: ignore[no-untyped-call]
+        return _Kept(function)
     except (OSError, RuntimeError):
         return NullCache()
 

@@ -50,7 +50,7 @@ from spikeframe.kernels.numba.borrowing import BORROWING
 from spikeframe.kernels.numba.delivery import arrive, collect, enter, fill, sample, sampled, shared, single
 from spikeframe.kernels.numba.gap_junctions import couple, publish
 
-from spikeframe.kernels.numba.stimuli import inject, uniform
+from spikeframe.kernels.numba.stimuli import inject, inject_each, uniform
 from spikeframe.kernels.numba.views import row, stretch
 {imports}
 {readers}
@@ -368,16 +368,20 @@ class _Run:
     def _stimuli(self, steps: int) -> None:
         """Statements of the Poisson inputs and currents."""
         if self.plan.poisson:
-            self.text["imports"].append("from spikeframe.kernels.numba.poisson import poisson_add")
+            self.text["imports"].append("from spikeframe.kernels.numba.poisson import poisson_add, poisson_each")
         first = self.state.step
         for i, drive in enumerate(self.plan.poisson):
-            table = self.arguments.add(f"table{i}", poisson_table(drive.rate).arrays)
-            g, number = drive.group, self.arguments.number
+            g, number, add = drive.group, self.arguments.number, self.arguments.add
+            if np.ndim(drive.rate):
+                law = ", ".join(add(f"{n}{i}", a) for n, a in zip(("begin", "high", "low"), drive.laws, strict=True))
+                call, table = "poisson_each", f"{law}, {number(drive.lo)}"
+            else:
+                call, table = "poisson_add", add(f"table{i}", poisson_table(drive.rate).arrays)
             lo, hi = f"max(lo{g}, {number(drive.lo)})", f"min(hi{g}, {number(drive.hi)})"
             offset = f"lo{g} - base{g} - {number(drive.receptor)} * (hi{g} - lo{g})"
             self.text["body"] += [
                 f"if {number(drive.start)} <= step < {number(drive.stop)}:",
-                f"    arrived{i} += poisson_add(a, {lo}, {hi}, {number(drive.weight)}, step, {table}, "
+                f"    arrived{i} += {call}(a, {lo}, {hi}, {number(drive.weight)}, step, {table}, "
                 f"{number(drive.stream)}, k0, k1, {offset})",
             ]
         self.current: dict[int, Any] = {}
@@ -395,10 +399,14 @@ class _Run:
             number = self.arguments.number
             self.arguments.add(f"level{i}", level)
             self.arguments.add(f"sd{i}", float(injected.sd))
+            call, here = "inject", f"level{i}[t]"
+            if injected.levels is not None:
+                each = self.arguments.add(f"levels{i}", np.asarray(injected.levels, np.float64))
+                call, here = "inject_each", f"row({each}, np.int64({here}))"
             self.text["body"] += [
                 f"if {number(injected.start)} <= step < {number(injected.stop)}:",
-                f"    inject(current{g}, lo{g}, hi{g}, {number(injected.lo)}, {number(injected.hi)}, "
-                f"level{i}[t], sd{i}, step, {number(injected.stream)}, k0, k1)",
+                f"    {call}(current{g}, lo{g}, hi{g}, {number(injected.lo)}, {number(injected.hi)}, "
+                f"{here}, sd{i}, step, {number(injected.stream)}, k0, k1)",
             ]
 
     def _gaps(self) -> None:

@@ -109,6 +109,29 @@ def poisson_add(acc, lo, hi, weight, step, table, stream, k0, k1, offset):  # ty
     return total
 
 
+@njit(**MAKING)
+def poisson_each(acc, lo, hi, weight, step, begin, high, low, drive_lo, stream, k0, k1, offset):  # type: ignore[no-untyped-def]
+    """Do as `poisson_add` where neuron n has a rate of its own: its thresholds begin at ``begin[n - drive_lo]``."""
+    random = np.empty(4 * BATCH, np.uint32)
+    c0 = np.uint32((np.uint64(step) >> np.uint64(32)) << np.uint64(1))
+    total = 0
+    for block in range(lo >> 2, (hi + 3) >> 2, BATCH):
+        n = min(BATCH, ((hi + 3) >> 2) - block)
+        words_by_four(n, c0, np.uint32(step), block, np.uint32(stream), k0, k1, random)
+        for neuron in range(max(lo, 4 * block), min(hi, 4 * (block + n))):
+            w, first = random[neuron - 4 * block], begin[neuron - drive_lo]
+            k = first
+            while w > high[k]:
+                k += 1
+            if w == high[k]:
+                more = philox(c0 + np.uint32(1), np.uint32(step), np.uint32(neuron), np.uint32(stream), k0, k1)
+                if more[0] >= low[k]:
+                    k += 1
+            acc[neuron - offset] += weight * (k - first)
+            total += k - first
+    return total
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def poisson_steps(counts, lo, hi, first, start, stop, table, stream, k0, k1):  # type: ignore[no-untyped-def]
     """Fill ``counts[t]`` with the arrivals of step ``first + t`` at the neurons lo..hi; none outside start..stop."""

@@ -231,7 +231,7 @@ def _plain(kind, p, n, avoid, source, stream, k0, k1, out):  # type: ignore[no-u
                 out[found] = t
                 found += 1
         return found
-    if p <= 0.0:
+    if 1.0 - p >= 1.0:  # also p below 2^-53, whose gaps are without end
         return 0
     slope = 0.0 if p >= 1.0 else 1.0 / log64(1.0 - p)
     found, place = 0, 0

@@ -20,6 +20,8 @@ import numpy as np
 from spikeframe.kernels import buffers, source
 from spikeframe.kernels.differentiate import differentiate
 from spikeframe.kernels.emit import NUMBA, identifier, result, statements
+from spikeframe.kernels.numba.rounds import BLOCK, in_rounds
+from spikeframe.kernels.rounds import rounds_of
 from spikeframe.kernels.steps import Array, Backward, Forward, coefficient_gradient
 from spikeframe.kernels.trace import FLOAT, Program
 
@@ -36,6 +38,7 @@ from numba import njit
 
 from spikeframe.kernels.numba.borrowing import BORROWING, INNER
 from spikeframe.kernels.numba.exponential import exp{bits} as exp
+from spikeframe.kernels.numba.rounds import held
 from spikeframe.kernels.numba.views import row, stretch
 
 F = np.float{bits}
@@ -64,6 +67,15 @@ def loads(program: Program, kinds: tuple[str, ...], per_neuron: frozenset[str]) 
         if leaf.kind in kinds and (leaf.kind != "coefficient" or leaf.name in per_neuron):
             lines.append(f"{name} = r_{name}[j]")
     return lines
+
+
+def _arrays(program: Program, per_neuron: frozenset[str]) -> dict[int, str]:
+    """Return the source names of the leaves that have a value for each column."""
+    return {
+        i: identifier(leaf.name)
+        for i, leaf in enumerate(program.leaves)
+        if leaf.kind != "coefficient" or leaf.name in per_neuron
+    }
 
 
 def _arguments(program: Program, kinds: tuple[str, ...], per_neuron: frozenset[str]) -> list[str]:
@@ -103,11 +115,22 @@ def _advance(program: Program, per_neuron: frozenset[str]) -> str:
     states = program.names("state")
     parameters = ["w", *_arguments(program, ("input", "state", "coefficient"), per_neuron), "r_out"]
     parameters += [f"o_{identifier(s)}" for s in states]
-    body = loads(program, ("input", "state", "coefficient"), per_neuron)
-    body += [*_finite_check(program), *statements(program, NUMBA), f"r_out[j] = {result(program, 'out')}"]
-    body += [f"o_{identifier(s)}[j] = {result(program, s)}" for s in states]
-    lines = ["bad = I(0)", "for j in range(w):", *_indent(body), "return bad"]
-    return _function("advance", parameters, lines, inner=True)
+    store = [f"r_out[j] = {result(program, 'out')}"]
+    store += [f"o_{identifier(s)}[j] = {result(program, s)}" for s in states]
+    if (rounds := rounds_of(program)) is None:
+        body = loads(program, ("input", "state", "coefficient"), per_neuron)
+        body += [*_finite_check(program), *statements(program, NUMBA), *store]
+        lines = ["bad = I(0)", "for j in range(w):", *_indent(body), "return bad"]
+        return _function("advance", parameters, lines, inner=True)
+    kept = {i: [f"{n} = r_{n}[j]"] for i, n in _arrays(program, per_neuron).items()}
+    uses = [i for _, i in program.outputs] + [i for i, leaf in enumerate(program.leaves) if leaf.kind == "input"]
+    body = in_rounds(program, rounds, kept, [*_finite_check(program), *store], uses, "w")
+    block = _function("block", parameters, ["bad = I(0)", *body, "return bad"], inner=True)
+    scalars = {identifier(n) for n in program.names("coefficient")}
+    taken = ", ".join(n if n in scalars else f"stretch({n}, at, to)" for n in parameters[1:])
+    lines = ["bad = I(0)", f"for at in range(0, w, {BLOCK}):"]
+    lines += [f"    to = min(w, at + {BLOCK})", f"    bad |= block(to - at, {taken})", "return bad"]
+    return block + _function("advance", parameters, lines, inner=True)
 
 
 def _slices(program: Program, per_neuron: frozenset[str], rows: dict[str, str]) -> list[str]:

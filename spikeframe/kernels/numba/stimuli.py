@@ -26,6 +26,18 @@ def inject(current, lo, hi, begin, end, amplitude, sd, step, stream, k0, k1):  #
 
 
 @njit(**BORROWING)
+def inject_each(current, lo, hi, begin, end, levels, sd, step, stream, k0, k1):  # type: ignore[no-untyped-def]
+    """Do as `inject` where each neuron of begin..end has a current of its own."""
+    high = np.uint32(np.uint64(step) >> np.uint64(32))
+    for j in range(max(lo, begin), min(hi, end)):
+        level = levels[j - begin]
+        if sd != 0.0:
+            w = philox(high, np.uint32(step), np.uint32(j), np.uint32(stream), k0, k1)
+            level += sd * normal64(w[0], w[1])
+        current[j] += current.dtype.type(level)
+
+
+@njit(**BORROWING)
 def uniform(values, lo, hi, step, stream, k0, k1):  # type: ignore[no-untyped-def]
     """Fill lo..hi with uniform numbers in [0, 1), one per neuron and step."""
     high = np.uint32(np.uint64(step) >> np.uint64(32))

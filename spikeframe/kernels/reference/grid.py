@@ -176,7 +176,8 @@ class ReferenceGrid:
         total = np.zeros(plan.groups[g].size, plan.dtype)
         for drive in plan.currents:
             if drive.group == g and drive.start <= step < drive.stop:
-                level = float(drive.amplitude(np.array([step], np.int64))[0])
+                level = drive.amplitude(np.array([step], np.int64))[0]
+                level = level if drive.levels is None else drive.levels[int(level)]
                 noise = _words(drive.hi - drive.lo, drive.lo, step, drive.stream, plan.seed) if drive.sd else None
                 value = level if noise is None else level + drive.sd * philox.normal64(noise[0], noise[1])
                 total[drive.lo : drive.hi] += np.asarray(value, plan.dtype)

@@ -33,6 +33,24 @@ def thresholds(rate: float) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     return high, np.array([x & 0xFFFFFFFF for x in found], np.uint32)
 
 
+#: Where the thresholds of each neuron begin, and those of all rates one after the other, as high and low words.
+Laws = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint32]]
+
+
+def laws(rates: NDArray[np.float64]) -> Laws:
+    """Return where the thresholds of each of some neurons begin, and all thresholds; equal rates share them.
+
+    Args:
+        rates: ``[neurons]``, mean numbers of arrivals.
+    """
+    different, which = np.unique(rates, return_inverse=True)
+    found = [thresholds(float(rate)) for rate in different]
+    begin = np.concatenate([[0], np.cumsum([high.size for high, _ in found])]).astype(np.int64)
+    none = np.zeros(0, np.uint32)
+    high, low = (np.concatenate([none, *(law[k] for law in found)]) for k in (0, 1))
+    return begin[which.reshape(rates.shape)], high, low
+
+
 def guide(high: NDArray[np.uint32], bits: int) -> NDArray[Any]:
     """Return, for each value of a word's highest bits, the smallest count that it can mean.
 
@@ -44,11 +62,11 @@ def guide(high: NDArray[np.uint32], bits: int) -> NDArray[Any]:
     return np.searchsorted(high, first, side="left").astype(np.min_scalar_type(high.size))
 
 
-def poisson_counts(rate: float, lo: int, hi: int, step: int, stream: int, k0: int, k1: int) -> NDArray[np.int64]:
+def poisson_counts(rate: Any, lo: int, hi: int, step: int, stream: int, k0: int, k1: int) -> NDArray[np.int64]:
     """Return the arrivals of one step at the neurons lo..hi.
 
     Args:
-        rate: mean arrivals per step.
+        rate: mean arrivals per step, a number or one per neuron.
         lo: first neuron.
         hi: one past the last.
         step: which step, from 0.
@@ -60,6 +78,11 @@ def poisson_counts(rate: float, lo: int, hi: int, step: int, stream: int, k0: in
     c0, c1 = 2 * (step >> 32), step & 0xFFFFFFFF
     first = np.stack(philox.philox(c0, c1, neurons // 4, stream, k0, k1))[neurons % 4, np.arange(hi - lo)]
     second = philox.philox(c0 + 1, c1, neurons, stream, k0, k1)[0]
-    high, low = (x.astype(np.uint64) for x in thresholds(rate))
     word = (first.astype(np.uint64) << np.uint64(32)) | second.astype(np.uint64)
-    return np.searchsorted((high << np.uint64(32)) | low, word, side="right").astype(np.int64)
+    rates = np.broadcast_to(rate, word.shape)
+    found = np.zeros(word.shape, np.int64)
+    for own in np.unique(rates):
+        high, low = (x.astype(np.uint64) for x in thresholds(float(own)))
+        at = rates == own
+        found[at] = np.searchsorted((high << np.uint64(32)) | low, word[at], side="right")
+    return found
