@@ -525,6 +525,18 @@ class Neuron(Parametric):
         """
         if torch.compiler.is_compiling():
             return compiled.forward(self, x, state, seed, start, stream)
+        try:
+            return self._eager(x, state, seed, start, stream)
+        except RuntimeError as error:
+            if isinstance(error, SpikeframeError) or not _TRANSFORMED.search(str(error)):
+                raise
+            raise BackendError(
+                "torch.func's transforms (vmap, grad, jvp, ...) do not go through neurons: put samples on the batch "
+                "axis, call several models one after the other, and take gradients by torch.autograd."
+            ) from None
+
+    def _eager(self, x: Any, state: Any, seed: int | None, start: int | None, stream: int) -> tuple[Tensor, Any]:
+        """Run; see `forward`."""
         if state is None and self._ready is not None and self._ready.takes(x):
             return self._ready.run(cast("Tensor", x))
         inputs = self.checked_inputs(x)
@@ -534,17 +546,9 @@ class Neuron(Parametric):
         if self.RANDOM:
             self.check_seed(seed, start, state)
             if seed is None:
-                seed = int(torch.randint(2**63 - 1, ()))
+                seed = int(torch.randint(2**63 - 1, (), device="cpu"))
             inputs += [randoms.uniform(first, seed, start or 0, stream + k) for k in range(len(self.RANDOM))]
-        try:
-            out, state = self._run(inputs, state)
-        except RuntimeError as error:
-            if isinstance(error, SpikeframeError) or not _TRANSFORMED.search(str(error)):
-                raise
-            raise BackendError(
-                "torch.func's transforms (vmap, grad, jvp, ...) do not go through neurons: put samples on the batch "
-                "axis, call several models one after the other, and take gradients by torch.autograd."
-            ) from None
+        out, state = self._run(inputs, state)
         return out if out.dtype is kept else out.to(kept), state
 
     def widened(self, inputs: list[Tensor]) -> list[Tensor]:

@@ -56,13 +56,13 @@ def test_mixtures_give_what_they_give_on_the_cpu(name):
 
 def test_layers_work_under_activation_checkpointing_from_the_first_call_on():
     x = torch.rand(8, 2, 5, device="cuda", requires_grad=True)
-    neuron = LIF(dt=1.0)
+    neuron = LIF(dt=1.0).cuda()
     checkpoint(lambda y: neuron(y)[0], x, use_reentrant=False).sum().backward()
     assert torch.equal(x.grad, torch.autograd.grad(neuron(x)[0].sum(), x)[0])
 
 
 def test_a_transform_of_torch_func_is_refused_by_name():
-    layer, x = LIF(dt=1.0), torch.rand(3, 9, 2, 4, device="cuda")
+    layer, x = LIF(dt=1.0).cuda(), torch.rand(3, 9, 2, 4, device="cuda")
     for _ in range(2):
         for transform in (torch.func.vmap, torch.func.grad):
             with pytest.raises(BackendError, match="do not go through neurons"):
