@@ -22,6 +22,8 @@ PAGES, EXAMPLES = ROOT / "build" / "docs", ROOT / "examples"
 PICTURES = PAGES / "gallery"
 #: A link to what is in the source tree but not on the site.
 SOURCE = re.compile(r"\[[^\]]+\]\((?:\.\./)+((?:spikeframe|tests|examples)/[^)]+)\)")
+#: A picture of a benchmark, which the site has beside the page.
+RESULT = re.compile(r"\]\(\.\./benchmarks/results/([^)]+)\)")
 
 
 def pictures(full: bool) -> list[str]:
@@ -63,15 +65,6 @@ def gallery() -> str:
     return "\n".join(lines + others) + "\n"
 
 
-def speed() -> str:
-    """Return the README's measurements as a page; its picture is copied beside it."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Speed\n")[1].split("\n## ")[0]
-    for path in re.findall(r"\]\((benchmarks/results/[^)]+)\)", text):
-        shutil.copy(ROOT / path, PAGES / Path(path).name)
-        text = text.replace(f"]({path})", f"]({Path(path).name})")
-    return f"# Speed\n{text}\n"
-
-
 def claims() -> str:
     """Return the table of papers as a page."""
     lines = ["# Papers", "", "What each paper claims, and what came out here.", ""]
@@ -100,10 +93,12 @@ def main() -> int:
     failed = [] if options.no_pictures else pictures(options.full)
     (PAGES / "gallery.md").write_text(gallery(), encoding="utf-8")
     (PAGES / "papers.md").write_text(claims(), encoding="utf-8")
-    (PAGES / "speed.md").write_text(speed(), encoding="utf-8")
     models.write(PAGES / "models")
     for page in PAGES.rglob("*.md"):
-        page.write_text(SOURCE.sub(r"`\1`", page.read_text(encoding="utf-8")), encoding="utf-8")
+        text = page.read_text(encoding="utf-8")
+        for name in RESULT.findall(text):
+            shutil.copy(ROOT / "benchmarks/results" / name, page.parent / name)
+        page.write_text(RESULT.sub(r"](\1)", SOURCE.sub(r"`\1`", text)), encoding="utf-8")
     subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict"], cwd=ROOT, check=True)
     return min(len(failed), 1)
 
