@@ -280,17 +280,26 @@ def test_a_gesture_clip_is_shown_event_by_event(recordings, capsys, tmp_path):
     assert (found["events"], found["steps"], found["outside"], found["differing_spikes"]) == (63471, 29, 0, 0)
 
 
-def test_a_report_is_written_where_it_is_told(run, tmp_path, capsys):
+@pytest.fixture
+def bare(tmp_path) -> Path:
+    """The folder of a run that knows nothing, whose page is soon made."""
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    (folder / "result.json").write_text("{}")
+    return folder
+
+
+def test_a_report_is_written_where_it_is_told(bare, tmp_path, capsys):
     page = tmp_path / "sub ü.html"
-    assert cli.main(["report", str(run[0]), "--out", str(page)]) == 0
+    assert cli.main(["report", str(bare), "--out", str(page)]) == 0
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert str(page) in capsys.readouterr().out
 
 
 @pytest.mark.fault
-def test_a_folder_that_cannot_be_written_is_named(run, tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_is_named(bare, tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert cli.main(["report", str(run[0]), "--out", str(tmp_path / "file" / "page.html")]) == 2
+    assert cli.main(["report", str(bare), "--out", str(tmp_path / "file" / "page.html")]) == 2
     assert f"{tmp_path / 'file'}" in (said := capsys.readouterr().err) and "Not a directory" in said
     full = OSError(errno.ENOSPC, "No space left on device")
     assert "SPIKEFRAME_CACHE names another folder" in cli._what_failed(full)

@@ -8,7 +8,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         1, TITLE,
         "modules.moe.recipes.hecto.hecto",
-        "modules/test_moe_recipes.py::test_hecto_needs_its_second_kind_of_expert",
+        "modules/moe/test_hecto.py::test_hecto_needs_its_second_kind_of_expert",
         "43_two_kinds_of_experts.py",
         "AG News, 5,000 texts: accuracy 90.0 %, the GRU taken for 79.9 % of the samples; close to mixtures of one "
         "kind elsewhere",

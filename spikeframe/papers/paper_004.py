@@ -8,7 +8,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         4, TITLE,
         "modules.moe.recipes.activated_gate.activated_gate",
-        "modules/test_moe_recipes.py::test_activated_gate_temperature_is_told_apart_from_slopes_by_the_right_activations",
+        "modules/moe/test_activated_gate.py::test_activated_gate_temperature_is_told_apart_from_slopes_by_the_right_activations",
         "",
         "temperature and slopes of a softmax gate are tied, so estimates are slow; sigmoid, tanh or GELU before it "
         "part them",
@@ -19,7 +19,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         4, TITLE,
         "modules.moe.recipes.activated_gate.activated_gate",
-        "modules/test_moe_recipes.py::test_activated_gate_temperature_runs_from_even_to_one",
+        "modules/moe/test_activated_gate.py::test_activated_gate_temperature_runs_from_even_to_one",
         "",
         "the gate estimates at the rate n^-1/2 (theory)",
         "",

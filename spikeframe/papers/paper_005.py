@@ -8,7 +8,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         5, TITLE,
         "modules.moe.recipes.comet.comet",
-        "modules/test_moe_recipes.py::test_comet_gates_are_shares_and_decided_trees_are_sparse",
+        "modules/moe/test_comet.py::test_comet_gates_are_shares_and_decided_trees_are_sparse",
         "",
         "k trees leave at most k experts, exactly, and gradients where nodes are undecided",
         "2 to 8 experts: gates sum to 1 within 1e-6, decided trees leave at most k, decided nodes have no gradient",
@@ -17,7 +17,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         5, TITLE,
         "modules.moe.recipes.comet.PermutationSearch",
-        "modules/test_moe_recipes.py::test_comet_local_search_finds_a_planted_assignment",
+        "modules/moe/test_comet.py::test_comet_local_search_finds_a_planted_assignment",
         "",
         "the local search makes up for bad assignments and cuts the search budget up to 100 times",
         "the best assignment of 6 leaves to 6 experts is found in 100 steps, at temperatures from 0.1 to 0.001",
@@ -27,7 +27,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         5, TITLE,
         "modules.moe.recipes.comet.comet",
-        "modules/test_moe_recipes.py::test_comet_gates_are_shares_and_decided_trees_are_sparse",
+        "modules/moe/test_comet.py::test_comet_gates_are_shares_and_decided_trees_are_sparse",
         "",
         "up to 13 % better AUC than hash and top-k routing (recommenders)",
         "3 seeds, accuracy at share of the dense layer's synaptic operations, routing included: event digits 78.4 "

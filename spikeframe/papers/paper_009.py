@@ -11,7 +11,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         9, TITLE,
         "modules.moe.recipes.mixer.FittedRouter",
-        "modules/test_moe_recipes.py::test_mixer_gate_learns_which_cluster_is_whose",
+        "modules/moe/test_mixer.py::test_mixer_gate_learns_which_cluster_is_whose",
         "",
         "clustering and least squares assign environments to experts, up to ten families of equations",
         "3, 5 and 10 clusters of contexts with known losses, 10 seeds each: every sample goes to its expert",
@@ -21,7 +21,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         9, TITLE,
         "modules.moe.recipes.mixer.mixer",
-        "modules/test_moe_recipes.py::test_mixer_parts_two_families_of_neurons",
+        "modules/moe/test_mixer.py::test_mixer_parts_two_families_of_neurons",
         "",
         "one expert per family reconstructs dynamics better than one for all",
         "spike trains of fast and slow LIF neurons: each kind goes to its expert, error below half of the better "

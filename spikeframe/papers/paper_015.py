@@ -8,7 +8,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         15, TITLE,
         "modules.moe.recipes.jei_dnn.jei_dnn",
-        "modules/test_moe_recipes.py::test_jei_leaves_early_where_it_is_easy",
+        "modules/moe/test_jei_dnn.py::test_jei_leaves_early_where_it_is_easy",
         "42_early_exit.py",
         "better accuracy at equal cost than thresholds on confidence (curves; CIFAR, SVHN)",
         "event digits, first 120 ms, one seed: prices 0.1 to 3 leave after 3.5 to 2.6 steps with 86.2 to 79.2 % "
@@ -19,7 +19,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         15, TITLE,
         "modules.moe.recipes.jei_dnn.EventDrivenExit",
-        "modules/test_moe_recipes.py::test_jei_leaves_early_where_it_is_easy",
+        "modules/moe/test_jei_dnn.py::test_jei_leaves_early_where_it_is_easy",
         "42_early_exit.py",
         "inference cost falls with the price of computing",
         "3 seeds, accuracy at share of the dense layer's synaptic operations, routing included: event digits 91.3 "

@@ -8,7 +8,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         36, TITLE,
         "modules.moe.recipes.blockffn.blockffn",
-        "modules/test_moe_recipes.py::test_blockffn_losses_make_steps_and_chunks_sparse",
+        "modules/moe/test_blockffn.py::test_blockffn_losses_make_steps_and_chunks_sparse",
         "44_token_and_chunk_sparsity.py",
         "more than 80 % of the experts unused by a token, more than 70 % by 8 tokens in a row",
         "eight modes, 16 experts: 85.5 % unused by a step, 80.9 % by 8 steps at accuracy 86.3 %; 71.6 and 58.3 % at"
@@ -19,7 +19,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         36, TITLE,
         "modules.moe.recipes.blockffn.BlockRouter",
-        "modules/test_moe_recipes.py::test_blockffn_scores_do_not_depend_on_size",
+        "modules/moe/test_blockffn.py::test_blockffn_scores_do_not_depend_on_size",
         "",
         "kernels up to 3.67 times faster than dense ones on end-side devices",
         "3 seeds, accuracy at share of the dense layer's synaptic operations, routing included: event digits 91.4 "

@@ -8,7 +8,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         45, TITLE,
         "modules.moe.recipes.selective_sinkhorn.selective_sinkhorn",
-        "modules/test_moe_recipes.py::test_sinkhorn_plans_are_balanced",
+        "modules/moe/test_selective_sinkhorn.py::test_sinkhorn_plans_are_balanced",
         "",
         "a few steps by transport balance the load without an auxiliary loss, and training is faster and more "
         "accurate (curves)",

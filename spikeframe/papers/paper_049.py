@@ -8,7 +8,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         49, TITLE,
         "modules.moe.recipes.evomoe.evomoe",
-        "modules/test_moe_recipes.py::test_evomoe_gate_goes_from_dense_to_sparse",
+        "modules/moe/test_evomoe.py::test_evomoe_gate_goes_from_dense_to_sparse",
         "",
         "the gate goes from dense to one expert by an annealed Gumbel softmax",
         "16 experts, scores of spread 1: 16.0, 15.1, 8.3, 4.5 and 1.7 experts run at tau = 2, 1, 0.5, 0.3 and 0.1; "
@@ -18,7 +18,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         49, TITLE,
         "modules.moe.recipes.evomoe.EvoMoE",
-        "modules/test_moe_recipes.py::test_evomoe_experts_are_masked_copies_of_the_first",
+        "modules/moe/test_evomoe.py::test_evomoe_experts_are_masked_copies_of_the_first",
         "",
         "better than Switch, BASE, Hash and StableMoE (language models)",
         "3 seeds, accuracy at share of the dense layer's synaptic operations, routing included: event digits 91.1 "

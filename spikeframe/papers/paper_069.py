@@ -8,7 +8,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         69, TITLE,
         "modules.moe.recipes.moe_x.moe_x",
-        "modules/test_moe_recipes.py::test_moe_x_predicts_how_active_experts_will_be",
+        "modules/moe/test_moe_x.py::test_moe_x_predicts_how_active_experts_will_be",
         "",
         "experts that will be sparse are told from weight statistics (chess: coverage 0.428 against 0.424 of "
         "Switch; text: perplexity better than GPT-2)",
@@ -20,7 +20,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         69, TITLE,
         "modules.moe.recipes.moe_x.moe_x",
-        "modules/test_moe_recipes.py::test_moe_x_is_one_wide_sparse_network",
+        "modules/moe/test_moe_x.py::test_moe_x_is_one_wide_sparse_network",
         "",
         "the mixture is one wide sparse MLP",
         "equal within 1e-6",

@@ -8,7 +8,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         208, TITLE,
         "modules.moe.recipes.similarity.similarity_aware",
-        "modules/test_moe_recipes.py::test_similarity_flips_decisions_less_and_rows_are_less_sure",
+        "modules/moe/test_similarity.py::test_similarity_flips_decisions_less_and_rows_are_less_sure",
         "",
         "routing fluctuates less, its entropy is lower, accuracy and robustness are better (curves)",
         "decisions that flip between steps 0.26 without, 0.15, 0.12 and 0.11 at h = 1, 2 and 4; entropy 1.71 "
@@ -20,7 +20,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         208, TITLE,
         "modules.moe.recipes.similarity.similarity_aware",
-        "modules/test_moe_recipes.py::test_similarity_shares_sum_to_one_and_mix_only_the_past",
+        "modules/moe/test_similarity.py::test_similarity_shares_sum_to_one_and_mix_only_the_past",
         "",
         "higher accuracy on several tasks",
         "3 seeds, accuracy at share of the dense layer's synaptic operations, routing included: event digits 89.3 "

@@ -8,7 +8,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         215, TITLE,
         "modules.moe.recipes.informed.informed",
-        "modules/test_moe_recipes.py::test_informed_forecast_beats_skipping_or_is_silent",
+        "modules/moe/test_informed.py::test_informed_forecast_beats_skipping_or_is_silent",
         "",
         "a light forecast of skipped units keeps accuracy at 25 to 70 % sparsity",
         "a linear unit of 16 inputs and 6 outputs, rank 4: error 0.006 on new rows, where skipping has 0.069; a "
@@ -19,7 +19,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         215, TITLE,
         "modules.moe.recipes.informed.Informed",
-        "modules/test_moe_recipes.py::test_informed_keeps_its_budget",
+        "modules/moe/test_informed.py::test_informed_keeps_its_budget",
         "",
         "matches fully fine-tuned baselines with half of the training time",
         "3 seeds, accuracy at share of the dense layer's synaptic operations, routing included: event digits 87.0 "

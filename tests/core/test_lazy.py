@@ -155,8 +155,8 @@ def test_currents_wake_a_population_while_they_last():
 
 def test_a_silent_network_does_no_updates():
     net = sf.Network()
-    quiet = net.population("quiet", 100_000, LIF(tau_m=10.0, receptors={"in": Exp(tau=5.0)}))
-    net.connect(quiet, quiet, sf.FixedOutDegree(1), weight=0.1, delay=1.0)
+    quiet = net.population("quiet", 100_000, MODELS["exp"]())
+    net.connect(quiet, quiet, sf.FixedOutDegree(1), receptor="in", weight=0.1, delay=1.0)
     sim = sf.Simulator(net, dt=0.1, threads=2)
     first, second = sim.run(100.0, progress=False), sim.run(10_000.0, progress=False)
     assert first.counts["quiet"].neu_upd == 100_000  # the look that finds every neuron at rest
@@ -166,7 +166,7 @@ def test_a_silent_network_does_no_updates():
 
 def test_rest_far_from_zero_is_found_too():
     net = sf.Network()
-    quiet = net.population("quiet", 130, LIF(tau_m=10.0, v_rest=-65.0, v_th=-50.0, v_reset=-70.0, t_ref=2.0))
+    quiet = net.population("quiet", 130, MODELS["delta, driven"]())
     net.connect(quiet, quiet, sf.OneToOne(), weight=0.1, delay=1.0)
     sim = sf.Simulator(net, dt=0.1)
     first, second = sim.run(1000.0), sim.run(1000.0)

@@ -91,7 +91,7 @@ def test_constant_and_drawn_values_agree_with_the_stored_network(weight, delay, 
 
 @pytest.mark.exact
 def test_a_saved_run_stays_procedural_and_goes_on(tmp_path):
-    whole = sf.Simulator(network(RULES["out"], True, 0.2, sf.Uniform(0.3, 1.7)), dt=0.1)
+    whole = sf.Simulator(network(RULES["all"], True, sf.Normal(0.2, 0.1), sf.Uniform(0.3, 1.7)), dt=0.1)
     first = whole.run(9.6)
     whole.save(tmp_path / "state.h5")
     second = whole.run(10.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,25 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """The cache file of the set, made once."""
+    folder = tmp_path_factory.mktemp("digits")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPIKEFRAME_CACHE", str(folder))
+        Digits("test", camera=QUICK)
+    (path,) = folder.glob("digits-*.npz")
+    return path
+
+
+@pytest.fixture
+def filled(cache, recorded):
+    """A cache folder with the set in it."""
+    cache.mkdir()
+    shutil.copy(recorded, cache)
+    return cache
+
+
+@pytest.fixture(scope="module")
 def pictures():
     return digit_pictures()
 
@@ -41,7 +61,7 @@ def test_pictures_are_the_scans_enlarged_into_the_middle_of_an_mnist_like_frame(
     assert scans[:, :4].max() == scans[:, -4:].max() == scans[:, :, :4].max() == scans[:, :, -4:].max() == 0
 
 
-def test_the_three_parts_share_no_recording_and_hold_the_classes_in_proportion(cache):
+def test_the_three_parts_share_no_recording_and_hold_the_classes_in_proportion(filled):
     parts = {split: Digits(split, camera=QUICK) for split in ("train", "validation", "test")}
     assert {split: len(part) for split, part in parts.items()} == {"train": 1197, "validation": 200, "test": 400}
     numbers = np.concatenate([part.numbers for part in parts.values()])
@@ -63,7 +83,7 @@ def test_the_split_never_changes(cache):
         assert found[:16] == known
 
 
-def test_an_item_is_legal_events_and_the_scan_s_label(cache, pictures):
+def test_an_item_is_legal_events_and_the_scan_s_label(filled, pictures):
     part = Digits("validation", camera=QUICK)
     assert part.sensor_size == (10, 8, 2)
     assert part.classes == list("0123456789")
@@ -77,7 +97,7 @@ def test_an_item_is_legal_events_and_the_scan_s_label(cache, pictures):
 
 
 @pytest.mark.fault
-def test_an_index_beyond_the_set_is_an_index_error_and_other_types_are_named(cache):
+def test_an_index_beyond_the_set_is_an_index_error_and_other_types_are_named(filled):
     part = Digits("validation", camera=QUICK)
     for number in (200, -201):
         with pytest.raises(IndexError, match="200 recordings"):
@@ -87,7 +107,7 @@ def test_an_index_beyond_the_set_is_an_index_error_and_other_types_are_named(cac
             part[number]
 
 
-def test_transforms_are_applied_to_events_and_label(cache):
+def test_transforms_are_applied_to_events_and_label(filled):
     part = Digits("test", camera=QUICK, transform=len, target_transform=lambda label: label + 100)
     plain = Digits("test", camera=QUICK)
     assert part[3] == (len(plain[3][0]), plain[3][1] + 100)
@@ -104,9 +124,9 @@ def test_a_cached_set_is_the_set_that_was_made(cache, pictures):
         assert np.array_equal(kept[number][0], direct)
 
 
-def test_another_seed_or_camera_has_another_cache_file(cache):
+def test_another_seed_or_camera_has_another_cache_file(filled):
     first, second = Digits("test", seed=0, camera=QUICK), Digits("test", seed=1, camera=QUICK)
-    assert len(list(cache.glob("digits-*.npz"))) == 2
+    assert len(list(filled.glob("digits-*.npz"))) == 2
     assert np.array_equal(first.labels, second.labels)
     assert not np.array_equal(first[0][0], second[0][0])
 
@@ -122,9 +142,9 @@ def test_any_number_of_threads_makes_the_same_recordings(pictures, monkeypatch):
 
 @pytest.mark.fault
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "other"])
-def test_a_damaged_cache_file_is_noticed_and_made_again(cache, caplog, damage):
+def test_a_damaged_cache_file_is_noticed_and_made_again(filled, caplog, damage):
     first = Digits("test", camera=QUICK)[5][0]
-    (path,) = cache.glob("digits-*.npz")
+    (path,) = filled.glob("digits-*.npz")
     content = bytearray(path.read_bytes())
     if damage == "flip":
         content[len(content) // 2] ^= 1
@@ -139,7 +159,7 @@ def test_a_damaged_cache_file_is_noticed_and_made_again(cache, caplog, damage):
 
 
 @pytest.mark.fault
-def test_an_unwritable_cache_folder_leaves_the_set_in_memory_and_says_so(tmp_path, monkeypatch, caplog):
+def test_an_unwritable_cache_folder_leaves_the_set_in_memory_and_says_so(tmp_path, monkeypatch, caplog, recorded):
     blocker = tmp_path / "file"
     blocker.write_text("not a folder")
     monkeypatch.setenv("SPIKEFRAME_CACHE", str(blocker / "cache"))
@@ -149,7 +169,7 @@ def test_an_unwritable_cache_folder_leaves_the_set_in_memory_and_says_so(tmp_pat
     events = part[7][0]
     events["x"] = 0
     assert part[7][0]["x"].any()
-    monkeypatch.setenv("SPIKEFRAME_CACHE", str(tmp_path / "good"))
+    monkeypatch.setenv("SPIKEFRAME_CACHE", str(recorded.parent))
     assert np.array_equal(part[7][0], Digits("test", camera=QUICK)[7][0])
 
 

@@ -13,10 +13,10 @@ from spikeframe.errors import BackendError
 from spikeframe.learning_rules.eventprop import EventProp
 from spikeframe.modules import moe
 from spikeframe.neurons import LIF, Exp, Sequential
+from tests.modules.moe.test_moe import IN, made, spikes
 from tests.modules.test_attention import CASES
 from tests.modules.test_attention import made as mixer
 from tests.modules.test_attention import spikes as queries
-from tests.modules.test_moe import IN, made, spikes
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

@@ -13,10 +13,10 @@ from spikeframe.modules.sparsity.masks import Concrete
 from spikeframe.modules.sparsity.saliency import SALIENCY, saliency
 from spikeframe.modules.sparsity.structure import NM, Unstructured
 from spikeframe.neurons import Delay
+from tests.modules.moe.test_moe import IN, made, spikes
 from tests.modules.test_attention import CASES
 from tests.modules.test_attention import made as mixer
 from tests.modules.test_attention import spikes as queries
-from tests.modules.test_moe import IN, made, spikes
 
 #: A tensor here cannot meet one elsewhere, and has no values.
 NOWHERE = torch.device("meta")

@@ -114,9 +114,16 @@ def write(folder, result, history=3, sample=True):
     return folder
 
 
-def test_page_tells_accuracy_identity_counts_and_energy(tmp_path):
-    path = plots.write_report(write(tmp_path, full_result()))
-    assert path == tmp_path / "report.html"
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run with everything, and its page."""
+    folder = write(tmp_path_factory.mktemp("run"), full_result())
+    return folder, plots.write_report(folder)
+
+
+def test_page_tells_accuracy_identity_counts_and_energy(whole):
+    folder, path = whole
+    assert path == folder / "report.html"
     text = Page(path.read_text()).text
     for words in (
         "two <b>moons</b> & stars",
@@ -139,8 +146,8 @@ def test_page_tells_accuracy_identity_counts_and_energy(tmp_path):
         assert model["caveat"] in text
 
 
-def test_page_is_well_formed_and_needs_no_other_file(tmp_path):
-    html = plots.write_report(write(tmp_path, full_result())).read_text()
+def test_page_is_well_formed_and_needs_no_other_file(whole):
+    html = whole[1].read_text()
     page = Page(html)
     assert not page.faults
     assert not page.open
@@ -153,9 +160,10 @@ def test_page_is_well_formed_and_needs_no_other_file(tmp_path):
     assert sum(map(len, figures)) == len(set().union(*figures))
 
 
-def test_page_is_the_same_for_the_same_run(tmp_path):
-    first = plots.write_report(write(tmp_path, full_result())).read_bytes()
-    assert plots.write_report(tmp_path).read_bytes() == first
+def test_page_is_the_same_for_the_same_run(whole):
+    folder, path = whole
+    first = path.read_bytes()
+    assert plots.write_report(folder).read_bytes() == first
 
 
 def test_difference_between_the_runs_is_said(tmp_path):
