@@ -269,17 +269,26 @@ def _train_epoch(
             value = criterion(scores, labels)
             if rate_weight:
                 value = value + rate_weight * meter.penalty(rate_target)
-            if value.ndim:
-                raise ShapeError(f"fit: the loss has shape {tuple(value.shape)}; it must be one number, e.g. the mean.")
-            if not bool(torch.isfinite(value)):
+            if not isinstance(value, Tensor) or value.ndim:
+                got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"type {type(value).__name__}"
+                raise ShapeError(f"fit: the loss has {got}; it must be one number in a tensor, e.g. the mean.")
+            if not value.requires_grad:
+                raise ParameterError(
+                    "fit: the loss has no gradient: no parameter of the model has requires_grad, or the model or the "
+                    "loss detaches; accepted is a loss that depends on a parameter."
+                )
+            right_now = (scores.argmax(1) == labels).sum().to(value.device)
+            found = torch.stack([value.detach().double(), right_now.double()])
+            mean_loss, told = found.tolist()  # the only time that a batch waits for a GPU
+            if not isfinite(mean_loss):
                 raise NonFiniteError(
-                    f"The loss is {value.item()} in epoch {epoch} after {samples} samples; try a lower learning rate."
+                    f"The loss is {mean_loss} in epoch {epoch} after {samples} samples; try a lower learning rate."
                 )
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            total += float(value.detach()) * len(labels)
-            right += int((scores.argmax(1) == labels).sum())
+            total += mean_loss * len(labels)
+            right += int(told)
             samples += len(labels)
             batches.set_postfix(loss=f"{total / samples:.3f}", accuracy=f"{right / samples:.3f}", refresh=False)
     if not samples:

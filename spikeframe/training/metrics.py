@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,8 @@ class Evaluation:
 class SpikeMeter:
     """Counts the spikes of a model's neuron layers while it is open, and keeps their rates for a penalty.
 
-    Counts stay on the model's device until `spikes` is read, so that no layer waits for a GPU.
+    Counts stay on the model's device until `spikes` is read, so that no layer waits for a GPU. What activation
+    checkpointing runs again in the backward is not counted again.
 
     Args:
         model: any module; layers of `spikeframe.neurons` in it that spike are watched.
@@ -55,6 +57,7 @@ class SpikeMeter:
         self._model = model
         self._sent: dict[str, Tensor] = {}
         self._passed: dict[str, tuple[Tensor, int]] = {}
+        self._without_gradient: set[str] = set()
         self._handles: list[RemovableHandle] = []
 
     @property
@@ -63,7 +66,7 @@ class SpikeMeter:
         return {name: float(self._sent.get(name, 0.0)) for name in self.layers}
 
     def __enter__(self) -> SpikeMeter:
-        self._handles.append(self._model.register_forward_pre_hook(lambda *_: self._passed.clear()))
+        self._handles.append(self._model.register_forward_pre_hook(self._begin))
         for name, layer in self.layers.items():
             self._handles.append(layer.register_forward_hook(self._watcher(name)))
         return self
@@ -72,6 +75,12 @@ class SpikeMeter:
         for handle in self._handles:
             handle.remove()
         self.rates = {}
+
+    def _begin(self, *_: Any) -> None:
+        """Forget the pass before."""
+        if not _recomputing():
+            self._passed.clear()
+            self._without_gradient.clear()
 
     def _watcher(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         """Return the hook of one layer; a layer in a loop is called at every step of a pass."""
@@ -83,8 +92,12 @@ class SpikeMeter:
             if not binary:  # spikes of both signs do not take each other away
                 sign = torch.where((kept < 0).any(), kept.sign(), torch.ones_like(kept))
                 out, kept = out * sign, kept.abs()
-            before, places = self._passed.get(name, (None, 0))
             total = out.sum(dtype=torch.promote_types(out.dtype, torch.float32))
+            if _recomputing():  # up to here, because a checkpoint wants the same tensors saved as the first time
+                return
+            if not torch.is_grad_enabled():
+                self._without_gradient.add(name)
+            before, places = self._passed.get(name, (None, 0))
             total, places = total if before is None else before + total, places + out.numel()
             self._passed[name] = total, places
             self.rates[name] = total / max(places, 1)
@@ -96,11 +109,24 @@ class SpikeMeter:
     def penalty(self, target: float) -> Tensor:
         """Return the sum over layers of ``(mean rate - target)^2``, of the latest forward pass.
 
+        Warns where gradients are wanted, but a layer ran without: reentrant checkpoints do that.
+
         Args:
             target: wanted spikes per neuron and step.
         """
+        if self._without_gradient and torch.is_grad_enabled():
+            warnings.warn(
+                f"SpikeMeter.penalty: {min(self._without_gradient)!r} ran under torch.no_grad(), so the penalty has no "
+                "gradient there. If a checkpoint did that, call it with use_reentrant=False.",
+                stacklevel=2,
+            )
         terms = [(rate - target) ** 2 for rate in self.rates.values()]
         return torch.stack(terms).sum() if terms else torch.zeros(())
+
+
+def _recomputing() -> bool:
+    """Whether a backward is under way: what runs forward in it was run before (`torch.utils.checkpoint`)."""
+    return bool(torch._C._current_graph_task_id() != -1)
 
 
 def logits(out: Tensor | tuple[Any, ...], readout: str = "mean") -> Tensor:
