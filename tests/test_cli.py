@@ -201,7 +201,7 @@ def test_runs_are_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     parser = cli._parser()
     for expected, words in (("digits-1", []), ("digits-2", []), ("digits-2", ["--resume"]), ("digits-3", [])):
-        folder = cli._run_folder(parser.parse_args(["train", *words]), "digits")
+        folder = cli.train.run_folder(parser.parse_args(["train", *words]), "digits")
         assert folder.name == expected
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -313,7 +313,7 @@ def test_quiet_is_quiet_about_compiling_too(monkeypatch, capsys):
         return {}
 
     monkeypatch.setattr(source, "_PATIENCE", 0.01)
-    monkeypatch.setattr(cli, "_papers", compile_something)
+    monkeypatch.setattr(cli.papers, "run", compile_something)
     assert cli.main(["papers", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
     assert cli.main(["papers"]) == 0

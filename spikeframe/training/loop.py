@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from math import isfinite
@@ -25,6 +26,7 @@ from spikeframe.training.checkpoint import (
     flatten,
     load_weights,
     read_tensors,
+    sole_writer,
     unflatten,
     write_tensors,
     write_whole,
@@ -129,7 +131,8 @@ def fit(
         History, best epoch and folder.
 
     Raises:
-        ParameterError, ConfigError: settings that make no sense, or a folder that holds another training.
+        ParameterError, ConfigError: settings that make no sense, or a folder that holds another training, or into which
+            one writes now.
         CheckpointError: the checkpoint is damaged, or was made with other settings or another model.
         NonFiniteError: the loss is NaN or infinite.
         ShapeError: output or labels have the wrong shape, or there is no batch.
@@ -174,45 +177,46 @@ def fit(
     if resume and folder is None:
         raise ConfigError("fit: resume goes on from a run folder; give it as out.")
     state = _Progress()
-    if folder is not None:
-        state = _open_folder(folder, settings, resume, model, optimizer, scheduler)
-    shown = sys.stderr.isatty() if progress is None else progress
-    while not state.finished(epochs, patience):
-        started = time.perf_counter()
-        epoch = len(state.history)
-        seed_everything(seed, epoch)
-        row: dict[str, Any] = {"epoch": epoch + 1}
-        batches = tqdm(
-            _batches(train, batch_size, seed, epoch),
-            f"epoch {epoch + 1}/{epochs}",
-            _length(train, batch_size),
-            disable=None if shown else True,
-            leave=False,
-            unit="batch",
-        )
-        row |= _train_epoch(model, batches, optimizer, loss, readout, rate_target, rate_weight, epoch + 1)
-        latest = -float(epoch)
-        if validation is not None:
-            found = evaluate(model, _batches(validation, batch_size, None, 0), loss=loss, readout=readout)
-            row |= {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
-            latest = found.loss
-            if not isfinite(latest):
-                raise NonFiniteError(
-                    f"The validation loss is {latest} in epoch {epoch + 1}; try a lower learning rate."
-                )
-        if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step(row["train_loss"] if validation is None else latest)
-        elif scheduler is not None:
-            scheduler.step()
-        row["seconds"] = time.perf_counter() - started
-        state.history.append(row)
-        if latest < state.best_loss:
-            state.best_epoch, state.best_loss = epoch + 1, latest
-            state.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        if shown:
-            tqdm.write(_line(row, epochs), file=sys.stderr)
+    with nullcontext() if folder is None else sole_writer(folder):
         if folder is not None:
-            _save(folder, settings, state, model, optimizer, scheduler)
+            state = _open_folder(folder, settings, resume, model, optimizer, scheduler)
+        shown = sys.stderr.isatty() if progress is None else progress
+        while not state.finished(epochs, patience):
+            started = time.perf_counter()
+            epoch = len(state.history)
+            seed_everything(seed, epoch)
+            row: dict[str, Any] = {"epoch": epoch + 1}
+            batches = tqdm(
+                _batches(train, batch_size, seed, epoch),
+                f"epoch {epoch + 1}/{epochs}",
+                _length(train, batch_size),
+                disable=None if shown else True,
+                leave=False,
+                unit="batch",
+            )
+            row |= _train_epoch(model, batches, optimizer, loss, readout, rate_target, rate_weight, epoch + 1)
+            latest = -float(epoch)
+            if validation is not None:
+                found = evaluate(model, _batches(validation, batch_size, None, 0), loss=loss, readout=readout)
+                row |= {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
+                latest = found.loss
+                if not isfinite(latest):
+                    raise NonFiniteError(
+                        f"The validation loss is {latest} in epoch {epoch + 1}; try a lower learning rate."
+                    )
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step(row["train_loss"] if validation is None else latest)
+            elif scheduler is not None:
+                scheduler.step()
+            row["seconds"] = time.perf_counter() - started
+            state.history.append(row)
+            if latest < state.best_loss:
+                state.best_epoch, state.best_loss = epoch + 1, latest
+                state.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            if shown:
+                tqdm.write(_line(row, epochs), file=sys.stderr)
+            if folder is not None:
+                _save(folder, settings, state, model, optimizer, scheduler)
     model.load_state_dict(state.best)
     model.eval()
     return FitResult(state.history, state.best_epoch, state.patience_is_over(patience), folder)
@@ -304,7 +308,8 @@ def _open_folder(
     scheduler: LRScheduler | None,
 ) -> _Progress:  # fmt: skip
     """Make the run folder, or take up what its checkpoint holds."""
-    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".*.part"):  # by a training that was killed while it wrote
+        left.unlink(missing_ok=True)
     path = folder / CHECKPOINT
     if not path.is_file():
         write_whole(folder / CONFIG, json.dumps(settings, indent=2))
