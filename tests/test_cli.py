@@ -321,9 +321,9 @@ def test_quiet_is_quiet_about_compiling_too(monkeypatch, capsys):
 
 
 @pytest.mark.fault
-def test_a_terminal_without_a_sign_gets_another(monkeypatch):
+def test_a_terminal_without_a_sign_gets_another_and_file_names_as_they_are(monkeypatch):
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
     monkeypatch.setattr(sys, "stdout", terminal)
     assert cli.main(["papers", "18"]) == 0
-    print("6.91 µJ")
-    assert terminal.buffer.getvalue().endswith(b"6.91 ?J\n")
+    print("6.91 µJ – 日", b"r\xc3\xbcn".decode("ascii", "surrogateescape"))
+    assert terminal.buffer.getvalue().endswith(b"6.91 uJ - ? r\xc3\xbcn\n")

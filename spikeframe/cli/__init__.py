@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import errno
 import io
 import json
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no µ gets a question mark, not an error
+            stream.reconfigure(errors="spikeframe.plain")
     options = _parser().parse_args(words)
     # Torch's waiting threads spin by default, which makes it several times slower where processors are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -64,6 +65,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"spikeframe: {_what_failed(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _plain(error: UnicodeError) -> tuple[bytes, int]:
+    """Write what a terminal's encoding lacks in another way; bytes of file names that are no text stay as they are."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    found = b""
+    for letter in error.object[error.start : error.end]:
+        byte = ord(letter) - 0xDC00
+        found += bytes([byte]) if 0x80 <= byte <= 0xFF else _PLAIN.get(letter, "?").encode()
+    return found, error.end
+
+
+_PLAIN = {"µ": "u", "–": "-", "→": "->", "×": "x", "±": "+-", "≤": "<=", "≥": ">=", "…": "..."}
+codecs.register_error("spikeframe.plain", _plain)
 
 
 def _what_failed(error: OSError) -> str:

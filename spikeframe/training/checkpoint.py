@@ -145,6 +145,21 @@ def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: s
     model.load_state_dict(dict(tensors))
 
 
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """Return a model without what `torch.compile` and data parallelism wrap around it, whose names are its own.
+
+    Args:
+        model: the model, wrapped or not.
+    """
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if isinstance(model, (torch.nn.parallel.DistributedDataParallel, torch.nn.DataParallel)):
+            inner = model.module
+        if not isinstance(inner, torch.nn.Module):
+            return model
+        model = inner
+
+
 def flatten(value: Any, prefix: str, tensors: dict[str, Tensor]) -> Any:
     """Split a nested state into tensors and JSON.
 

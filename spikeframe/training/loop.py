@@ -28,11 +28,12 @@ from spikeframe.training.checkpoint import (
     read_tensors,
     sole_writer,
     unflatten,
+    unwrapped,
     write_tensors,
     write_whole,
 )
 from spikeframe.training.frames import Batch, FrameCache
-from spikeframe.training.metrics import Loss, SpikeMeter, check_batch, check_labels, evaluate, logits
+from spikeframe.training.metrics import Loss, SpikeMeter, check_batch, checked_labels, evaluate, scores_of
 from spikeframe.training.seeds import check_seed, seed_everything
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -170,7 +171,7 @@ def fit(
         "patience": patience,
         "train": _describe(train),
         "validation": _describe(validation),
-        "model": str(model),
+        "model": str(unwrapped(model)),
         **(config or {}),
     }
     folder = None if out is None else Path(out)
@@ -212,12 +213,13 @@ def fit(
             state.history.append(row)
             if latest < state.best_loss:
                 state.best_epoch, state.best_loss = epoch + 1, latest
-                state.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+                weights = unwrapped(model).state_dict()
+                state.best = {name: tensor.detach().clone() for name, tensor in weights.items()}
             if shown:
                 tqdm.write(_line(row, epochs), file=sys.stderr)
             if folder is not None:
                 _save(folder, settings, state, model, optimizer, scheduler)
-    model.load_state_dict(state.best)
+    unwrapped(model).load_state_dict(state.best)
     model.eval()
     return FitResult(state.history, state.best_epoch, state.patience_is_over(patience), folder)
 
@@ -233,7 +235,7 @@ def load_best(model: nn.Module, folder: str | Path) -> None:
         CheckpointError: the file is missing, damaged or of another model.
     """
     path = Path(folder) / WEIGHTS
-    load_weights(model, read_tensors(path)[0], str(path))
+    load_weights(unwrapped(model), read_tensors(path)[0], str(path))
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -261,15 +263,13 @@ def _train_epoch(
 ) -> dict[str, Any]:  # fmt: skip
     """Go through the training data once; return loss, accuracy and spikes per sample."""
     criterion = loss or nn.functional.cross_entropy
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     total, right, samples = 0.0, 0, 0
     model.train()
     with SpikeMeter(model) as meter:
         for x, labels in batches:
             check_batch("fit", x, labels)
-            scores = logits(model(x.to(device)), readout)
-            check_labels(labels, scores)
-            labels = labels.to(device)
+            scores = scores_of("fit", model, x, readout)
+            labels = checked_labels(labels, scores).to(scores.device)
             value = criterion(scores, labels)
             if rate_weight:
                 value = value + rate_weight * meter.penalty(rate_target)
@@ -335,7 +335,7 @@ def _open_folder(
         part, _, rest = name.partition(".")
         if part in parts:
             parts[part][rest] = tensor
-    load_weights(model, parts["weights"], str(path))
+    load_weights(unwrapped(model), parts["weights"], str(path))
     optimizer.load_state_dict(unflatten(about["optimizer"], tensors))
     if scheduler is not None:
         scheduler.load_state_dict(unflatten(about["scheduler"], tensors))
@@ -355,7 +355,7 @@ def _save(
     scheduler: LRScheduler | None,
 ) -> None:  # fmt: skip
     """Write the checkpoint, then what is made from it."""
-    tensors = {f"weights.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors = {f"weights.{name}": tensor for name, tensor in unwrapped(model).state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
     about = {
         "settings": settings,

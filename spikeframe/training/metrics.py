@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from spikeframe.errors import DTypeError, ShapeError, unknown_name
 from spikeframe.neurons import Neuron
+from spikeframe.training.checkpoint import unwrapped
 
 READOUTS = ("mean", "last", "max")
 
@@ -52,7 +53,8 @@ class SpikeMeter:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.layers = {n: m for n, m in model.named_modules() if isinstance(m, Neuron) and m.output_grid() is not None}
+        modules = unwrapped(model).named_modules()
+        self.layers = {n: m for n, m in modules if isinstance(m, Neuron) and m.output_grid() is not None}
         self.rates: dict[str, Tensor] = {}
         self._model = model
         self._sent: dict[str, Tensor] = {}
@@ -172,8 +174,34 @@ def check_batch(where: str, x: object, labels: object) -> None:
             )
 
 
-def check_labels(labels: Tensor, scores: Tensor) -> None:
-    """Raise ShapeError unless labels [B] are classes of these logits [B, classes]."""
+def scores_of(where: str, model: nn.Module, x: Tensor, readout: str) -> Tensor:
+    """Return a model's logits [B, classes] for a batch.
+
+    Args:
+        where: the function, for the message.
+        model: called with x, on its own device.
+        x: input [T, B, ...].
+        readout: as for `logits`.
+
+    Raises:
+        DTypeError: the model's layers do not take x's type.
+        ShapeError: the output has other axes.
+    """
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    try:
+        return logits(model(x.to(device)), readout)
+    except RuntimeError as error:
+        kinds = sorted({str(p.dtype) for p in model.parameters()})
+        if not kinds or str(x.dtype) in kinds or "dtype" not in str(error):
+            raise
+        raise DTypeError(
+            f"{where}: the input of a batch is {x.dtype}, the model's parameters are {', '.join(kinds)} ({error}); "
+            "convert one of them, e.g. x.float()."
+        ) from error
+
+
+def checked_labels(labels: Tensor, scores: Tensor) -> Tensor:
+    """Return labels [B] as int64 if they are classes of these logits [B, classes], or raise ShapeError, DTypeError."""
     batch, classes = scores.shape
     accepted = f"accepted are {batch} class numbers from 0 to {classes - 1}, as many as the model's output has."
     if labels.shape != (batch,):
@@ -181,8 +209,11 @@ def check_labels(labels: Tensor, scores: Tensor) -> None:
             f"labels have shape {tuple(labels.shape)}; {accepted} Is the input [T, B, ...], time first? A DataLoader "
             "puts the batch first unless told otherwise: collate_fn=spikeframe.training.collate."
         )
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise DTypeError(f"labels are {labels.dtype}; {accepted} Whole numbers, e.g. labels.long().")
     if batch and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ShapeError(f"labels go from {int(labels.min())} to {int(labels.max())}; {accepted}")
+    return labels.long()
 
 
 def accuracy(labels: Tensor, predicted: Tensor) -> float:
@@ -228,7 +259,6 @@ def evaluate(
         DTypeError: a batch is not made of tensors.
     """
     criterion = loss or nn.functional.cross_entropy
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     was_training = model.training
     model.eval()
     total, truth, chosen = 0.0, [], []
@@ -236,8 +266,8 @@ def evaluate(
         with SpikeMeter(model) as meter, torch.no_grad():
             for x, labels in batches:
                 check_batch("evaluate", x, labels)
-                scores = logits(model(x.to(device)), readout).cpu()
-                check_labels(labels, scores)
+                scores = scores_of("evaluate", model, x, readout).cpu()
+                labels = checked_labels(labels.cpu(), scores)
                 total += float(criterion(scores, labels)) * len(labels)
                 truth.append(labels)
                 chosen.append(scores.argmax(1))
