@@ -22,6 +22,12 @@ PAGES, EXAMPLES = ROOT / "build" / "docs", ROOT / "examples"
 PICTURES = PAGES / "gallery"
 #: A link to what is in the source tree but not on the site.
 SOURCE = re.compile(r"\[[^\]]+\]\((?:\.\./)+((?:spikeframe|tests|examples)/[^)]+)\)")
+#: How words of the examples' names are written.
+NAMES = {
+    "ann": "ANN", "elm": "ELM", "eprop": "e-prop", "eventprop": "EventProp", "ftwt": "FTWT", "hlop": "HLOP",
+    "hmm": "HMM", "nir": "NIR", "nm": "N:M", "pynn": "PyNN", "rnn": "RNN", "shd": "SHD", "snn": "SNN",
+    "sparcl": "SparCL", "stdp": "STDP", "ultralif": "UltraLIF",
+}  # fmt: skip
 
 
 def pictures(full: bool) -> list[str]:
@@ -57,7 +63,7 @@ def gallery() -> str:
             others += [f"- `{name}`: {text}.{of}"]
             continue
         place = f"gallery/{Path(name).stem}.png"
-        title = Path(name).stem[3:].replace("_", " ")
+        title = " ".join(NAMES.get(word, word) for word in Path(name).stem[3:].split("_"))
         lines += [f"## {title[0].upper()}{title[1:]}", "", f"`{name}`: {text}.{of}", ""]
         lines += [f"[![{name}]({place})]({place})", ""]
     return "\n".join(lines + others) + "\n"

@@ -223,6 +223,7 @@ def test_runs_are_numbered(tmp_path, monkeypatch):
         (["evaluate", "nowhere"], "nowhere"),
         (["simulate", "--sample", "400"], "0 to 399"),
         (["simulate", "nowhere"], "nowhere"),
+        (["simulate", ".", "--data", "shd"], "--data is for a network without a run"),
         (["report", "nowhere"], "nowhere"),
         (["data", "fetch", "digits", "--root", "x"], "built in"),
     ],

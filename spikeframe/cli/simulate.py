@@ -52,8 +52,14 @@ def _one_sample(options: argparse.Namespace) -> OneSample:
     from spikeframe.training import one_sample, runs
 
     if options.folder is None:
-        settings = runs.Settings(data=set_name(options.data), root=options.root, dt=options.dt)
+        dt = 10.0 if options.dt is None else options.dt
+        settings = runs.Settings(data=set_name(options.data or "digits"), root=options.root, dt=dt)
     else:
+        for name in ("data", "dt"):
+            if getattr(options, name) is not None:
+                raise ConfigError(
+                    f"--{name} is for a network without a run; {options.folder} has its own: leave it out."
+                )
         settings, form, network = runs.open_run(options.folder)
         settings = replace(settings, root=options.root or settings.root)
     if options.file is not None:
@@ -108,11 +114,9 @@ def add(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("folder", metavar="RUN", nargs="?", type=Path, help="run folder; else an untrained network")
     parser.add_argument("--sample", type=int, default=0, metavar="I", help="number of the recording (default: 0)")
     split_option(parser)
-    parser.add_argument("--data", metavar="NAME", default="digits", help="data set, without a run (default: digits)")
+    parser.add_argument("--data", metavar="NAME", help="data set, without a run (default: digits)")
     parser.add_argument("--root", metavar="DIR", help="folder that holds the recordings")
     parser.add_argument("--file", metavar="FILE", type=Path, help="an event file instead of a data set")
-    parser.add_argument(
-        "--dt", type=float, metavar="MS", default=10.0, help="time step, ms, without a run (default: 10)"
-    )
+    parser.add_argument("--dt", type=float, metavar="MS", help="time step, ms, without a run (default: 10)")
     parser.add_argument("--sensor", type=int, nargs=2, metavar=("W", "H"), help="sensor of --file, if it does not say")
     parser.add_argument("--out", metavar="FILE", type=Path, help="picture to write, .png, .svg or .pdf")
