@@ -128,7 +128,7 @@ class SpikeMeter:
 
 def _recomputing() -> bool:
     """Whether a backward is under way: what runs forward in it was run before (`torch.utils.checkpoint`)."""
-    return bool(torch._C._current_graph_task_id() != -1)
+    return not torch.compiler.is_compiling() and bool(torch._C._current_graph_task_id() != -1)
 
 
 def logits(out: Tensor | tuple[Any, ...], readout: str = "mean") -> Tensor:
