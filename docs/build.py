@@ -24,6 +24,12 @@ PICTURES = PAGES / "gallery"
 SOURCE = re.compile(r"\[[^\]]+\]\((?:\.\./)+((?:spikeframe|tests|examples)/[^)]+)\)")
 #: A picture of a benchmark, which the site has beside the page.
 RESULT = re.compile(r"\]\(\.\./benchmarks/results/([^)]+)\)")
+#: How words of the examples' names are written.
+NAMES = {
+    "ann": "ANN", "elm": "ELM", "eprop": "e-prop", "eventprop": "EventProp", "ftwt": "FTWT", "hlop": "HLOP",
+    "hmm": "HMM", "nir": "NIR", "nm": "N:M", "pynn": "PyNN", "rnn": "RNN", "shd": "SHD", "snn": "SNN",
+    "sparcl": "SparCL", "stdp": "STDP", "ultralif": "UltraLIF",
+}  # fmt: skip
 
 
 def pictures(full: bool) -> list[str]:
@@ -59,7 +65,7 @@ def gallery() -> str:
             others += [f"- `{name}`: {text}.{of}"]
             continue
         place = f"gallery/{Path(name).stem}.png"
-        title = Path(name).stem[3:].replace("_", " ")
+        title = " ".join(NAMES.get(word, word) for word in Path(name).stem[3:].split("_"))
         lines += [f"## {title[0].upper()}{title[1:]}", "", f"`{name}`: {text}.{of}", ""]
         lines += [f"[![{name}]({place})]({place})", ""]
     return "\n".join(lines + others) + "\n"

@@ -23,7 +23,7 @@ class Tiring(Neuron):
     PARAMETERS: ClassVar = {
         "tau_m": Parameter(100.0, "ms", above=0.0, doc="membrane time constant"),
         "tau_a": Parameter(50.0, "ms", above=0.0, doc="time constant of tiredness"),
-        "beta": Parameter(0.1, least=0.0, doc="how much a spike tires"),
+        "beta": Parameter(0.1, above=0.0, doc="how much a spike tires"),  # learnt as its logarithm: stays above 0
     }
     STATES: ClassVar = {"v": State(), "a": State()}
 

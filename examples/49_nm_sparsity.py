@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from torch import nn
 
 from spikeframe import datasets
@@ -79,9 +80,14 @@ def draw(found: dict[tuple[str, int], Any], dense: float, out: str) -> None:
                 ax.plot([place] * len(values), values, "o", ms=2.5, color=colour)
     axes[0].axhline(dense, color=style.INK, lw=0.8, ls=":", label="dense")
     style.tidy(axes[0], "Accuracy", "missing weights of the input layer (%)", "test accuracy (%)")
-    style.tidy(axes[1], "Restless masks", "missing weights of the input layer (%)", "mask flips a step and weight")
+    style.tidy(axes[1], "Restless masks", "missing weights of the input layer (%)", "mask flips per step and weight")
     style.legend(axes[0], loc="lower left", ncols=2)
-    axes[1].set_yscale("symlog", linthresh=1e-4)
+    axes[1].set_yscale("log")
+    axes[1].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes[1].yaxis.set_major_formatter("{x:g}")
+    axes[1].minorticks_off()
+    for ax in axes:
+        ax.set_xticks(sorted({100.0 * (1 - kept / M) for _, kept in found}))
     figure.savefig(out, dpi=120)
 
 

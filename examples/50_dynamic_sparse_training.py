@@ -72,7 +72,7 @@ def train(kind: str | None, sparsity: float, seed: int, frames: dict[str, FrameC
 
 def draw(found: dict[tuple[str, float], Any], dense: float, out: str) -> None:
     """Draw three panels over what is missing."""
-    figure = Figure(figsize=(11, 3.4), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(12, 3.4), layout="constrained", facecolor="white")
     titles = ("Accuracy", "Explored", "Switched off or cut off")
     labels = ("test accuracy (%)", "places ever active (%)", "hidden neurons without input")
     for column, ax in enumerate(figure.subplots(1, 3)):
@@ -84,7 +84,8 @@ def draw(found: dict[tuple[str, float], Any], dense: float, out: str) -> None:
         style.tidy(ax, titles[column], "missing weights (%)", labels[column])
         if column == 0:
             ax.axhline(dense, color=style.INK, lw=0.8, ls=":", label="dense")
-            style.legend(ax, loc="lower left")
+            handles, kinds = ax.get_legend_handles_labels()
+    figure.legend(handles, kinds, frameon=False, fontsize=8, labelcolor=style.INK, loc="outside right center")
     figure.savefig(out, dpi=120)
 
 

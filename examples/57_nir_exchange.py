@@ -119,9 +119,10 @@ def draw(expected: Tensor, found: dict[str, Tensor], x: Tensor, out: str) -> Non
         differ = (spikes != expected).flatten(1).sum(1).cumsum(0)
         right.plot(range(1, STEPS + 1), differ, color=f"C{k}", linewidth=2 + 2 * (k == 0), label=name)
     left.set(
-        xlabel="step", ylabel="output neuron", yticks=range(10), ylim=(-0.6, 9.9), title="one digit's output spikes"
+        xlabel="step", ylabel="output neuron", yticks=range(10), ylim=(-0.6, 11.2), title="one digit's output spikes"
     )
-    right.set(xlabel="step", ylabel="output spikes that differ", title=f"{expected.shape[1]} digits, so far")
+    right.set(xlabel="step", ylabel="output spikes that differ", title=f"{expected.shape[1]} digits, up to each step")
+    left.legend(frameon=False, fontsize=8, ncols=5, loc="upper left", handletextpad=0.2, columnspacing=1.0)
     right.legend(frameon=False, fontsize=8)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)

@@ -60,7 +60,7 @@ def main(quick: bool = False, out: str = "tonic_cache.png") -> Path:
                     times.append(took)
                 wrong = sum(not np.array_equal(a, b) for a, b in zip(items, truth, strict=True))
                 stale.append(f"{name}, {bins} bins: {wrong} of {count} recordings stale")
-                shown[f"{name}, asked for {bins} bins: {len(items[0])}"] = items[0]
+                shown[f"{name}, asked for {bins} bins: {len(items[0])} frames"] = items[0]
     for name, took in zip(names, times, strict=True):
         print(f"{name:28}{took:8.2f} ms a recording")
     print("\n".join(stale))

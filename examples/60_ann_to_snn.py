@@ -90,7 +90,14 @@ def draw(rows: dict[str, Row], few: list[float], steps: int, out: str) -> None:
         left.axhline(100 - network, color=f"C{k}", linewidth=0.9, linestyle=":")
     left.axvline(LEVELS, color="#8b949e", linewidth=0.8)
     left.text(LEVELS * 1.05, 60, f"T = L = {LEVELS}", color="#57606a", fontsize=8)
-    left.set(xscale="log", yscale="log", xlabel="steps T", ylabel="test error (%)", ylim=(0.3, 100))
+    left.set(
+        xscale="log",
+        yscale="log",
+        xlabel="steps T",
+        ylabel="test error (%)",
+        ylim=(0.3, 100),
+        title="converted networks",
+    )
     left.set_xticks([1, 2, 4, 8, 16, 32, 64][: int(np.log2(steps)) + 1])
     left.get_xaxis().set_major_formatter("{x:.0f}")
     left.set_yticks([0.5, 1, 2, 5, 10, 20, 50, 100])

@@ -7,7 +7,9 @@ Run: python examples/64_runs_compared.py [--quick] [--out FILE]. Ends in a page 
 from __future__ import annotations
 
 import argparse
+import io
 import json
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -29,7 +31,8 @@ def main() -> None:
     for name, words in {"free": [], "sparse": ["--rate-target", "0.02"], "busy": ["--rate-target", "0.3"]}.items():
         folder = options.out.parent / "runs" / name
         weight = ["--rate-weight", "5"] if words else []
-        code = spikeframe(["train", "--out", str(folder), "--force", "--quiet", "--json", *size, *words, *weight])
+        with redirect_stdout(io.StringIO()):  # the comparison below says it all
+            code = spikeframe(["train", "--out", str(folder), "--force", "--quiet", *size, *words, *weight])
         if code:
             raise SystemExit(code)
         folders.append(folder)

@@ -201,7 +201,7 @@ def test_runs_are_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     parser = cli._parser()
     for expected, words in (("digits-1", []), ("digits-2", []), ("digits-2", ["--resume"]), ("digits-3", [])):
-        folder = cli._run_folder(parser.parse_args(["train", *words]), "digits")
+        folder = cli.train.run_folder(parser.parse_args(["train", *words]), "digits")
         assert folder.name == expected
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -223,6 +223,7 @@ def test_runs_are_numbered(tmp_path, monkeypatch):
         (["evaluate", "nowhere"], "nowhere"),
         (["simulate", "--sample", "400"], "0 to 399"),
         (["simulate", "nowhere"], "nowhere"),
+        (["simulate", ".", "--data", "shd"], "--data is for a network without a run"),
         (["report", "nowhere"], "nowhere"),
         (["data", "fetch", "digits", "--root", "x"], "built in"),
     ],
@@ -322,7 +323,7 @@ def test_quiet_is_quiet_about_compiling_too(monkeypatch, capsys):
         return {}
 
     monkeypatch.setattr(source, "_PATIENCE", 0.01)
-    monkeypatch.setattr(cli, "_papers", compile_something)
+    monkeypatch.setattr(cli.papers, "run", compile_something)
     assert cli.main(["papers", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
     assert cli.main(["papers"]) == 0
@@ -330,9 +331,9 @@ def test_quiet_is_quiet_about_compiling_too(monkeypatch, capsys):
 
 
 @pytest.mark.fault
-def test_a_terminal_without_a_sign_gets_another(monkeypatch):
+def test_a_terminal_without_a_sign_gets_another_and_file_names_as_they_are(monkeypatch):
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
     monkeypatch.setattr(sys, "stdout", terminal)
     assert cli.main(["papers", "18"]) == 0
-    print("6.91 µJ")
-    assert terminal.buffer.getvalue().endswith(b"6.91 ?J\n")
+    print("6.91 µJ – 日", b"r\xc3\xbcn".decode("ascii", "surrogateescape"))
+    assert terminal.buffer.getvalue().endswith(b"6.91 uJ - ? r\xc3\xbcn\n")

@@ -21,9 +21,10 @@ from spikeframe.energy.fanout import (
     merges,
     through_pool,
 )
+from spikeframe.energy.waiting import Waiting
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedLayerError
 from spikeframe.modules.structured.factor import StructuredLinear
-from spikeframe.neurons import Neuron, Recurrent
+from spikeframe.neurons import GraphNetwork, Neuron, Recurrent
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -54,14 +55,23 @@ class _Counted:
 
 
 @dataclass
+class _Normed:
+    """One call of a batch norm that was not folded."""
+
+    outputs: int
+
+
+_Call = _Synapses | _Counted | _Normed
+
+
+@dataclass
 class _Run:
     """What the hooks saw, in order of execution."""
 
     steps: int
-    waiting: list[_Synapses | _Counted] = field(default_factory=list)
-    normalised: int = 0
+    waiting: Waiting[_Call] = field(default_factory=Waiting)
     pooled: dict[tuple[int, int], tuple[nn.Module, Tensor, Tensor]] = field(default_factory=dict)
-    layers: list[tuple[str, Counts, list[_Synapses | _Counted]]] = field(default_factory=list)
+    layers: list[tuple[str, Counts, list[_Call]]] = field(default_factory=list)
 
     def see_pool(self, pool: nn.Module, x: Tensor, y: Tensor) -> None:
         self.pooled[y.data_ptr(), y.numel()] = (pool, x, y)  # y is kept, so that its address stays its own
@@ -79,14 +89,15 @@ class _Run:
         graded = (flat != 0).sum(0) - unit
         size = flat.abs()
         whole = bool((size == size.round()).all())
-        self.waiting.append(_Synapses(name, layer, shape, unit, graded, _events(flat), whole, pools, items, y.numel()))
+        call = _Synapses(name, layer, shape, unit, graded, _events(flat), whole, pools, items, y.numel())
+        self.waiting.calls.append(call)
 
     def see_structured(self, name: str, layer: StructuredLinear, x: Tensor, y: Tensor) -> None:
         counts = replace(layer.cost(x), steps=0, neurons=0, bias_ac=y.numel() if layer.biased else 0)
-        self.waiting.append(_Counted(name, counts, y.numel()))
+        self.waiting.calls.append(_Counted(name, counts, y.numel()))
 
     def see_norm(self, y: Tensor) -> None:
-        self.normalised += y.numel()
+        self.waiting.calls.append(_Normed(y.numel()))
 
     def see_neurons(self, name: str, neuron: Neuron, x: Any, state: Any, spikes: Tensor) -> None:
         arriving = next(iter(x.values())) if isinstance(x, Mapping) else x
@@ -99,8 +110,8 @@ class _Run:
             neurons=updates // max(steps, 1),
             spk_out=_events(spikes) if neuron.output_grid() is not None else 0,
             neu_upd=updates,
-            neu_ac=costs["ac"] + self.normalised,
-            neu_mac=costs["mac"] + self.normalised,
+            neu_ac=costs["ac"],
+            neu_mac=costs["mac"],
             neu_exp=costs["exp"],
             neu_cmp=costs["cmp"],
             mem_rd_s=words,
@@ -109,17 +120,17 @@ class _Run:
             mem_rd_s_dense=words,
             mem_wr_s_dense=words,
         )
-        self.layers.append((name, counts, self.waiting))
-        self.waiting, self.normalised = [], 0
+        self.layers.append((name, counts, self.waiting.take(name)))
 
     def finish(self) -> None:
         """Make layers of the weight layers that no population followed."""
-        for call in self.waiting:
-            neurons = call.outputs // max(self.steps, 1)
-            norm = self.normalised if call is self.waiting[-1] else 0
-            self.layers.append(
-                (call.name, Counts(steps=self.steps, neurons=neurons, neu_ac=norm, neu_mac=norm), [call])
-            )
+        self.layers += [(name, Counts(), calls) for name, calls in self.waiting.later]
+        for call in self.waiting.calls:
+            if not isinstance(call, _Normed):
+                neurons = call.outputs // max(self.steps, 1)
+                self.layers.append((call.name, Counts(steps=self.steps, neurons=neurons), [call]))
+            elif self.layers:  # goes with the weights before it
+                self.layers[-1][2].append(call)
 
 
 def _events(values: Tensor) -> int:
@@ -131,8 +142,10 @@ def _events(values: Tensor) -> int:
 def count(model: nn.Module, x: Tensor, state: Any = None) -> dict[str, Counts]:
     """Count the operations of a torch run, layer by layer, in integers.
 
-    A layer is a neuron population with the weight layers that ran since the population before it, named by the neurons'
-    module path; weight layers with no neurons after them are named by their own. An input of value -1 or 1 costs one
+    A layer is a neuron population with the weight layers that ran since the population before it (in a `GraphNetwork`:
+    with those that its edges lead to it, however they run), named by the neurons' module path; weight layers with no
+    neurons after them are named by their own. What goes back in a graph is counted with the step that computed it;
+    edges without a weight layer cost nothing. An input of value -1 or 1 costs one
     accumulate per nonzero weight it meets, any other nonzero input a multiply-accumulate; what falls on padding costs
     nothing. A whole number stands for so many events that came at once. Events pass an average or sum pool one by one,
     as they do in the event-driven simulator; weights that lead from one input to one target, because pools overlap or a
@@ -157,8 +170,8 @@ def count(model: nn.Module, x: Tensor, state: Any = None) -> dict[str, Counts]:
     """
     check_input(x)
     run = _Run(steps=x.shape[0] * x.shape[1])
-    structured = run.see_structured
-    with hooked(model, run.see_weights, run.see_neurons, run.see_pool, run.see_norm, structured), torch.no_grad():
+    seen = hooked(model, run.see_weights, run.see_neurons, run.see_pool, run.see_norm, run.see_structured, run.waiting)
+    with seen, torch.no_grad():
         model(x) if state is None else model(x, state)
     run.finish()
     if not run.layers:
@@ -169,7 +182,8 @@ def count(model: nn.Module, x: Tensor, state: Any = None) -> dict[str, Counts]:
         own = sizes.setdefault(name, {})
         for call in calls:
             priced = _priced(call)
-            own[call.name] = priced.inputs, priced.weights
+            if not isinstance(call, _Normed):
+                own[call.name] = priced.inputs, priced.weights
             counts += priced
         total[name] = total[name] + counts if name in total else counts
     return {
@@ -201,17 +215,22 @@ def hooked(
     pool: Callable[[nn.Module, Tensor, Tensor], None] | None = None,
     norm: Callable[[Tensor], None] | None = None,
     structured: Callable[[str, StructuredLinear, Tensor, Tensor], None] | None = None,
+    waiting: Waiting[Any] | None = None,
 ) -> Iterator[None]:
-    """Call back after every weight layer, population (name, neuron, x, state, output), pool and norm of a model."""
+    """Call back after every weight layer, population (name, neuron, x, state, output), pool and norm of a model.
+
+    Graphs tell `waiting` where they are. What a graph computes to find out what goes back in silence is not seen.
+    """
     handles: list[Any] = []
     seen: set[nn.Module] = set()
+    deaf = False
 
     def watch(module: nn.Module, see: Callable[[tuple[Any, ...], Any], None]) -> None:
-        handles.append(
-            module.register_forward_hook(
-                lambda _, args, named, out: see((*args, *named.values()), out), with_kwargs=True
-            )
-        )
+        def hook(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any], out: Any) -> None:
+            if not deaf:
+                see((*args, *named.values()), out)
+
+        handles.append(module.register_forward_hook(hook, with_kwargs=True))
 
     def recurrent(name: str, module: Recurrent, x: Tensor, state: Any, out: Tensor) -> None:
         inner, first = (None, torch.zeros_like(out[0])) if state is None else state
@@ -219,6 +238,30 @@ def hooked(
         arriving = back(before)
         weights(name, back, before, arriving)
         neurons(name, module.neuron, x + arriving, inner, out)
+
+    def enter(graph: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        nonlocal deaf
+        x, state = (*args, *named.values(), None)[:2]
+        outer, deaf = deaf, True
+        try:
+            state = graph.started(x, state)
+        finally:
+            deaf = outer
+        if waiting is not None and not deaf:
+            waiting.enter(graph, len(next(iter(x.values())) if isinstance(x, Mapping) else x))
+        return (x, state), {}
+
+    def graph_begins(graph: GraphNetwork) -> None:
+        handles.append(graph.register_forward_pre_hook(enter, with_kwargs=True))
+        if waiting is not None:
+            for layer in dict.fromkeys(graph.layers):
+                handles.append(layer.register_forward_pre_hook(lambda *_: waiting.enter_node(graph)))
+
+    def graph_ends(graph: GraphNetwork) -> None:
+        if waiting is not None:
+            for layer in dict.fromkeys(graph.layers):
+                handles.append(layer.register_forward_hook(lambda layer, *_: waiting.leave_node(graph, layer)))
+            handles.append(graph.register_forward_hook(lambda *_: waiting.leave()))
 
     def visit(name: str, module: nn.Module) -> None:
         if module in seen:
@@ -242,10 +285,14 @@ def hooked(
         elif any(True for _ in module.parameters(recurse=False)):
             kinds = ", ".join(kind.__name__ for kind in (*WEIGHT_LAYERS, *_NORMS, Neuron, Recurrent))
             raise UnsupportedLayerError(f"{name or 'model'} is {type(module).__name__}: can count {kinds}.")
+        if isinstance(module, GraphNetwork):
+            graph_begins(module)
         for key, child in module.named_children():
             if isinstance(child, ParametrizationList):
                 continue  # what a layer's weight is made of
             visit(f"{name}.{key}" if name else key, child)
+        if isinstance(module, GraphNetwork):
+            graph_ends(module)  # after the hooks of what is in it
 
     try:
         visit("", model)
@@ -255,8 +302,10 @@ def hooked(
             handle.remove()
 
 
-def _priced(call: _Synapses | _Counted) -> Counts:
+def _priced(call: _Call) -> Counts:
     """Turn one call of a weight layer into counts."""
+    if isinstance(call, _Normed):
+        return Counts(neu_ac=call.outputs, neu_mac=call.outputs)
     if isinstance(call, _Counted):
         return call.counts
     reached, read = fan_out(call.layer, call.shape), fan_out(call.layer, call.shape, dense=True)

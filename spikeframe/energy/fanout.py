@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from spikeframe.core.layer_matrix import layer_matrix
 from spikeframe.core.wiring import out_shape
-from spikeframe.neurons import SumPool2d
+from spikeframe.neurons import PaddedSumPool2d, SumPool2d
 
 WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-SUM_POOLS = (nn.AvgPool2d, nn.AvgPool3d, SumPool2d)
+SUM_POOLS = (nn.AvgPool2d, nn.AvgPool3d, SumPool2d, PaddedSumPool2d)
 
 _ITEM_AXES = {
     nn.Linear: 1,
@@ -23,6 +23,7 @@ _ITEM_AXES = {
     nn.AvgPool2d: 3,
     nn.AvgPool3d: 4,
     SumPool2d: 3,
+    PaddedSumPool2d: 3,
 }
 
 
@@ -67,7 +68,7 @@ def through_pool(pool: Any, shape: Sequence[int], reached: Tensor) -> Tensor:
     """
     with torch.enable_grad():
         x = torch.zeros((1, *shape), dtype=torch.float64, device=reached.device, requires_grad=True)
-        if isinstance(pool, SumPool2d):
+        if isinstance(pool, (SumPool2d, PaddedSumPool2d)):
             sums = pool(x)
         else:
             average = nn.functional.avg_pool2d if isinstance(pool, nn.AvgPool2d) else nn.functional.avg_pool3d
@@ -85,7 +86,7 @@ def merges(layer: Any, pools: Sequence[Any]) -> bool:
         pools: those before it.
     """
     around = isinstance(layer, (nn.Conv1d, nn.Conv2d)) and layer.padding_mode != "zeros"
-    flat = [pool for pool in pools if isinstance(pool, (nn.AvgPool2d, SumPool2d))]
+    flat = [pool for pool in pools if isinstance(pool, (nn.AvgPool2d, SumPool2d, PaddedSumPool2d))]
     overlap = any(s < k for p in flat for s, k in zip(_pair(p.stride), _pair(p.kernel_size), strict=True))
     return (around or overlap) and len(flat) == len(pools) and not isinstance(layer, nn.Conv3d)
 

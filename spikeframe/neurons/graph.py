@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from spikeframe.errors import ShapeError, unknown_name
 from spikeframe.kernels.parts import parts
 from spikeframe.neurons.neuron import HALF, Neuron
+from spikeframe.neurons.sequential import Sequential
 from spikeframe.neurons.temporal import Temporal
 
 
@@ -87,21 +88,12 @@ class GraphNetwork(Temporal):
             ShapeError: no input for a node, or another number of steps.
             DTypeError, NonFiniteError: an input is not usable.
         """
-        given = dict(x) if isinstance(x, Mapping) else dict.fromkeys(self.inputs[:1], x)
-        if list(given) != self.inputs and set(given) != set(self.inputs):
-            raise ShapeError(f"GraphNetwork: inputs {sorted(given)} were given; it has {self.inputs}.")
-        values = {name: self._checked(value) for name, value in given.items()}
-        if len({value.shape[:2] for value in values.values()}) > 1:
-            raise ShapeError("GraphNetwork: all inputs must have the same number of steps and samples.")
-        nodes = {} if state is None else dict(state.nodes)
-        before = {} if state is None else dict(state.past)
-        late = {a for found in self.late.values() for a in found}
+        values = self._given(x)
+        nodes, before = self._started(values, state)
+        late = self._late()
         steps = next(iter(values.values())).shape[0]
-        if not late <= set(before):
-            rest = self._silence(values)
-            before |= {a: rest[a][0] for a in late}
         for part in self.parts:
-            if not steps or (len(part) == 1 and not self.late[part[0]]):
+            if not steps or not self._loops(part):
                 for name in part:
                     self._evaluate(name, values, before, nodes)
                 continue
@@ -119,22 +111,68 @@ class GraphNetwork(Temporal):
         after = {a: values[a][-1] for a in late} if steps else before
         return (out if len(out) > 1 else out[self.outputs[0]]), GraphState(nodes, after)
 
-    def _silence(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return what every node puts out while nothing comes and nobody spikes, ``[1, B, ...]``."""
-        rest = {name: torch.zeros_like(given[name][:1]) for name in self.inputs}
+    def started(self, x: Tensor | Mapping[str, Tensor], state: GraphState | None = None) -> GraphState:
+        """Return the state that a call with these arguments starts from, complete.
+
+        Args:
+            x: as in a call.
+            state: as in a call.
+
+        Raises:
+            ShapeError, DTypeError, NonFiniteError: as in a call.
+        """
+        return self._started(self._given(x), state)
+
+    def visits(self, steps: int) -> Iterator[str]:
+        """Yield the nodes in the order in which a call evaluates them, those of a loop once a step.
+
+        Args:
+            steps: of the input, at least 1.
+        """
+        for part in self.parts:
+            for _ in range(steps if self._loops(part) else 1):
+                yield from part
+
+    def _given(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the inputs by node, or refuse them."""
+        given = dict(x) if isinstance(x, Mapping) else dict.fromkeys(self.inputs[:1], x)
+        if list(given) != self.inputs and set(given) != set(self.inputs):
+            raise ShapeError(f"GraphNetwork: inputs {sorted(given)} were given; it has {self.inputs}.")
+        values = {name: self._checked(value) for name, value in given.items()}
+        if len({value.shape[:2] for value in values.values()}) > 1:
+            raise ShapeError("GraphNetwork: all inputs must have the same number of steps and samples.")
+        return values
+
+    def _late(self) -> set[str]:
+        """Return the nodes whose output goes back."""
+        return {a for found in self.late.values() for a in found}
+
+    def _loops(self, part: list[str]) -> bool:
+        """Whether nodes run step by step."""
+        return len(part) > 1 or bool(self.late[part[0]])
+
+    def _started(self, values: dict[str, Tensor], state: GraphState | None) -> GraphState:
+        """Return the state at the start; at first, what goes back is what the nodes give in silence."""
+        nodes, before = ({}, {}) if state is None else (dict(state.nodes), dict(state.past))
+        if not (late := self._late()) <= set(before):
+            rest = self.silence({name: torch.zeros_like(value[:1]) for name, value in values.items()})
+            before |= {a: rest[a][0] for a in late}
+        return GraphState(nodes, before)
+
+    def silence(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what every node puts out while nobody spikes, ``[1, B, ...]``.
+
+        Args:
+            given: what comes in by node, ``[1, B, ...]``: zeros, or what silence is before the graph.
+        """
+        rest: dict[str, Tensor] = {}
         for _ in range(1 + sum(map(bool, self.late.values()))):  # until what goes back has gone round
             for name in self.order:
-                arriving = [rest[a] for a in (*self.sources[name], *self.late[name]) if a in rest]
+                arriving = [given[name]] if name in given else []
+                arriving += [rest[a] for a in (*self.sources[name], *self.late[name]) if a in rest]
                 if arriving:
-                    x = sum(arriving[1:], arriving[0])
-                    still = isinstance(self.layer(name), (Neuron, Temporal))
-                    rest[name] = torch.zeros_like(x) if still else self._apply_layer(name, x)
+                    rest[name] = _silent(self.layer(name), sum(arriving[1:], arriving[0]))
         return rest
-
-    def _apply_layer(self, name: str, x: Tensor) -> Tensor:
-        """Return what a layer without state makes of ``[T, B, ...]``."""
-        found: Tensor = self.layer(name)(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        return found
 
     def _evaluate(self, name: str, values: dict[str, Tensor], past: dict[str, Tensor], nodes: dict[str, Any]) -> None:
         """Compute one node's values ``[T, B, ...]`` from those before it."""
@@ -142,7 +180,24 @@ class GraphNetwork(Temporal):
         arriving += [values[a] for a in self.sources[name]] + [past[a][None] for a in self.late[name] if a in past]
         x = sum(arriving[1:], arriving[0])
         layer = self.layer(name)
-        if isinstance(layer, (Neuron, Temporal)):
+        if isinstance(layer, (Neuron, Sequential, Temporal)):
             values[name], nodes[name] = layer(x, nodes.get(name))
         else:
-            values[name] = self._apply_layer(name, x)
+            values[name] = _stateless(layer, x)
+
+
+def _stateless(layer: nn.Module, x: Tensor) -> Tensor:
+    """Return what a layer without state makes of ``[T, B, ...]``."""
+    found: Tensor = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    return found
+
+
+def _silent(layer: nn.Module, x: Tensor) -> Tensor:
+    """Return what a layer makes of ``[1, B, ...]`` while nobody spikes."""
+    if isinstance(layer, Sequential):
+        for part in layer:
+            x = _silent(part, x)
+        return x
+    if isinstance(layer, GraphNetwork):
+        return layer.silence(dict.fromkeys(layer.inputs[:1], x))[layer.outputs[0]]
+    return torch.zeros_like(x) if isinstance(layer, (Neuron, Temporal)) else _stateless(layer, x)

@@ -185,9 +185,14 @@ class Neuron(Parametric):
         self.number = compiled.enrol(self)
 
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
-        """Load, and trace again: which terms a step has depends on the values."""
+        """Load, and trace again: which terms a step has depends on the values; refuse those that do not fit."""
         super()._load_from_state_dict(*arguments, **options)
         self._forget()
+        if not any(value.is_meta for value in (*self.parameters(), *self.buffers())):
+            try:
+                self.check_values()
+            except (ParameterError, NonFiniteError) as error:
+                raise type(error)(f"{error} The loaded state_dict holds that.") from None
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """Move, and compute the coefficients again."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spikeframe.analysis.irregularity import LEAST, intervals
 from spikeframe.errors import ParameterError, ShapeError
-from spikeframe.plots.style import CYCLE, MUTED, legend, new_axes, numbers, plain, tidy
+from spikeframe.plots.style import CYCLE, MUTED, legend_above, new_axes, numbers, plain, tidy
 
 #: Times (ms) and neurons of a population's spikes.
 Train = tuple[NDArray[np.float64], NDArray[np.int64]]
@@ -68,11 +68,11 @@ def population_rates(
     for index, (name, (times, _)) in enumerate(found.items()):
         many = np.histogram(times, edges + 1e-9)[0]
         rate = many / (max(sizes.get(name, 1), 1) * width * 1e-3)
-        ax.stairs(rate, edges, color=CYCLE[index % len(CYCLE)], linewidth=1.2, label=plain(name))
+        ax.stairs(rate, edges, color=CYCLE[index % len(CYCLE)], linewidth=1.2, baseline=None, label=plain(name))
     ax.set_ylim(bottom=0.0)
     ax.set_xlim(low, edges[-1])
     if found:
-        legend(ax)
+        legend_above(ax)
     return tidy(ax, "Rates over time", "time (ms)", "spikes/s per neuron")
 
 
@@ -106,7 +106,7 @@ def interval_histogram(spikes: Any, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_ylim(bottom=0.0)
-    legend(ax)
+    legend_above(ax)
     return tidy(ax, "Intervals between spikes", "interval (ms)", "intervals (%)")
 
 
@@ -144,7 +144,7 @@ def cv_histogram(spikes: Any, ax: Axes | None = None, *, least: int = LEAST) -> 
         ax.stairs(share, edges, color=colours[name], linewidth=1.6, label=label)
     ax.axvline(1.0, color=MUTED, linewidth=0.8, linestyle=":")
     ax.set_ylim(bottom=0.0)
-    legend(ax)
+    legend_above(ax)
     return tidy(ax, "Irregularity", "CV of intervals (1: Poisson)", "neurons (%)")
 
 

@@ -16,7 +16,22 @@ from numpy.typing import NDArray
 from spikeframe.energy import Comparison
 from spikeframe.energy.reports import energy as with_unit
 from spikeframe.errors import ParameterError, ShapeError
-from spikeframe.plots.style import BLUE, CYCLE, GRID, INK, MUTED, ORANGE, SKY, legend, new_axes, numbers, plain, tidy
+from spikeframe.plots.style import (
+    BLUE,
+    CYCLE,
+    GRID,
+    INK,
+    MUTED,
+    ORANGE,
+    SKY,
+    bar_limits,
+    legend,
+    legend_above,
+    new_axes,
+    numbers,
+    plain,
+    tidy,
+)
 
 _RASTERISE_ABOVE = 2000  # marks; more than that makes vector files heavy
 
@@ -238,7 +253,7 @@ def rate_histogram(rates: Any, ax: Axes | None = None, *, unit: str = "spikes pe
         ax.stairs(share, edges, color=CYCLE[index % len(CYCLE)], linewidth=1.6, label=label)
     ax.set_ylim(bottom=0.0)
     if arrays:
-        legend(ax)
+        legend_above(ax)
     return tidy(ax, "Firing rates", unit, "neurons (%)")
 
 
@@ -331,7 +346,7 @@ def energy_bars(comparison: Comparison | Mapping[str, Any], ax: Axes | None = No
             ax.annotate(amount, (value, line), (3, 0), textcoords="offset points", fontsize=7, color=MUTED, va="center")
         line += 1.6
     ax.set_xscale("log")
-    ax.set_xlim(10.0 ** np.floor(np.log10(min(values) / 1.5)), max(values) * 20.0)
+    ax.set_xlim(*bar_limits(values))
     ax.set_ylim(line - 0.6, -0.9)
     ax.set_yticks([])
     handles = {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
@@ -396,7 +411,7 @@ def membrane_traces(
     if threshold is not None:
         ax.axhline(threshold, color=MUTED, linewidth=0.8, linestyle=":", label="threshold")
     if chosen:
-        legend(ax)
+        legend_above(ax)
     return tidy(ax, "Membranes", "step" if dt_ms is None and trace is None else "time (ms)", unit)
 
 

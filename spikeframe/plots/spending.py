@@ -12,7 +12,20 @@ from spikeframe.energy import Columns, EnergyModel, Runs
 from spikeframe.energy.reports import energy as with_unit
 from spikeframe.energy.timeline import Timeline
 from spikeframe.errors import ParameterError
-from spikeframe.plots.style import BLUE, CYCLE, INK, MUTED, ORANGE, SKY, legend, new_axes, numbers, plain, tidy
+from spikeframe.plots.style import (
+    BLUE,
+    CYCLE,
+    INK,
+    MUTED,
+    ORANGE,
+    SKY,
+    bar_limits,
+    legend,
+    new_axes,
+    numbers,
+    plain,
+    tidy,
+)
 
 
 def energy_columns(columns: Columns, ax: Axes | None = None) -> Axes:
@@ -134,7 +147,7 @@ def _bars(ax: Axes | None, groups: Mapping[str, list[tuple[float, str, str]]]) -
             )  # fmt: skip
         line += 1.6
     ax.set_xscale("log")
-    ax.set_xlim(10.0 ** np.floor(np.log10(min(values) / 1.5)), max(values) * 20.0)
+    ax.set_xlim(*bar_limits(values))
     ax.set_ylim(line - 0.6, -0.9)
     ax.set_yticks([])
     tidy(ax, "", "energy (nJ, logarithmic)", "", grid="x")

@@ -6,6 +6,7 @@ writes one, and a notebook shows ``ax.figure``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -48,6 +49,24 @@ def tidy(ax: Axes, title: str, x: str, y: str, *, grid: Literal["x", "y"] | None
 def legend(ax: Axes, **options: Any) -> None:
     """Add a frameless legend."""
     ax.legend(frameon=False, fontsize=8, labelcolor=INK, **options)
+
+
+def legend_above(ax: Axes) -> None:
+    """Add a legend in rows above all that is drawn so far, in room that the vertical axis (linear) is extended by."""
+    names = ax.get_legend_handles_labels()[1]
+    width, height = ax.get_position().size * ax.get_figure(root=True).get_size_inches()
+    columns = max(1, min(len(names), int(width / (0.4 + 0.064 * max(len(name.strip()) for name in names)))))
+    rows = -(-len(names) // columns)
+    share = min(0.16 * rows + 0.1, 0.6 * height) / height
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, low + (high - low) / (1.0 - share))
+    legend(ax, loc="upper left", ncols=columns, borderaxespad=0.2, columnspacing=1.2, handlelength=1.5)
+
+
+def bar_limits(values: Sequence[float]) -> tuple[float, float]:
+    """Return where a logarithmic axis of bars begins and ends, with room for a label behind the longest."""
+    start = 10.0 ** np.floor(np.log10(min(values) / 1.5))
+    return float(start), float(start * (max(values) / start) ** 1.35)
 
 
 def plain(text: object) -> str:

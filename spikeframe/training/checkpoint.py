@@ -5,11 +5,13 @@ A file is written under a temporary name and renamed, so that it is whole whenev
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from spikeframe.errors import CheckpointError
+from spikeframe.errors import CheckpointError, ConfigError
 
 VERSION = 1
 
@@ -44,6 +46,32 @@ def write_whole(path: Path, content: bytes | str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Make a folder and keep other trainings out of it; the system lets them in again however this process ends.
+
+    Args:
+        folder: the run folder.
+
+    Raises:
+        ConfigError: another training writes into it now.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{folder}: another training writes into this folder now; choose another, or wait until it has ended."
+            ) from None
+        except OSError:  # some network file systems know no locks
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -115,6 +143,21 @@ def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: s
                 f"{tuple(tensor.shape)}; it belongs to another model."
             )
     model.load_state_dict(dict(tensors))
+
+
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """Return a model without what `torch.compile` and data parallelism wrap around it, whose names are its own.
+
+    Args:
+        model: the model, wrapped or not.
+    """
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if isinstance(model, (torch.nn.parallel.DistributedDataParallel, torch.nn.DataParallel)):
+            inner = model.module
+        if not isinstance(inner, torch.nn.Module):
+            return model
+        model = inner
 
 
 def flatten(value: Any, prefix: str, tensors: dict[str, Tensor]) -> Any:

@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from math import isfinite
@@ -25,12 +26,14 @@ from spikeframe.training.checkpoint import (
     flatten,
     load_weights,
     read_tensors,
+    sole_writer,
     unflatten,
+    unwrapped,
     write_tensors,
     write_whole,
 )
 from spikeframe.training.frames import Batch, FrameCache
-from spikeframe.training.metrics import Loss, SpikeMeter, check_batch, check_labels, evaluate, logits
+from spikeframe.training.metrics import Loss, SpikeMeter, check_batch, checked_labels, evaluate, scores_of
 from spikeframe.training.seeds import check_seed, seed_everything
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -129,7 +132,8 @@ def fit(
         History, best epoch and folder.
 
     Raises:
-        ParameterError, ConfigError: settings that make no sense, or a folder that holds another training.
+        ParameterError, ConfigError: settings that make no sense, or a folder that holds another training, or into which
+            one writes now.
         CheckpointError: the checkpoint is damaged, or was made with other settings or another model.
         NonFiniteError: the loss is NaN or infinite.
         ShapeError: output or labels have the wrong shape, or there is no batch.
@@ -167,53 +171,55 @@ def fit(
         "patience": patience,
         "train": _describe(train),
         "validation": _describe(validation),
-        "model": str(model),
+        "model": str(unwrapped(model)),
         **(config or {}),
     }
     folder = None if out is None else Path(out)
     if resume and folder is None:
         raise ConfigError("fit: resume goes on from a run folder; give it as out.")
     state = _Progress()
-    if folder is not None:
-        state = _open_folder(folder, settings, resume, model, optimizer, scheduler)
-    shown = sys.stderr.isatty() if progress is None else progress
-    while not state.finished(epochs, patience):
-        started = time.perf_counter()
-        epoch = len(state.history)
-        seed_everything(seed, epoch)
-        row: dict[str, Any] = {"epoch": epoch + 1}
-        batches = tqdm(
-            _batches(train, batch_size, seed, epoch),
-            f"epoch {epoch + 1}/{epochs}",
-            _length(train, batch_size),
-            disable=None if shown else True,
-            leave=False,
-            unit="batch",
-        )
-        row |= _train_epoch(model, batches, optimizer, loss, readout, rate_target, rate_weight, epoch + 1)
-        latest = -float(epoch)
-        if validation is not None:
-            found = evaluate(model, _batches(validation, batch_size, None, 0), loss=loss, readout=readout)
-            row |= {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
-            latest = found.loss
-            if not isfinite(latest):
-                raise NonFiniteError(
-                    f"The validation loss is {latest} in epoch {epoch + 1}; try a lower learning rate."
-                )
-        if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step(row["train_loss"] if validation is None else latest)
-        elif scheduler is not None:
-            scheduler.step()
-        row["seconds"] = time.perf_counter() - started
-        state.history.append(row)
-        if latest < state.best_loss:
-            state.best_epoch, state.best_loss = epoch + 1, latest
-            state.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        if shown:
-            tqdm.write(_line(row, epochs), file=sys.stderr)
+    with nullcontext() if folder is None else sole_writer(folder):
         if folder is not None:
-            _save(folder, settings, state, model, optimizer, scheduler)
-    model.load_state_dict(state.best)
+            state = _open_folder(folder, settings, resume, model, optimizer, scheduler)
+        shown = sys.stderr.isatty() if progress is None else progress
+        while not state.finished(epochs, patience):
+            started = time.perf_counter()
+            epoch = len(state.history)
+            seed_everything(seed, epoch)
+            row: dict[str, Any] = {"epoch": epoch + 1}
+            batches = tqdm(
+                _batches(train, batch_size, seed, epoch),
+                f"epoch {epoch + 1}/{epochs}",
+                _length(train, batch_size),
+                disable=None if shown else True,
+                leave=False,
+                unit="batch",
+            )
+            row |= _train_epoch(model, batches, optimizer, loss, readout, rate_target, rate_weight, epoch + 1)
+            latest = -float(epoch)
+            if validation is not None:
+                found = evaluate(model, _batches(validation, batch_size, None, 0), loss=loss, readout=readout)
+                row |= {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
+                latest = found.loss
+                if not isfinite(latest):
+                    raise NonFiniteError(
+                        f"The validation loss is {latest} in epoch {epoch + 1}; try a lower learning rate."
+                    )
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step(row["train_loss"] if validation is None else latest)
+            elif scheduler is not None:
+                scheduler.step()
+            row["seconds"] = time.perf_counter() - started
+            state.history.append(row)
+            if latest < state.best_loss:
+                state.best_epoch, state.best_loss = epoch + 1, latest
+                weights = unwrapped(model).state_dict()
+                state.best = {name: tensor.detach().clone() for name, tensor in weights.items()}
+            if shown:
+                tqdm.write(_line(row, epochs), file=sys.stderr)
+            if folder is not None:
+                _save(folder, settings, state, model, optimizer, scheduler)
+    unwrapped(model).load_state_dict(state.best)
     model.eval()
     return FitResult(state.history, state.best_epoch, state.patience_is_over(patience), folder)
 
@@ -229,7 +235,7 @@ def load_best(model: nn.Module, folder: str | Path) -> None:
         CheckpointError: the file is missing, damaged or of another model.
     """
     path = Path(folder) / WEIGHTS
-    load_weights(model, read_tensors(path)[0], str(path))
+    load_weights(unwrapped(model), read_tensors(path)[0], str(path))
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -257,29 +263,36 @@ def _train_epoch(
 ) -> dict[str, Any]:  # fmt: skip
     """Go through the training data once; return loss, accuracy and spikes per sample."""
     criterion = loss or nn.functional.cross_entropy
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     total, right, samples = 0.0, 0, 0
     model.train()
     with SpikeMeter(model) as meter:
         for x, labels in batches:
             check_batch("fit", x, labels)
-            scores = logits(model(x.to(device)), readout)
-            check_labels(labels, scores)
-            labels = labels.to(device)
+            scores = scores_of("fit", model, x, readout)
+            labels = checked_labels(labels, scores).to(scores.device)
             value = criterion(scores, labels)
             if rate_weight:
                 value = value + rate_weight * meter.penalty(rate_target)
-            if value.ndim:
-                raise ShapeError(f"fit: the loss has shape {tuple(value.shape)}; it must be one number, e.g. the mean.")
-            if not bool(torch.isfinite(value)):
+            if not isinstance(value, Tensor) or value.ndim:
+                got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"type {type(value).__name__}"
+                raise ShapeError(f"fit: the loss has {got}; it must be one number in a tensor, e.g. the mean.")
+            if not value.requires_grad:
+                raise ParameterError(
+                    "fit: the loss has no gradient: no parameter of the model has requires_grad, or the model or the "
+                    "loss detaches; accepted is a loss that depends on a parameter."
+                )
+            right_now = (scores.argmax(1) == labels).sum().to(value.device)
+            found = torch.stack([value.detach().double(), right_now.double()])
+            mean_loss, told = found.tolist()  # the only time that a batch waits for a GPU
+            if not isfinite(mean_loss):
                 raise NonFiniteError(
-                    f"The loss is {value.item()} in epoch {epoch} after {samples} samples; try a lower learning rate."
+                    f"The loss is {mean_loss} in epoch {epoch} after {samples} samples; try a lower learning rate."
                 )
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            total += float(value.detach()) * len(labels)
-            right += int((scores.argmax(1) == labels).sum())
+            total += mean_loss * len(labels)
+            right += int(told)
             samples += len(labels)
             batches.set_postfix(loss=f"{total / samples:.3f}", accuracy=f"{right / samples:.3f}", refresh=False)
     if not samples:
@@ -295,7 +308,8 @@ def _open_folder(
     scheduler: LRScheduler | None,
 ) -> _Progress:  # fmt: skip
     """Make the run folder, or take up what its checkpoint holds."""
-    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".*.part"):  # by a training that was killed while it wrote
+        left.unlink(missing_ok=True)
     path = folder / CHECKPOINT
     if not path.is_file():
         write_whole(folder / CONFIG, json.dumps(settings, indent=2))
@@ -321,7 +335,7 @@ def _open_folder(
         part, _, rest = name.partition(".")
         if part in parts:
             parts[part][rest] = tensor
-    load_weights(model, parts["weights"], str(path))
+    load_weights(unwrapped(model), parts["weights"], str(path))
     optimizer.load_state_dict(unflatten(about["optimizer"], tensors))
     if scheduler is not None:
         scheduler.load_state_dict(unflatten(about["scheduler"], tensors))
@@ -341,7 +355,7 @@ def _save(
     scheduler: LRScheduler | None,
 ) -> None:  # fmt: skip
     """Write the checkpoint, then what is made from it."""
-    tensors = {f"weights.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors = {f"weights.{name}": tensor for name, tensor in unwrapped(model).state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
     about = {
         "settings": settings,

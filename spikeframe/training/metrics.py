@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from spikeframe.errors import DTypeError, ShapeError, unknown_name
 from spikeframe.neurons import Neuron
+from spikeframe.training.checkpoint import unwrapped
 
 READOUTS = ("mean", "last", "max")
 
@@ -40,7 +42,8 @@ class Evaluation:
 class SpikeMeter:
     """Counts the spikes of a model's neuron layers while it is open, and keeps their rates for a penalty.
 
-    Counts stay on the model's device until `spikes` is read, so that no layer waits for a GPU.
+    Counts stay on the model's device until `spikes` is read, so that no layer waits for a GPU. What activation
+    checkpointing runs again in the backward is not counted again.
 
     Args:
         model: any module; layers of `spikeframe.neurons` in it that spike are watched.
@@ -50,11 +53,13 @@ class SpikeMeter:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.layers = {n: m for n, m in model.named_modules() if isinstance(m, Neuron) and m.output_grid() is not None}
+        modules = unwrapped(model).named_modules()
+        self.layers = {n: m for n, m in modules if isinstance(m, Neuron) and m.output_grid() is not None}
         self.rates: dict[str, Tensor] = {}
         self._model = model
         self._sent: dict[str, Tensor] = {}
         self._passed: dict[str, tuple[Tensor, int]] = {}
+        self._without_gradient: set[str] = set()
         self._handles: list[RemovableHandle] = []
 
     @property
@@ -63,7 +68,7 @@ class SpikeMeter:
         return {name: float(self._sent.get(name, 0.0)) for name in self.layers}
 
     def __enter__(self) -> SpikeMeter:
-        self._handles.append(self._model.register_forward_pre_hook(lambda *_: self._passed.clear()))
+        self._handles.append(self._model.register_forward_pre_hook(self._begin))
         for name, layer in self.layers.items():
             self._handles.append(layer.register_forward_hook(self._watcher(name)))
         return self
@@ -72,6 +77,12 @@ class SpikeMeter:
         for handle in self._handles:
             handle.remove()
         self.rates = {}
+
+    def _begin(self, *_: Any) -> None:
+        """Forget the pass before."""
+        if not _recomputing():
+            self._passed.clear()
+            self._without_gradient.clear()
 
     def _watcher(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         """Return the hook of one layer; a layer in a loop is called at every step of a pass."""
@@ -83,8 +94,12 @@ class SpikeMeter:
             if not binary:  # spikes of both signs do not take each other away
                 sign = torch.where((kept < 0).any(), kept.sign(), torch.ones_like(kept))
                 out, kept = out * sign, kept.abs()
-            before, places = self._passed.get(name, (None, 0))
             total = out.sum(dtype=torch.promote_types(out.dtype, torch.float32))
+            if _recomputing():  # up to here, because a checkpoint wants the same tensors saved as the first time
+                return
+            if not torch.is_grad_enabled():
+                self._without_gradient.add(name)
+            before, places = self._passed.get(name, (None, 0))
             total, places = total if before is None else before + total, places + out.numel()
             self._passed[name] = total, places
             self.rates[name] = total / max(places, 1)
@@ -96,11 +111,24 @@ class SpikeMeter:
     def penalty(self, target: float) -> Tensor:
         """Return the sum over layers of ``(mean rate - target)^2``, of the latest forward pass.
 
+        Warns where gradients are wanted, but a layer ran without: reentrant checkpoints do that.
+
         Args:
             target: wanted spikes per neuron and step.
         """
+        if self._without_gradient and torch.is_grad_enabled():
+            warnings.warn(
+                f"SpikeMeter.penalty: {min(self._without_gradient)!r} ran under torch.no_grad(), so the penalty has no "
+                "gradient there. If a checkpoint did that, call it with use_reentrant=False.",
+                stacklevel=2,
+            )
         terms = [(rate - target) ** 2 for rate in self.rates.values()]
         return torch.stack(terms).sum() if terms else torch.zeros(())
+
+
+def _recomputing() -> bool:
+    """Whether a backward is under way: what runs forward in it was run before (`torch.utils.checkpoint`)."""
+    return not torch.compiler.is_compiling() and bool(torch._C._current_graph_task_id() != -1)
 
 
 def logits(out: Tensor | tuple[Any, ...], readout: str = "mean") -> Tensor:
@@ -146,8 +174,34 @@ def check_batch(where: str, x: object, labels: object) -> None:
             )
 
 
-def check_labels(labels: Tensor, scores: Tensor) -> None:
-    """Raise ShapeError unless labels [B] are classes of these logits [B, classes]."""
+def scores_of(where: str, model: nn.Module, x: Tensor, readout: str) -> Tensor:
+    """Return a model's logits [B, classes] for a batch.
+
+    Args:
+        where: the function, for the message.
+        model: called with x, on its own device.
+        x: input [T, B, ...].
+        readout: as for `logits`.
+
+    Raises:
+        DTypeError: the model's layers do not take x's type.
+        ShapeError: the output has other axes.
+    """
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    try:
+        return logits(model(x.to(device)), readout)
+    except RuntimeError as error:
+        kinds = sorted({str(p.dtype) for p in model.parameters()})
+        if not kinds or str(x.dtype) in kinds or "dtype" not in str(error):
+            raise
+        raise DTypeError(
+            f"{where}: the input of a batch is {x.dtype}, the model's parameters are {', '.join(kinds)} ({error}); "
+            "convert one of them, e.g. x.float()."
+        ) from error
+
+
+def checked_labels(labels: Tensor, scores: Tensor) -> Tensor:
+    """Return labels [B] as int64 if they are classes of these logits [B, classes], or raise ShapeError, DTypeError."""
     batch, classes = scores.shape
     accepted = f"accepted are {batch} class numbers from 0 to {classes - 1}, as many as the model's output has."
     if labels.shape != (batch,):
@@ -155,8 +209,11 @@ def check_labels(labels: Tensor, scores: Tensor) -> None:
             f"labels have shape {tuple(labels.shape)}; {accepted} Is the input [T, B, ...], time first? A DataLoader "
             "puts the batch first unless told otherwise: collate_fn=spikeframe.training.collate."
         )
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise DTypeError(f"labels are {labels.dtype}; {accepted} Whole numbers, e.g. labels.long().")
     if batch and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ShapeError(f"labels go from {int(labels.min())} to {int(labels.max())}; {accepted}")
+    return labels.long()
 
 
 def accuracy(labels: Tensor, predicted: Tensor) -> float:
@@ -202,7 +259,6 @@ def evaluate(
         DTypeError: a batch is not made of tensors.
     """
     criterion = loss or nn.functional.cross_entropy
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     was_training = model.training
     model.eval()
     total, truth, chosen = 0.0, [], []
@@ -210,8 +266,8 @@ def evaluate(
         with SpikeMeter(model) as meter, torch.no_grad():
             for x, labels in batches:
                 check_batch("evaluate", x, labels)
-                scores = logits(model(x.to(device)), readout).cpu()
-                check_labels(labels, scores)
+                scores = scores_of("evaluate", model, x, readout).cpu()
+                labels = checked_labels(labels.cpu(), scores)
                 total += float(criterion(scores, labels)) * len(labels)
                 truth.append(labels)
                 chosen.append(scores.argmax(1))
