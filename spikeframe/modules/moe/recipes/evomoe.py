@@ -5,12 +5,14 @@ r"""EvoMoE: train one expert, copy it into many that differ by random masks, and
 
 In three phases by the step of training: one expert alone; the copies, with τ falling; the best one, as it also is
 outside training, and then without noise. At the default scores near 0 and τ = 0.5 two thirds of the experts still run,
-so τ falls to 0.2 here. Reference: Nie et al. 2021, arXiv:2112.14397 (the share of masked weights is from memory).
+so τ falls to 0.2 here. From the second phase on the balance loss is Switch's over each row's best expert. Reference:
+Nie et al. 2021, arXiv:2112.14397 (the share of masked weights is from memory).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -65,6 +67,13 @@ class DenseToSparseRouter(Router):
             mask = noisy.detach() > KEPT
             weight = probs * mask
         return mask, weight, probs, extra
+
+    def losses(self, plan: Plan) -> dict[str, Tensor]:
+        """Return the weighted losses: balance of how often each expert is the best, once there is a choice."""
+        if int(self.step) < self.alone:
+            return {"balance": plan.probs.new_zeros(()), **plan.extra}
+        best = torch.nn.functional.one_hot(plan.probs.argmax(-1), plan.experts).bool() & plan.heard[..., None]
+        return super().losses(replace(plan, mask=best))
 
 
 class EvoMoE(MoE):
