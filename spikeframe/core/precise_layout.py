@@ -70,8 +70,8 @@ def lay_out(network: Network, threads: int) -> Laid:
     times = np.concatenate([*(np.asarray(g.times, np.float64) for g, _ in given), [time for _, time, _ in later]])
     if (late := times[times > FAR]).size:
         raise TimeGridError(
-            f"a given spike or a change of a current at {late[0]:g} ms: the precise clock takes times up to {FAR:g} ms; "
-            "a current without end has stop=inf."
+            f"a given spike or a change of a current at {late[0]:g} ms: the precise clock takes times up to {FAR:g} "
+            "ms; a current without end has stop=inf."
         )
     rows = np.concatenate([*(np.asarray(g.ids, np.int64) + at for g, at in given), row + np.arange(len(later))])
     groups = [_group(p, p.name in injected) for p in neurons]
