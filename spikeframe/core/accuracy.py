@@ -6,7 +6,8 @@ their order. One weight that is some thousand times larger than the others coars
 **Integration** is explicit for `spikeframe.neurons.integrated` neurons: where a substep times the membrane's rate
 :math:`-\partial \dot v / \partial v` passes 2.78 (or 2), it oscillates and grows, and every reset hides that. The rate
 of every neuron is looked at before the first step, there with each single weight as a conductance on top, and at the
-end of each stretch: what lasts is found, not every peak between.
+end of each stretch: what lasts is found, not every peak between. (A running maximum of the conductances in the update
+would make that of `CondLIF` 2 to 3 % dearer, that of `AdEx` 5 to 7 %.)
 """
 
 from __future__ import annotations

@@ -68,6 +68,11 @@ def lay_out(network: Network, threads: int) -> Laid:
     synapses += [_injection(row + k, target, first, jump) for k, (target, _, jump) in enumerate(later)]
     given = [(cast(SpikeSource, p.neuron), first[p.name]) for p in sources]
     times = np.concatenate([*(np.asarray(g.times, np.float64) for g, _ in given), [time for _, time, _ in later]])
+    if (late := times[times > FAR]).size:
+        raise TimeGridError(
+            f"a given spike or a change of a current at {late[0]:g} ms: the precise clock takes times up to {FAR:g} "
+            "ms; a current without end has stop=inf."
+        )
     rows = np.concatenate([*(np.asarray(g.ids, np.int64) + at for g, at in given), row + np.arange(len(later))])
     groups = [_group(p, p.name in injected) for p in neurons]
     joined = Synapses._make(np.concatenate(column) for column in zip(*synapses, strict=True))

@@ -47,11 +47,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikeframe"
 
 
-@lru_cache(maxsize=1)
-def generators() -> str:
-    """Hash the sources of `kernels`, which what is generated depends on."""
+@lru_cache(maxsize=4)
+def hashed(*folders: Path) -> str:
+    """Return a hash of all Python files in some folders.
+
+    Args:
+        folders: looked through with those in them.
+    """
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -59,7 +63,7 @@ def generators() -> str:
 @lru_cache(maxsize=1)
 def folder() -> Path:
     """Return the folder of what is generated and compiled; a temporary one where the cache cannot be written."""
-    found = cache_folder() / "kernels" / generators()
+    found = cache_folder() / "kernels" / hashed(Path(__file__).parent)  # all that generates
     try:
         found.mkdir(parents=True, exist_ok=True)
         probe = found / f".probe{os.getpid()}"

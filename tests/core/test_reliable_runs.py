@@ -236,3 +236,13 @@ def test_a_receptor_named_current_is_for_injected_currents():
     with pytest.raises(ParameterError, match="'current' takes injected currents"):
         sf.Network().population("p", 1, n.LIF(receptors={"current": n.Exp(tau=2.0)}))
     sf.Network().population("p", 1, n.LIF(receptors={"current": n.Current(), "exc": n.Exp(tau=2.0)}))
+
+
+@pytest.mark.fault
+def test_times_beyond_the_precise_clock_are_refused():
+    """They ended in an OverflowError, or in a wrong time where it was compiled."""
+    net = sf.Network()
+    p = net.population("p", 1, n.LIF(reset="value"))
+    net.stimulate(p, sf.DC(1.0, stop=1e308))
+    with pytest.raises(TimeGridError, match=r"1e\+308 ms: the precise clock takes times up to"):
+        sf.Simulator(net, clock="precise", backend="reference")

@@ -101,7 +101,7 @@ def test_a_kernel_kept_from_before_another_one_changed_is_not_used(monkeypatch, 
     function = _kernel_in(tmp_path)
     first = kernels._Kept(function)._cache_file._source_stamp
     assert kernels._Kept(function)._cache_file._source_stamp == first
-    monkeypatch.setattr(source, "generators", lambda: "changed")
+    monkeypatch.setattr(source, "hashed", lambda *folders: "changed")
     assert kernels._Kept(function)._cache_file._source_stamp != first
 
 

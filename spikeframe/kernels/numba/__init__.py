@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -10,19 +11,21 @@ from numba.core.caching import FunctionCache, NullCache
 
 from spikeframe.kernels import source
 
+_HERE = Path(__file__).parent
+
 
 class _Kept(FunctionCache):
     """Numba's cache of a function, which goes on in memory when its disk becomes full or read-only.
 
     Numba compiles a kernel anew when the file that it stands in has changed. What it calls is compiled into it, so here
-    a change of any kernel counts: else an upgrade would go on with the old ones.
+    a change of any of them counts: else an upgrade would go on with the old ones.
     """
 
     def __init__(self, function: Any) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
         if function.__module__.startswith("spikeframe."):
             kept = self._cache_file
-            kept._source_stamp = kept._source_stamp, source.generators()
+            kept._source_stamp = kept._source_stamp, source.hashed(_HERE, _HERE.parent / "reference")
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Write what was compiled, if it can be written."""
