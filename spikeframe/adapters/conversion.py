@@ -42,7 +42,7 @@ from spikeframe.adapters.nir_layers import Integrator
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedLayerError
 from spikeframe.kernels.trace import Names, Value, spike, where
 from spikeframe.neurons import IF, Neuron, Parameter, Sequential, State, SumPool2d
-from spikeframe.neurons.neuron import OutputGrid
+from spikeframe.neurons.definition import OutputGrid
 from spikeframe.neurons.sequential import in_order
 
 WEIGHTED = (nn.Linear, nn.Conv2d)

@@ -30,7 +30,7 @@ from spikeframe.errors import (
 )
 from spikeframe.kernels import chain
 from spikeframe.neurons import Neuron, Scale, Sequential, StackedAffine
-from spikeframe.neurons.neuron import OutputGrid
+from spikeframe.neurons.definition import OutputGrid
 from spikeframe.neurons.sequential import in_order
 
 

@@ -28,7 +28,8 @@ from torch import Tensor
 
 from spikeframe.errors import ParameterError
 from spikeframe.kernels.trace import Names, Value, detach, spike
-from spikeframe.neurons.neuron import Neuron, OutputGrid
+from spikeframe.neurons.definition import OutputGrid
+from spikeframe.neurons.neuron import Neuron
 from spikeframe.neurons.parameters import Parameter, State, as_switch
 
 
