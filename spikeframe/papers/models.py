@@ -135,10 +135,9 @@ def executions(kind: type) -> dict[str, bool]:
     def described(lay: Callable[[Network], Any]) -> Callable[[], Any]:
         def run() -> None:
             net = Network(seed=1)
-            hard = (
-                {"reset": "value"} if "reset" in inspect.signature(kind).parameters else {}
-            )  # precise clock: no other
-            net.population("n", 2, kind(**hard))
+            reset = inspect.signature(kind).parameters.get("reset")
+            choice = reset is not None and not isinstance(reset.default, bool)
+            net.population("n", 2, kind(**({"reset": "value"} if choice else {})))  # precise clock: no other
             lay(net)
 
         return run
