@@ -54,7 +54,8 @@ def legend(ax: Axes, **options: Any) -> None:
 def legend_above(ax: Axes) -> None:
     """Add a legend in rows above all that is drawn so far, in room that the vertical axis (linear) is extended by."""
     names = ax.get_legend_handles_labels()[1]
-    width, height = ax.get_position().size * ax.get_figure(root=True).get_size_inches()
+    extent = ax.get_window_extent()
+    width, height = extent.width / ax.figure.dpi, extent.height / ax.figure.dpi
     columns = max(1, min(len(names), int(width / (0.4 + 0.064 * max(len(name.strip()) for name in names)))))
     rows = -(-len(names) // columns)
     share = min(0.16 * rows + 0.1, 0.6 * height) / height
