@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +37,14 @@ def recordings() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("needs real recordings: set SPIKEFRAME_DATA to their folder")
     return Path(folder)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Let torch work on one thread: for sums whose order must not change, and short work that waits for others."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -6,19 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from spikeframe.neurons import Neuron
+from tests.stepping import stepped
 
 nir = pytest.importorskip("nir", reason="nir is not installed")
 
 DT = 0.5  # ms
-
-
-def stepped(model):
-    """Let all neurons step in torch, which compiles nothing; every provider gives the same bits."""
-    for part in model.modules():
-        if isinstance(part, Neuron):
-            part.backend = "torch"
-    return model
 
 
 def run(model, x, state=None):

@@ -22,15 +22,8 @@ from spikeframe.adapters.conversion import (
 )
 from spikeframe.core import differing_spikes
 from spikeframe.errors import DTypeError, NonFiniteError, ParameterError, ShapeError, UnsupportedLayerError
-from spikeframe.neurons import LIF, MultilevelLIF, Neuron
-
-
-def stepped(model):
-    """Let all neurons step in torch, which compiles nothing."""
-    for part in model.modules():
-        if isinstance(part, Neuron):
-            part.backend = "torch"
-    return model
+from spikeframe.neurons import LIF, MultilevelLIF
+from tests.stepping import stepped
 
 
 def mlp(activation=nn.ReLU, seed=0):

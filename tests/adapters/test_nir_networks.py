@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from nir_cases import DT, nir, run, spikes, stepped, values
+from nir_cases import DT, nir, run, spikes, values
 from torch import nn
 
 import spikeframe as sf
@@ -15,6 +15,7 @@ from spikeframe.errors import (
     ShapeError,
 )
 from spikeframe.neurons import IF, LI, LIF, Current, Delta, Exp, GraphNetwork, Recurrent, Sequential
+from tests.stepping import stepped
 
 
 def networks():

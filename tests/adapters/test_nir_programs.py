@@ -9,7 +9,10 @@ import warnings
 from pathlib import Path
 
 import pytest
-from nir_cases import stepped
+
+from tests.stepping import stepped
+
+pytest.importorskip("nir", reason="nir is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ from spikeframe.neurons import (
     Sequential,
     StackedAffine,
 )
+from tests.stepping import stepped
 
 DT = 1.0
 
@@ -95,14 +96,6 @@ MODELS = {"web": web, "image": image, "chain": chain}
 def ready(name):
     model, shape = MODELS[name]()
     return Network.from_module(stepped(model.eval()), shape), spikes(24, 5, shape, seed=1)
-
-
-def stepped(model):
-    """Let all neurons step in torch, which compiles nothing."""
-    for part in model.modules():
-        if isinstance(part, Neuron):
-            part.backend = "torch"
-    return model
 
 
 def stacked(state):

@@ -11,12 +11,7 @@ from spikeframe.learning_rules.competitive import bcm, hebb, k_winners, oja, san
 F64 = torch.float64
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def data(seed=0, samples=300, inputs=8):

@@ -12,13 +12,7 @@ from spikeframe.errors import ConfigError, DTypeError, NonFiniteError, Parameter
 from spikeframe.learning_rules.replay import Replay
 from spikeframe.learning_rules.sparcl import DataRemoval, DynamicMasks, GradientMasks, training_cost
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def net():
