@@ -85,8 +85,9 @@ def draw(
     for polarity, colour in ((0, "#0072b2"), (1, "#d55e00")):
         left.plot(*x[:, polarity, 0].nonzero(), ".", color=colour, markersize=3, label=("OFF", "ON")[polarity])
     speed = TASK.velocities[labels[0]][0]
-    left.set(title=f"Events (ON, OFF) of a texture at {speed:+.0f} pixel/ms", xlabel="time (ms)", ylabel="pixel")
-    left.legend(framealpha=0.9, fontsize=8, loc="upper right", markerscale=2)
+    left.set(title=f"A texture at {speed:+.0f} pixel/ms", xlabel="time (ms)", ylabel="pixel")
+    left.set_ylim(top=1.18 * left.get_ylim()[1])
+    left.legend(frameon=False, fontsize=8, loc="upper right", markerscale=2, ncols=2)
     middle.semilogx(shares, curve.T, "o-", color="#0072b2", markersize=3, linewidth=1)
     middle.set(title="Pruned to the largest synapses", xlabel="share of synapses kept", ylabel="correct (%)")
     right.plot(np.arange(1, DELAYS + 1), short.T, "o-", color="#0072b2", markersize=3, linewidth=1)

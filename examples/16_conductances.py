@@ -69,7 +69,7 @@ def picture(result: Any, duration: float) -> Figure:
     one = int(np.argmin(np.abs(fired - spikes.ids.size / 3200)))  # a neuron of average rate
     for name, label, color in (("exc_g", "exciting", "#d55e00"), ("inh_g", "inhibiting", "#0072b2")):
         conductance.plot(traces[name].times, traces[name].values[:, one] / G_LEAK, color=color, label=label)
-    conductance.set(ylabel="conductance / leak", ylim=(0, None))
+    conductance.set(ylabel="conductance / leak", ylim=(0, 1.4 * conductance.get_ylim()[1]))  # room for the legend
     conductance.legend(frameon=False, fontsize=8, ncols=2, loc="upper right")
     membrane.plot(traces["v"].times, traces["v"].values[:, one], color="#24292f", linewidth=0.8)
     times = spikes.times[spikes.ids == 100 + one]

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 import spikeframe as sf
 
@@ -107,9 +108,10 @@ def main(quick: bool = False, out: str = "trained_circuit.png") -> Path:
     axes = figure.subplot_mosaic([["before", "after"], ["distance", "circuit"]])
     raster(axes["before"], before.spikes["out"], target, "Before")
     raster(axes["after"], after.spikes["out"], target, "Trained, turned back, simulated")
-    axes["before"].legend(loc="upper left", fontsize=8)
+    axes["before"].legend(loc="lower right", fontsize=8, bbox_to_anchor=(1.0, 1.0), frameon=False, ncols=2)
     axes["distance"].plot(range(1, len(distances) + 1), distances, color="#0072b2")
     axes["distance"].set(title="Distance from the target", xlabel="round", ylabel="van Rossum distance", ylim=(0, None))
+    axes["distance"].xaxis.set_major_locator(MaxNLocator(integer=True))
     for name, colour, first in (("exc", "#0072b2", 0), ("inh", "#d55e00", 80)):
         found = after.spikes[name]
         axes["circuit"].plot(found.times, found.ids + first, ".", color=colour, markersize=2)

@@ -120,7 +120,7 @@ def draw(points: dict[str, list[tuple[float, list[tuple[float, ...]]]]], out: st
     ax.axvline(100 * dense[:, 2].mean(), color="#8b949e", linestyle=":", label="skipping zeros alone")
     ax.set(xlabel="multiply-accumulates left (% of dense)", ylabel="test accuracy (%)")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize=8, loc="lower right")
+    figure.legend(*ax.get_legend_handles_labels(), frameon=False, fontsize=8, ncols=4, loc="outside upper center")
     figure.savefig(out, dpi=120)
 
 

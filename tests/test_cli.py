@@ -225,6 +225,7 @@ def test_runs_are_numbered(tmp_path, monkeypatch):
         (["simulate", "nowhere"], "nowhere"),
         (["simulate", ".", "--data", "shd"], "--data is for a network without a run"),
         (["report", "nowhere"], "nowhere"),
+        (["report", "nowhere.h5"], "nowhere.h5: there is no such run folder, nor a saved simulation"),
         (["data", "fetch", "digits", "--root", "x"], "built in"),
     ],
 )
@@ -291,7 +292,7 @@ def bare(tmp_path) -> Path:
 
 
 def test_a_report_is_written_where_it_is_told(bare, tmp_path, capsys):
-    page = tmp_path / "sub ü.html"
+    page = tmp_path / "new" / "sub ü.html"
     assert cli.main(["report", str(bare), "--out", str(page)]) == 0
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert str(page) in capsys.readouterr().out
@@ -302,6 +303,11 @@ def test_a_folder_that_cannot_be_written_is_named(bare, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert cli.main(["report", str(bare), "--out", str(tmp_path / "file" / "page.html")]) == 2
     assert f"{tmp_path / 'file'}" in (said := capsys.readouterr().err) and "Not a directory" in said
+    (tmp_path / "taken.png").mkdir()
+    for words in (["report", str(bare)], ["simulate", "--sample", "1"]):
+        assert cli.main([*words, "--out", str(tmp_path / "taken.png")]) == 2
+        assert f"{tmp_path / 'taken.png'}: Is a directory" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bare", "file", "taken.png"]
     full = OSError(errno.ENOSPC, "No space left on device")
     assert "SPIKEFRAME_CACHE names another folder" in cli._what_failed(full)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeframe.cli.common import Say, command
+from spikeframe.errors import ConfigError
 
 HELP = (
     "report a run, several runs, or a saved simulation",
@@ -32,6 +33,9 @@ def run(options: argparse.Namespace, say: Say) -> dict[str, Any]:
     from spikeframe.plots import write_comparison, write_report
 
     folders: list[Path] = options.folder
+    for path in folders:
+        if not path.exists():
+            raise ConfigError(f"{path}: there is no such run folder, nor a saved simulation; check the path.")
     if folders[0].is_file():
         page = _report_simulation(options, say)
     elif len(folders) > 1:

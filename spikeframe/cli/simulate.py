@@ -101,6 +101,10 @@ def _draw(path: Path, sample: OneSample) -> None:
         temporary.replace(path)
     except ValueError as error:
         raise ConfigError(f"--out {path}: {error}. Give a name that ends in .png, .svg or .pdf.") from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def add(commands: Any, parents: list[argparse.ArgumentParser]) -> None:

@@ -421,12 +421,25 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def replaced(path: Path, text: str) -> Path:
-    """Write a file as a whole or not at all.
+    """Write a file, and the folder that it belongs in, as a whole or not at all.
 
     Args:
         path: of the file.
         text: its contents.
+
+    Raises:
+        OSError: it cannot be written; the error names it.
     """
+    try:
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
+        _replace(path, text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    return path
+
+
+def _replace(path: Path, text: str) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -436,4 +449,3 @@ def replaced(path: Path, text: str) -> Path:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    return path

@@ -155,6 +155,8 @@ def fit(
         raise ConfigError(
             "fit: the optimiser holds no parameter of this model, so nothing would be learnt; make it anew."
         )
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ConfigError("fit: LBFGS calls the loss itself, several times a step; choose an optimiser that does not.")
     if scheduler is not None and scheduler.optimizer is not optimizer:
         raise ConfigError("fit: the scheduler belongs to another optimiser; make it for the one you give.")
     settings: dict[str, Any] = {

@@ -10,7 +10,7 @@ from energy_cases import events, lif
 from torch import nn
 
 from spikeframe import energy
-from spikeframe.core import Network, Simulator
+from spikeframe.core import Network, Simulator, differing_spikes
 from spikeframe.neurons import LI, GraphNetwork, Neuron, PaddedSumPool2d, Sequential
 
 FIELDS = (
@@ -148,3 +148,16 @@ def test_neurobench_does_not_count_what_a_graph_tries_in_silence():
     assert found["dense"] == 2 * 5 * 16
     assert all(not part._forward_hooks and not part._forward_pre_hooks for part in model.modules())
     assert not any(isinstance(part, Neuron) and part.training is False for part in model.modules())
+
+
+@pytest.mark.exact
+def test_a_layer_with_weights_may_be_the_input_of_a_loop():
+    torch.manual_seed(3)
+    layers = {"w": linear(3, 4), "a": lif(), "back": linear(4, 4)}
+    model = GraphNetwork(layers, [*chained("w", "a", "back", "a")], ["w"], ["a"])
+    x = torch.cat([events((9, 2, 3), 0.5), torch.zeros(6, 2, 3)])
+    network = Network.from_module(model, (3,))
+    run = Simulator(network, backend="reference").run(x)
+    assert differing_spikes(network, x, run) == 0
+    assert len(run.spikes["a"]) > 5
+    assert energy.count(network.module, x)["layers.1"].syn_ac_dense == run.counts["a"].syn_ac_dense

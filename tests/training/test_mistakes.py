@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
 
-from spikeframe.errors import DTypeError, ParameterError
+from spikeframe.errors import ConfigError, DTypeError, ParameterError
 from spikeframe.neurons import LI, LIF, Sequential
 from spikeframe.training import build, evaluate, fit, load_best
 
@@ -40,6 +42,51 @@ def test_labels_of_few_bits_are_taken(dtype):
     found = evaluate(model(), batches)
     assert found.labels.dtype == torch.int64
     assert torch.equal(found.labels, LABELS)
+
+
+@pytest.mark.fault
+def test_an_optimiser_that_wants_to_call_the_loss_is_refused():
+    net = model()
+    with pytest.raises(ConfigError, match="LBFGS calls the loss itself"):
+        fit(net, [(X, LABELS)], epochs=1, optimizer=torch.optim.LBFGS(net.parameters()))
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize(
+    "kind", ["OneCycleLR", "SequentialLR", "LambdaLR", "CosineAnnealingWarmRestarts", "ChainedScheduler"]
+)
+def test_a_schedule_goes_on_where_it_was(tmp_path, kind):
+    def trained(folder, epochs, resume=False):
+        torch.manual_seed(0)
+        net, left = model(), [epochs]
+        optimizer = torch.optim.Adam(net.parameters(), 0.01)
+        made = torch.optim.lr_scheduler
+        scheduler = {
+            "OneCycleLR": lambda: made.OneCycleLR(optimizer, 0.01, total_steps=4),
+            "SequentialLR": lambda: made.SequentialLR(
+                optimizer, [made.ConstantLR(optimizer), made.ExponentialLR(optimizer, 0.5)], [1]
+            ),
+            "LambdaLR": lambda: made.LambdaLR(optimizer, lambda epoch: 0.5**epoch),
+            "CosineAnnealingWarmRestarts": lambda: made.CosineAnnealingWarmRestarts(optimizer, 2),
+            "ChainedScheduler": lambda: made.ChainedScheduler(
+                [made.ExponentialLR(optimizer, 0.5)], optimizer=optimizer
+            ),
+        }[kind]()
+
+        class Batches:
+            def __iter__(self):
+                left[0] -= 1
+                if left[0] < 0:
+                    raise KeyboardInterrupt
+                return iter([(X, LABELS)])
+
+        with nullcontext() if epochs > 2 else pytest.raises(KeyboardInterrupt):
+            fit(net, Batches(), epochs=4, optimizer=optimizer, scheduler=scheduler, out=folder, resume=resume)
+        return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+    trained(tmp_path / "broken", 2)
+    whole = trained(tmp_path / "whole", 4)
+    assert torch.equal(trained(tmp_path / "broken", 4, resume=True), whole)
 
 
 def test_other_errors_of_a_model_stay_what_they_are():
