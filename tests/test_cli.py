@@ -220,6 +220,8 @@ def test_runs_are_numbered(tmp_path, monkeypatch):
         (["train", "--dt", "-1"], "dt"),
         (["train", "--seed", "-1", "--quick"], "seed"),
         (["train", "--threads", "0"], "threads"),
+        (["train", "--device", "gpu", "--quick"], "cuda:N"),
+        (["train", "--device", "cuda:77", "--quick"], "torch does not see it"),
         (["evaluate", "nowhere"], "nowhere"),
         (["simulate", "--sample", "400"], "0 to 399"),
         (["simulate", "nowhere"], "nowhere"),

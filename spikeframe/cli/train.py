@@ -166,5 +166,6 @@ def add(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="how strongly rates are pulled to --rate-target (default: 0, not at all); tens to hundreds act",
     )
     loop.add_argument("--patience", type=int, metavar="N", help="stop after N epochs without progress in validation")
+    loop.add_argument("--device", metavar="NAME", help="where to train: cpu (default), cuda, cuda:1, ...")
     loop.add_argument("--no-reference", action="store_true", help="skip the second training by the plain torch loop")
     loop.add_argument("--quick", action="store_true", help="a tiny run that only shows that everything works")

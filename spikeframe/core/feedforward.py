@@ -126,7 +126,8 @@ class FeedForward:
         stand for.
 
         Batch norm is folded into the layer before it and weights are rounded to a power-of-two grid, on a copy
-        (`module`): on it the event-driven run and the torch forward give the same bits. The model stays as it is.
+        (`module`), on the CPU: on it the event-driven run and the torch forward give the same bits. The model stays as
+        it is.
 
         Args:
             model: `Sequential`, `nn.Sequential` or `GraphNetwork` of known layers, nested as you like.
@@ -159,7 +160,7 @@ class FeedForward:
             raise DTypeError(f"Network.from_module takes a torch module, got {type(model).__name__}.")
         input_shape = tuple(int(n) for n in input_shape)
         _check_layers(Graph(_over_time(model)))
-        module = _over_time(copy.deepcopy(model)).float().eval().requires_grad_(False)
+        module = _over_time(copy.deepcopy(model)).cpu().float().eval().requires_grad_(False)
         graph = Graph(module)
         folded = _fold_norms(module, graph)
         shapes = [tuple(x.shape[1:]) for x in graph.silent(input_shape)]

@@ -62,7 +62,9 @@ def train_and_measure(
     Raises:
         UnknownNameError, DataNotFoundError, ConfigError, EventFileError: the data are not there, or damaged.
         ParameterError, CheckpointError: a setting is out of range, or the checkpoint does not fit.
+        BackendError: the device is not there.
     """
+    runs.device_of(settings.device)
     say = tell or _nothing
     seconds: dict[str, float] = {}
     say(f"reading {settings.data} ...")
@@ -82,7 +84,7 @@ def train_and_measure(
         say("training the same network by a plain torch loop")
         with _timed("reference training", seconds):
             plain = train_reference(
-                runs.make_network(settings, form),
+                runs.make_network(settings, form).to(runs.device_of(settings.device)),
                 frames["train"],
                 frames["validation"],
                 epochs=settings.epochs,

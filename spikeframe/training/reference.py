@@ -28,7 +28,7 @@ def train_reference(
     draws its own numbers.
 
     Args:
-        model: the untrained model, which stays as it is; ``out, state = model(x)``.
+        model: the untrained model, which stays as it is, on its own device; ``out, state = model(x)``.
         train: training samples.
         validation: samples that choose the best epoch.
         epochs: how often to go through the training samples.
@@ -46,6 +46,7 @@ def train_reference(
     for module in model.modules():
         if isinstance(module, Neuron):
             module.backend = "torch"
+    device = next(model.parameters()).device
     torch.manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
@@ -53,8 +54,8 @@ def train_reference(
     for epoch in trange(epochs, desc=progress, disable=True if progress is None else None, leave=False, unit="epoch"):
         model.train()
         for x, labels in train.batches(batch_size, seed, epoch):
-            out, _ = model(x)
-            loss = nn.functional.cross_entropy(out.mean(0), labels)
+            out, _ = model(x.to(device))
+            loss = nn.functional.cross_entropy(out.mean(0), labels.to(device))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -63,7 +64,8 @@ def train_reference(
         total = 0.0
         with torch.no_grad():
             for x, labels in validation.batches(batch_size):
-                total += float(nn.functional.cross_entropy(model(x)[0].mean(0), labels, reduction="sum"))
+                out, _ = model(x.to(device))
+                total += float(nn.functional.cross_entropy(out.mean(0), labels.to(device), reduction="sum"))
         if total < best_loss:
             best, best_loss = copy.deepcopy(model.state_dict()), total
     model.load_state_dict(best)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from spikeframe import datasets
-from spikeframe.errors import CheckpointError, ConfigError, ParameterError
+from spikeframe.errors import BackendError, CheckpointError, ConfigError, ParameterError
 from spikeframe.neurons import Sequential
 from spikeframe.training.frames import FrameCache, time_grid
 from spikeframe.training.loop import FitResult, fit, load_best, read_config
@@ -38,6 +38,7 @@ class Settings:
         patience: stop after so many epochs without a lower validation loss; None never stops early.
         samples: use at most so many recordings of each split; None uses all.
         seed: seed of initial weights, order and dropout.
+        device: where the network is trained: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
     """
 
     data: str = "digits"
@@ -57,6 +58,7 @@ class Settings:
     patience: int | None = None
     samples: int | None = None
     seed: int = 0
+    device: str = "cpu"
 
     @classmethod
     def of_run(cls, folder: str | Path) -> tuple[Settings, InputForm]:
@@ -188,6 +190,30 @@ def make_network(settings: Settings, form: InputForm) -> Sequential:
     )
 
 
+def device_of(name: str) -> torch.device:
+    """Return a device of torch that is there.
+
+    Args:
+        name: as torch has it.
+
+    Raises:
+        ParameterError: it is no name of a device.
+        BackendError: torch does not see it.
+    """
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        raise ParameterError(f"device={name!r}: must be 'cpu', 'cuda' or 'cuda:N'.") from None
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise BackendError(
+            f"device={name!r}: torch does not see it ({str(error).splitlines()[0]}); {torch.cuda.device_count()} "
+            "GPUs are there. Take 'cpu', or install a torch for this machine's GPU (https://pytorch.org)."
+        ) from None
+    return device
+
+
 def train(
     settings: Settings, form: InputForm, frames: Mapping[str, FrameCache], out: Path, *, resume: bool, progress: bool
 ) -> tuple[Sequential, FitResult]:
@@ -206,10 +232,11 @@ def train(
 
     Raises:
         ParameterError, CheckpointError, ConfigError: as `fit`.
+        BackendError: the device is not there.
     """
     if not 0 < settings.lr < float("inf"):
         raise ParameterError(f"lr={settings.lr!r}: must be a finite number above 0.")
-    network = make_network(settings, form)
+    network = make_network(settings, form).to(device_of(settings.device))
     optimizer = torch.optim.Adam(network.parameters(), settings.lr)
     result = fit(
         network,
