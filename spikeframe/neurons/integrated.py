@@ -9,6 +9,9 @@ is exact to dt whatever `substeps` is.
 These methods are explicit: where h times a rate of the flow, e.g. the sum of all conductances over the capacitance,
 goes beyond 2.78 (Runge-Kutta) or 2 (the others), the membrane oscillates and grows. Take more `substeps` then. The
 simulator looks for that now and then (`spikeframe.core.accuracy`).
+
+Three and more substeps are a loop in generated code, so a simulation compiles as fast for many as for few
+(`HodgkinHuxley` with 8: 8 s). Only the backward kernel of training has all of them written out.
 """
 
 from __future__ import annotations

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import pdtr, pdtrc
 
 import spikeframe as sf
 from spikeframe import neurons as n
 from spikeframe.errors import NonFiniteError, ParameterError, ShapeError
 from spikeframe.kernels.cuda import grid
 from spikeframe.kernels.reference.grid import ReferenceGrid
+from spikeframe.kernels.reference.poisson import laws, thresholds
 from tests.kernels.cuda_on_host import GXX, HostGrid
 from tests.kernels.grid_networks import assert_same, results
 
@@ -137,3 +139,20 @@ def test_values_that_do_not_fit_are_refused(drive, error, match):
     p = net.population("p", 3, n.LIF())
     with pytest.raises(error, match=match):
         net.stimulate(p, drive())
+
+
+@pytest.mark.exact
+def test_each_neuron_has_the_thresholds_of_its_rate():
+    """Worked out together, and in whole numbers of 2^-64 as one by one."""
+    rates = np.array([2.0, 0.0, 1e-12, 0.6931471805599453, 2.0, 300.0])
+    begin, high, low = laws(rates)
+    assert begin[0] == begin[4]
+    for at, rate in zip(begin, rates, strict=True):
+        alone = thresholds(float(rate))
+        for part, own in zip((high, low), alone, strict=True):
+            assert np.array_equal(part[at : at + own.size], own)
+        many = np.arange(alone[0].size - 1)
+        found = [(int(h) << 32) + int(w) for h, w in zip(*alone, strict=True)]
+        pairs = zip(pdtr(many, rate).tolist(), pdtrc(many, rate).tolist(), strict=True)
+        exact = [int(b * 2.0**64) if b < 0.5 else 2**64 - int(a * 2.0**64) for b, a in pairs]
+        assert found == [min(x, 2**64 - 1) for x in exact] + [2**64 - 1]

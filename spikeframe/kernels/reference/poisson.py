@@ -6,7 +6,6 @@ these equal a threshold's does it need the low ones: the first word of (2 * (ste
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -22,15 +21,7 @@ def thresholds(rate: float) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     Args:
         rate: mean number of arrivals, at least 0.
     """
-    counts = np.arange(int(rate + 12 * math.sqrt(rate) + 30) + 1)
-    found = []
-    for below, above in zip(pdtr(counts, rate).tolist(), pdtrc(counts, rate).tolist(), strict=True):
-        # Of two ways to write a number next to 1, the complement keeps the digits.
-        exact = int(below * 2.0**64) if below < 0.5 else 2**64 - int(above * 2.0**64)
-        found.append(min(exact, 2**64 - 1))
-    found[-1] = 2**64 - 1
-    high = np.array([x >> 32 for x in found], np.uint32)
-    return high, np.array([x & 0xFFFFFFFF for x in found], np.uint32)
+    return laws(np.array([rate]))[1:]
 
 
 #: Where the thresholds of each neuron begin, and those of all rates one after the other, as high and low words.
@@ -38,16 +29,24 @@ Laws = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint32]]
 
 
 def laws(rates: NDArray[np.float64]) -> Laws:
-    """Return where the thresholds of each of some neurons begin, and all thresholds; equal rates share them.
+    """Return where the `thresholds` of each of some neurons begin, and all of them; equal rates share theirs.
 
     Args:
         rates: ``[neurons]``, mean numbers of arrivals.
     """
     different, which = np.unique(rates, return_inverse=True)
-    found = [thresholds(float(rate)) for rate in different]
-    begin = np.concatenate([[0], np.cumsum([high.size for high, _ in found])]).astype(np.int64)
-    none = np.zeros(0, np.uint32)
-    high, low = (np.concatenate([none, *(law[k] for law in found)]) for k in (0, 1))
+    many = (different + 12 * np.sqrt(different) + 30).astype(np.int64) + 1
+    end = np.cumsum(many)
+    begin = end - many
+    counts, rate = np.arange(many.sum()) - np.repeat(begin, many), np.repeat(different, many)
+    below, above = pdtr(counts, rate), pdtrc(counts, rate)
+    # Of two ways to write a number next to 1, the complement keeps the digits; a product with 2^64 is exact.
+    direct = (np.where(below < 0.5, below, 0.0) * 2.0**64).astype(np.uint64)
+    rest = (np.where(below < 0.5, 0.0, above) * 2.0**64).astype(np.uint64)
+    most = np.uint64(2**64 - 1)
+    found = np.where(below < 0.5, direct, most - np.maximum(rest, np.uint64(1)) + np.uint64(1))
+    found[end - 1] = most
+    high, low = (found >> np.uint64(32)).astype(np.uint32), (found & np.uint64(0xFFFFFFFF)).astype(np.uint32)
     return begin[which.reshape(rates.shape)], high, low
 
 
