@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from spikeframe import datasets
@@ -103,6 +104,9 @@ def main(quick: bool = False, out: str = "gradient_rules.png") -> Path:
         xscale="log", xlabel="steps T", ylabel="cosine with BPTT", title="Direction before training", ylim=(0, 1.05)
     )
     right.set(xlabel="epoch", ylabel="test accuracy (%)", title=f"Training, T = {learning.shape[0]}")
+    left.set_xticks(lengths, [str(steps) for steps in lengths])
+    left.minorticks_off()
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.legend(fontsize=8)
     for ax in (left, right):
         ax.title.set(fontsize=10, horizontalalignment="left", x=0.0)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from spikeframe.learning_rules import BPTT, EProp
@@ -97,6 +98,7 @@ def main(quick: bool = False, out: str = "eprop_pattern.png") -> Path:
             axes["raster"].plot(when * DT, who, "|", color="#24292f", markersize=2)
             axes["raster"].set(xlabel="time (ms)", ylabel="neuron")
     axes["errors"].set(xlabel="round", ylabel="error over that of silence", ylim=(0, 1.2), title="Learning a pattern")
+    axes["errors"].xaxis.set_major_locator(MaxNLocator(integer=True))
     axes["errors"].legend(fontsize=8)
     axes["x"].legend(fontsize=8)
     for ax in axes.values():

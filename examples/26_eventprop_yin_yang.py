@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from spikeframe.learning_rules import EventProp
@@ -114,6 +115,7 @@ def main(quick: bool = False, data: str | None = None, out: str = "eventprop_yin
     for seed, (_, history, _) in enumerate(runs):
         curve.plot(range(1, len(history) + 1), history, ".-", label=f"seed {seed}")
     curve.set(title="Test accuracy", xlabel="epoch", ylabel="%")
+    curve.xaxis.set_major_locator(MaxNLocator(integer=True))
     curve.legend(fontsize=8)
     grid = np.stack(np.meshgrid(np.linspace(0, 1, 81), np.linspace(0, 1, 81)), -1).reshape(-1, 2)
     grid = grid[np.hypot(*(grid - 0.5).T) <= 0.5]
