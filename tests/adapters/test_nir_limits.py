@@ -5,32 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from nir_cases import DT, graph_of, nir, run
 from torch import nn
 
 import spikeframe as sf
+from spikeframe.adapters.nir import from_nir, to_nir
 from spikeframe.errors import ParameterError, TimeGridError, UnsupportedLayerError
 from spikeframe.neurons import Sequential
-
-nir = pytest.importorskip("nir", reason="nir is not installed")
-
-from spikeframe.adapters.nir import from_nir, to_nir  # noqa: E402
-
-DT = 0.5  # ms
+from tests.stepping import stepped
 
 
-def graph_of(node, entered, sent=None):
-    nodes = {"input": nir.Input(np.array(entered)), "node": node, "output": nir.Output(np.array(sent or entered))}
-    return nir.NIRGraph(nodes, [("input", "node"), ("node", "output")], type_check=False)
-
-
-def run(graph, x, **options):
-    model = from_nir(graph, DT, **options)
-    for part in model.modules():
-        if hasattr(part, "backend"):
-            part.backend = "torch"
-    with torch.no_grad():
-        found, _ = model(x)
-    return found
+def read_and_run(graph, x):
+    return run(from_nir(graph, DT), x)
 
 
 @pytest.mark.fault
@@ -39,10 +25,10 @@ def test_strides_end_at_2_to_the_20():
     for stride in (2**20, 2**20 + 1):
         graph = graph_of(nir.Conv1d(3, weight, stride, 0, 1, 1, np.zeros(1)), (1, 3), (1, 1))
         if stride == 2**20:
-            assert run(graph, torch.ones(1, 1, 1, 3)).shape == (1, 1, 1, 1)
+            assert read_and_run(graph, torch.ones(1, 1, 1, 3)).shape == (1, 1, 1, 1)
         else:
             with pytest.raises(ParameterError, match=r"stride.*1048576"):
-                run(graph, torch.ones(1, 1, 1, 3))
+                read_and_run(graph, torch.ones(1, 1, 1, 3))
 
 
 @pytest.mark.fault
@@ -50,10 +36,10 @@ def test_delays_end_at_2_to_the_20_steps():
     for steps in (2**20, 2**20 + 1):
         graph = graph_of(nir.Delay(np.array([steps * DT / 1e3])), (1,))
         if steps == 2**20:
-            assert not run(graph, torch.ones(3, 1, 1)).any()
+            assert not read_and_run(graph, torch.ones(3, 1, 1)).any()
         else:
             with pytest.raises(TimeGridError, match=r"1\.04858e\+06 steps"):
-                run(graph, torch.ones(3, 1, 1))
+                read_and_run(graph, torch.ones(3, 1, 1))
 
 
 @pytest.mark.parametrize("kernel", [(1, 2), (2, 1), (2, 2)])
@@ -62,7 +48,7 @@ def test_sums_over_any_window_are_means_times_its_size(kernel, stride):
     x = torch.rand(2, 1, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     pair = (np.array(kernel), np.array(stride), np.array((0, 0)))
     sent = (3, *((n - k) // s + 1 for n, k, s in zip((4, 5), kernel, stride, strict=True)))
-    summed, mean = (run(graph_of(kind(*pair), (3, 4, 5), sent), x) for kind in (nir.SumPool2d, nir.AvgPool2d))
+    summed, mean = (read_and_run(graph_of(kind(*pair), (3, 4, 5), sent), x) for kind in (nir.SumPool2d, nir.AvgPool2d))
     torch.testing.assert_close(summed, mean * float(np.prod(kernel)))
 
 
@@ -70,7 +56,7 @@ def test_a_stated_start_decays_to_the_leak_as_its_time_constant_says():
     tau, leak, start = 5e-3, 0.4, -0.3
     node = nir.LIF(tau=np.array([tau]), r=np.array([1.0]), v_leak=np.array([leak]), v_threshold=np.array([leak - 1e-3]))
     node.metadata["start"] = start
-    z = run(graph_of(node, (1,)), torch.zeros(100, 1, 1))[:, 0, 0]
+    z = read_and_run(graph_of(node, (1,)), torch.zeros(100, 1, 1))[:, 0, 0]
     # from start to a threshold just below the leak: (leak - v) falls by e every tau
     first = tau * 1e3 * np.log((leak - start) / 1e-3) / DT
     assert int(z.nonzero()[0]) + 1 == pytest.approx(first, rel=0.1)  # a step forward or exact
@@ -82,7 +68,7 @@ def test_a_convolution_without_a_bias_comes_back_without_one_that_acts():
     x = torch.rand(2, 1, 2, 4, 5)
     graph = to_nir(model, (2, 4, 5), dt=DT)
     with torch.no_grad():
-        torch.testing.assert_close(run(graph, x), model(x)[0])
+        torch.testing.assert_close(read_and_run(graph, x), model(x)[0])
 
 
 @pytest.mark.parametrize("axes", [1, 2])
@@ -99,7 +85,7 @@ def test_a_batch_norm_is_folded_into_the_weights_before_it(axes):
     assert len(graph.nodes) == 3
     with torch.no_grad():
         torch.testing.assert_close(
-            run(graph, x), norm(first(x.flatten(0, 1))).unflatten(0, (2, 1)), rtol=1e-4, atol=1e-5
+            read_and_run(graph, x), norm(first(x.flatten(0, 1))).unflatten(0, (2, 1)), rtol=1e-4, atol=1e-5
         )
     with pytest.raises(UnsupportedLayerError, match="must follow"):
         to_nir(Sequential(nn.Flatten(2), norm), shape, dt=DT)
@@ -113,8 +99,8 @@ def test_a_constant_current_is_part_of_the_leak_of_a_graph():
     net.connect(source, a, sf.AllToAll(), weight=1.0, delay=DT)
     net.connect(a, b, sf.AllToAll(), weight=0.25, delay=DT)
     net.stimulate(a, sf.DC(0.7))  # settles at 1.4: fires every 10 log(1.4 / 0.4) ms
-    expected, _ = net.to_module(DT)({"source": torch.zeros(100, 1, 2)}, steps=100)
-    found = run(to_nir(net, dt=DT), torch.zeros(100, 1, 2))
+    expected, _ = stepped(net.to_module(DT))({"source": torch.zeros(100, 1, 2)}, steps=100)
+    found = read_and_run(to_nir(net, dt=DT), torch.zeros(100, 1, 2))
     for name, fired in expected.items():
         assert torch.equal(found[f"{name}_output"], fired)
     first, second = expected["a"][:, 0, 0].nonzero()[:2, 0].tolist()
