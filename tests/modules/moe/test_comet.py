@@ -70,5 +70,11 @@ def test_comet_search_pays_for_the_entropy_of_its_permutation_while_it_goes_on()
     with torch.no_grad():
         search.logits.zero_()  # every assignment alike: 8 rows of entropy log 4
     torch.testing.assert_close(layer.loss(layer.run(x).plan), torch.tensor(1e-4 * 8 * math.log(4)))
+    with torch.no_grad():
+        search.logits.copy_(5.0 * torch.eye(4))  # all but hard: most entries are 0 in float32
+    layer.router.step.fill_(9)
+    assert not layer.router.search.soft(9).all()
+    layer.loss(layer.run(x).plan).backward()
+    assert torch.isfinite(search.logits.grad).all()
     layer.router.step.fill_(10)  # the permutation is frozen
     assert float(layer.loss(layer.run(x).plan).detach()) < 1e-6
