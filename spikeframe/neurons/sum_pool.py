@@ -23,7 +23,7 @@ class SumPool2d(nn.Module):
         super().__init__()
         for name, value in (("kernel_size", kernel_size), ("stride", 1 if stride is None else stride)):
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**15:
-                raise ParameterError(f"SumPool2d({name}={value!r}): must be a whole number from 1.")
+                raise ParameterError(f"SumPool2d({name}={value!r}): must be a whole number from 1 to {2**15 - 1}.")
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from spikeframe.core import Network, Simulator, differing_spikes
 from spikeframe.core.layer_matrix import layer_matrix
+from spikeframe.errors import ParameterError
 from spikeframe.neurons import LIF, Sequential, SumPool2d
 
 LAYERS = {
@@ -74,3 +75,13 @@ def test_a_large_depthwise_layer_is_read_off_in_linear_time():
     # Probing every source took 74 s.
     assert time.process_time() - started < 20
     assert network.plan[0].links[0].synapses.weight.size == 16 * 190 * 190
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("bad", [0, -1, 2**15, 2.0, True])
+def test_a_sum_takes_patches_of_1_to_32767(bad):
+    assert SumPool2d(1, 1)(torch.ones(1, 2, 2)).sum() == 4
+    assert SumPool2d(2**15 - 1).stride == 2**15 - 1
+    for sizes in ((bad,), (2, bad)):
+        with pytest.raises(ParameterError, match="from 1 to 32767"):
+            SumPool2d(*sizes)

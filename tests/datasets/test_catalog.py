@@ -166,3 +166,9 @@ def test_the_public_download_stays_a_function_after_its_module_was_imported():
     import spikeframe.datasets.downloading
 
     assert callable(spikeframe.datasets.download)
+
+
+def test_sets_of_one_sensor_say_so():
+    sizes = {name: info.sensor_size for name, info in catalog.CATALOG.items()}
+    assert sizes["shd"] == sizes["ssc"] == (700, 1, 1)  # one model of a cochlea
+    assert sizes["nmnist"] == (Camera().width, Camera().height, 2)  # which the camera was fitted to

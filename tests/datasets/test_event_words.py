@@ -18,7 +18,7 @@ from event_formats import (
 )
 
 from spikeframe.datasets.events import EVENT_DTYPE
-from spikeframe.datasets.readers import read
+from spikeframe.datasets.readers import read, read_aedat3
 from spikeframe.datasets.readers.nmnist import _RECORD
 from spikeframe.errors import EventFileError
 from spikeframe.kernels.numba import events as compiled
@@ -131,3 +131,23 @@ def test_compiled_decoders_equal_the_reference(n):
         outs = np.zeros((2, last), EVENT_DTYPE)
         results = [m.decode_40bit(records, outs[k], 256, 256, 240) for k, m in enumerate((compiled, reference))]
         assert results[0] == results[1] and (outs[0] == outs[1]).all()
+
+
+@pytest.mark.fault
+def test_a_header_may_tell_of_a_sensor_up_to_16384(tmp_path):
+    for side in (1, 16384, 16385, 0):
+        text = f"% evt 3.0\n% format EVT3;height=1;width={side}\n% end\n".encode()
+        for content in (text, text.replace(b"height=1;width", b"width=1;height")):
+            path = write(tmp_path, "a.raw", content)
+            if 1 <= side <= 16384:
+                assert sorted(read(path).sensor_size) == sorted((side, 1, 2))
+            else:
+                with pytest.raises(EventFileError, match="up to 16384"):
+                    read(path)
+
+
+@pytest.mark.fault
+def test_a_file_of_another_version_is_told_from_aedat_3(tmp_path):
+    for content in (encode_aedat2(EVENTS), encode_aedat3(EVENTS).replace(b"DAT3.1", b"DAT3.0")):
+        with pytest.raises(EventFileError, match=r"expected an AEDAT 3\.1 header"):
+            read_aedat3(write(tmp_path, "a.aedat", content))

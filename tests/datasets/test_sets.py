@@ -68,6 +68,7 @@ def test_nmnist_is_read_in_the_order_of_file_numbers(nmnist):
 
 def test_nmnist_takes_the_folder_itself_too(nmnist):
     assert NMNIST(nmnist / "NMNIST", "test").files == NMNIST(nmnist, "test").files
+    assert NMNIST(nmnist, "test").sensor_size == (34, 34, 2)
 
 
 def test_train_and_validation_part_the_published_training_recordings(nmnist):

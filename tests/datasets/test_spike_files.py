@@ -119,3 +119,12 @@ def test_an_hdf5_recording_that_is_not_there_is_refused(tmp_path):
         read(path)
     with pytest.raises(IndexError):
         SpikeFile(path)[3]
+
+
+def test_rows_that_were_never_written_are_recordings_without_spikes(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as out:
+        for name, kind in (("times", np.float32), ("units", np.uint16)):
+            out.create_dataset(f"spikes/{name}", 3, h5py.vlen_dtype(kind))
+        out["labels"] = np.arange(3, dtype=np.uint16)
+    file = SpikeFile(tmp_path / "a.h5")
+    assert [file[row].size for row in range(3)] == [0, 0, 0]

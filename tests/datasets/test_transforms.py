@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from spikeframe.datasets import transforms as tf
 from spikeframe.datasets.events import EVENT_DTYPE, check_events, make_events
+from spikeframe.datasets.transforms._columns import with_columns
 from spikeframe.errors import DTypeError, EventError, ParameterError
 from spikeframe.kernels.numba import events as compiled
 from spikeframe.kernels.reference import events as reference
@@ -285,3 +286,11 @@ def test_a_senseless_parameter_is_refused(call):
 def test_a_result_that_cannot_be_is_refused(call):
     with pytest.raises(EventError, match="event"):
         call(draw(9, 40))
+
+
+def test_a_column_that_the_caller_s_events_lack_is_not_added():
+    events = np.zeros(3, [("t", "i8"), ("x", "i2")])
+    found = with_columns(events, x=np.array([1, 2, 3]), p=np.ones(3, bool))
+    assert found.dtype == events.dtype and found["x"].tolist() == [1, 2, 3] and not events["x"].any()
+    with pytest.raises(EventError, match="event 1: x = 40000"):
+        with_columns(events, x=np.array([1, 40000, 3]))

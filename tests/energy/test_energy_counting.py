@@ -119,6 +119,15 @@ def test_events_pass_a_pool_one_by_one(options):
 
 
 @pytest.mark.exact
+def test_events_pass_a_pool_of_volumes_one_by_one():
+    layer = nn.Linear(8, 3)
+    x = events((4, 2, 4, 4, 4), 0.3).unsqueeze(2)
+    counts = energy.count(Sequential(nn.AvgPool3d(2), nn.Flatten(), layer, lif()), x)["3"]
+    assert counts.spk_in == int(x.sum())
+    assert (counts.syn_ac, counts.syn_mac) == (3 * int(x.sum()), 0)
+
+
+@pytest.mark.exact
 def test_the_event_driven_run_counts_the_same():
     torch.manual_seed(6)
     model = Sequential(

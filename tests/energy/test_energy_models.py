@@ -216,6 +216,49 @@ def test_comparison_is_json_with_every_model_and_no_headline():
     assert all(report.model.caveat in text for report in found.reports.values())
 
 
+def test_comparison_states_the_total_of_every_model():
+    found = energy.compare(example(), ["sram32k_fp32", "chip:truenorth"])
+    rows = found.table().splitlines()[2:4]
+    for row, report in zip(rows, found.reports.values(), strict=True):
+        assert row.startswith(report.model.title)
+        assert energy.reports.energy(report.total.spiking_pj) in row
+    assert "28 nJ" in rows[1]  # 11,200 events of 2.5 pJ
+
+
+@pytest.mark.parametrize(
+    ("pj", "text"),
+    [
+        (None, "–"),
+        (0.0, "0 pJ"),
+        (999.0, "999 pJ"),
+        (1e3, "1 nJ"),
+        (-2.5e6, "-2.5 µJ"),
+        (1e15, "1000 J"),
+        (2e16, "20000 J"),
+    ],
+)
+def test_an_energy_has_a_unit_that_fits(pj, text):
+    assert energy.reports.energy(pj) == text
+
+
+def test_counts_of_nothing_add_nothing():
+    counts = fully_connected(100, 50, 10, 200, 120)
+    assert Counts() + counts == counts + Counts() == counts
+
+
+def test_a_layer_of_sums_and_products_is_whole_if_all_its_weights_work():
+    mixed = Counts(steps=2, inputs=4, neurons=3, fan_out=2, weights=12, syn_ac_dense=10, syn_mac_dense=8, dense_mac=6)
+    assert twins.dense_operations(mixed) == 24
+    assert twins.reach(mixed) == 3
+    assert twins.reach(replace(mixed, weights=13)) == 2
+
+
+def test_an_event_reaches_as_many_places_as_strides_let_its_kernel_meet():
+    layer = lemaire.Layer.conv((2, 9, 9), (5, 4, 3), (3, 5), stride=2)
+    rows, columns = (max(sum((i + k) % 2 == 0 for k in range(n)) for i in range(2)) for n in (3, 5))
+    assert layer.reaches == 5 * rows * columns
+
+
 def test_table_states_energy_per_sample():
     counts = {"hidden": replace(fully_connected(100, 50, 10, 200, 120, bias=False), samples=2)}
     text = energy.report(counts).table()

@@ -76,6 +76,7 @@ def test_at_the_break_even_rate_both_cost_the_same():
     at = energy.columns({"l": layer(spikes)}, every_step=True).total
     assert at.with_memory == pytest.approx(at.non_spiking, rel=1e-3)
     assert some.total.break_even_rate == pytest.approx(some.total.break_even * 1000.0)
+    assert some.table().splitlines()[-2].endswith(f"{some.total.break_even_rate:.3g} /s")
     assert energy.columns({"l": layer(2 * spikes)}, every_step=True).total.ratio > 1.2
 
 

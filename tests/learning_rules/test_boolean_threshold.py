@@ -209,3 +209,14 @@ def test_wrong_numbers_and_data_are_refused_by_name():
             ThresholdNetwork.layered(widths)
     with pytest.raises(ParameterError, match="outputs"):
         ThresholdNetwork(2, 0, np.array([[0, 3]]))
+
+
+def test_edges_may_come_in_any_order():
+    shuffled = ThresholdNetwork(2, 2, NET.edges[np.random.default_rng(0).permutation(len(NET.edges))])
+    assert np.array_equal(shuffled.edges, NET.edges) and np.array_equal(shuffled.first, NET.first)
+
+
+@pytest.mark.fault
+def test_a_wrong_shape_is_told_from_the_right_one():
+    with pytest.raises(ShapeError, match=r"x has shape \(4, 3\); it must be \[items, 2\]"):
+        NET.run(np.ones(len(NET.edges)), np.ones((4, 3)))

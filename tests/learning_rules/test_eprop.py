@@ -18,6 +18,9 @@ NEURONS = {  # step by step in torch: nothing to compile
     "LIF with its reset": lambda: LIF(tau_m=20.0, dt=1.0, backend="torch"),
     "LIF, refractory": lambda: LIF(tau_m=20.0, t_ref=3.0, dt=1.0, detach_reset=True, backend="torch"),
     "LIF, exponential current": lambda: LIF(tau_m=20.0, receptors=Exp(), dt=1.0, detach_reset=True, backend="torch"),
+    "LIF, a current's time constant each": lambda: LIF(
+        tau_m=20.0, receptors=Exp(tau=torch.linspace(2.0, 9.0, SIZE)), dt=1.0, detach_reset=True, backend="torch"
+    ),
     "ALIF": lambda: ALIF(tau_m=20.0, tau_a=60.0, beta=0.3, dt=1.0, detach_reset=True, backend="torch"),
 }
 

@@ -223,7 +223,7 @@ def test_bad_models_and_inputs_are_refused():
     rule.model[0].weight.data.fill_(50.0)
     with pytest.raises(ParameterError, match="more than most=5"):
         rule(torch.ones(1, 2))
-    rule.model[0].weight.data.fill_(math.nan)
+    rule.model[0].weight.data[0, 0] = math.nan
     with pytest.raises(NonFiniteError, match="weight"):
         rule(torch.ones(1, 2))
     equal = EventProp(Sequential(nn.Linear(2, 2, bias=False), lif(10.0, 10.0)), 30.0)

@@ -252,3 +252,10 @@ def test_bad_activity_and_a_task_too_many_are_refused():
         space.end_task()
     with pytest.raises(ConfigError, match="'0'"):
         HLOP(small_net(), {"0": [1]}).learn()
+
+
+def test_one_vector_of_activity_is_a_batch_of_one():
+    x = torch.randn(9, generator=torch.Generator().manual_seed(0))
+    one, batch = Subspace(9, [3]), Subspace(9, [3])
+    one.learn(x), batch.learn(x[None])
+    assert torch.equal(one.H, batch.H) and not torch.equal(one.H, Subspace(9, [3]).H)

@@ -232,6 +232,24 @@ def test_deep_r_keeps_the_sign_of_every_connection():
     assert (training.sign == 1).sum() in range(20, 58)
 
 
+@pytest.mark.parametrize(("l1", "noise"), [(0.02, 0.0), (0.0, 0.3), (0.0, 0.0)])
+def test_a_step_without_gradient_only_pulls_and_shakes_what_is_connected(l1, noise):
+    layer = nn.Linear(50, 40)
+    sparsify(layer, random_mask((40, 50), 0.5, seed=3))
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    SparseTraining(layer, optimizer, Rewiring(), 10, l1=l1, noise=noise)
+    before, mask = layer.weight.detach().clone(), masked(layer).mask
+    torch.manual_seed(0)
+    (0 * layer(torch.ones(1, 50)).sum()).backward()
+    optimizer.step()
+    moved = (layer.weight.detach() - before)[mask]
+    if noise:
+        assert float(moved.std()) == pytest.approx(noise, rel=0.1)
+    else:
+        torch.testing.assert_close(moved, -0.1 * l1 * before[mask].sign())
+    assert not layer.weight.detach()[~mask].any()
+
+
 def test_the_fraction_falls_as_a_cosine_and_ends():
     counts = []
 
@@ -454,6 +472,16 @@ def test_layers_that_cannot_be_sparse_are_refused():
     for options in ({"every": 0}, {"every": 10, "until": 0}, {"every": 10, "l1": -1.0}):
         with pytest.raises(ParameterError):
             SparseTraining(layer, fitting, Rewiring(), **options)
+
+
+@pytest.mark.fault
+def test_exploring_asks_for_growth_by_gradients():
+    layer = nn.Linear(11, 7)
+    sparsify(layer, random_mask((7, 11), 0.5))
+    fitting = torch.optim.Adam(layer.parameters())
+    with pytest.raises(ConfigError, match="grows random"):
+        SparseTraining(layer, fitting, Rewiring(grow="random"), 10, explore=0.1)
+    assert SparseTraining(layer, fitting, Rewiring(grow="gradient"), 10, explore=0.1).explore == 0.1
 
 
 @pytest.mark.fault

@@ -253,6 +253,7 @@ def test_the_penalty_is_the_divergence_from_the_target_and_training_reaches_it()
         (lambda: reinforce(A[None], A[None], A), ShapeError, r"\[B, N\]"),
         (lambda: measure(by_reinforce(linear), A, draws=1), ParameterError, "from 2"),
         (lambda: measure(lambda a, u: (a * math.nan).sum(1), A, draws=2), NonFiniteError, "not finite"),
+        (lambda: measure(lambda a, u: a[:, 0] * math.nan + a[:, 1], A, draws=2), NonFiniteError, "not finite"),
         (lambda: exact_gradient(torch.zeros(21), linear), ShapeError, "at most 20"),
         (lambda: ConditionalLinear(0, 1, 1), ParameterError, "inputs=0"),
         (lambda: ConditionalLinear(2, 1, 1, target=0.0), ParameterError, "between 0 and 1"),

@@ -20,11 +20,14 @@ from spikeframe.errors import (
 from spikeframe.kernels.attention import provider
 from spikeframe.modules.attention import (
     RECIPES,
+    Above,
     Attention,
     Blocks,
+    Bound,
     Branches,
     Layer,
     LinearState,
+    Probe,
     Score,
     Selection,
     Subset,
@@ -460,3 +463,26 @@ def test_a_budget_beyond_the_blocks_takes_all_and_an_empty_plan_nothing():
         assert not run(q, k, v, none, Score("share")).any()
     out, done = events(q, k, v, none, Score())
     assert not out.any() and done.synaptic == 0
+
+
+def test_blocks_above_a_share_are_those_that_hold_it():
+    score = torch.tensor([[4.0, 3.0, 2.0, 1.0, -5.0, 90.0]])
+    allowed = torch.tensor([[True, True, True, True, True, False]])
+    forced = torch.tensor([[False, False, False, True, False, False]])
+    for share, kept in ((0.05, [0, 1, 2, 3]), (0.3, [0, 1, 3]), (0.4, [0, 3]), (0.41, [3])):
+        chosen = Above(share)(score, allowed, forced)[0]
+        assert chosen.nonzero()[:, 0].tolist() == kept, share  # of a mass of 10
+
+
+def test_a_bound_is_counted_by_its_products_of_what_is_not_zero():
+    q, k = torch.tensor([[1.0, 0.0], [1.0, -1.0]]), torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    scorer = Bound(columns=3)  # one block, at most [1, 1] and at least [0, 0]
+    assert scorer(q, k).flatten().tolist() == [1.0, 1.0]
+    counts = scorer.operations(q, k)
+    assert (counts.neu_cmp, counts.syn_ac + counts.syn_mac) == (4, 2)
+
+
+def test_a_probe_averages_over_neighbours_that_are_there():
+    q, k = torch.ones(1, 4, 1), torch.tensor([[[6.0], [0.0], [3.0], [3.0]]])
+    torch.testing.assert_close(Probe(1, 0.0).shares(q, k), torch.tensor([[6.0, 0.0, 3.0, 3.0]]) / 12)
+    torch.testing.assert_close(Probe(1, 0.0, pool=3).shares(q, k), torch.tensor([[3.0, 3.0, 2.0, 3.0]]) / 11)

@@ -480,3 +480,15 @@ def test_a_layer_keeps_its_threshold_in_its_state_dict():
     x = walk(6, 1, 4, dtype=torch.float32)
     assert torch.equal(layer(x)[0], other(x)[0])
     assert np.isclose(float(other.threshold), 0.3)
+
+
+@pytest.mark.parametrize("options", [{"stride": 1}, {"stride": (2, 1)}, {"stride": 2, "groups": 2}])
+def test_a_change_of_a_picture_costs_its_fan_out_away_from_borders(options):
+    layer = nn.Conv2d(2, 4, (2, 4), bias=False, **options)
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+    x = torch.zeros(2 * 12 * 12, 2, 12, 12)
+    x.view(len(x), -1).fill_diagonal_(1.0)  # a change at every place in turn: how many products it takes
+    with torch.no_grad():
+        cost = layer(x).sum((1, 2, 3)).view(2, 12, 12)[:, 4:8, 4:8]
+    assert float(cost.mean()) == DeltaConv2d(layer).fan_out

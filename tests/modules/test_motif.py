@@ -254,3 +254,11 @@ def test_bad_input_is_refused():
             MotionTask(**options)
     with pytest.raises(ParameterError, match="index"):
         RING.sample(-1)
+
+
+def test_events_of_a_movie_carry_the_first_microsecond_of_their_step():
+    frames = np.zeros((4, 2, 1, 3), np.float32)
+    frames[1, 1, 0, 2] = frames[3, 0, 0, 0] = 1.0
+    for dt in (0.001, 0.5):
+        events = event_stream(frames, dt)
+        assert events[["x", "t", "p"]].tolist() == [(2, round(1000 * dt), 1), (0, round(3000 * dt), 0)]

@@ -337,3 +337,15 @@ def test_a_network_of_structured_layers_runs_event_by_event_with_torchs_spikes_a
     assert one.syn_mac == first.cost(x).syn_mac > 0
     assert two.syn_mac == 0 < two.syn_ac
     assert two.syn_ac <= two.spk_in * int((second.to_dense() != 0).sum(0).max())
+
+
+@pytest.mark.parametrize("make", [
+    lambda w: LowRank.from_dense(w, 4), lambda w: BLAST.from_dense(w, blocks=2, rank=4, rounds=20),
+    lambda w: Pixelfly.from_dense(w, block=2, rank=2), lambda w: Pixelfly.from_dense(w, block=2, rank=0),
+])  # fmt: skip
+def test_a_layer_brings_its_bias_along(make):
+    torch.manual_seed(0)
+    dense = nn.Linear(8, 8)
+    found = make(dense)
+    assert torch.equal(found.bias, dense.bias)
+    assert float((found.to_dense() - dense.weight).detach().norm() / dense.weight.detach().norm()) < 0.9

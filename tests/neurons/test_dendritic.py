@@ -123,3 +123,8 @@ def test_bad_arguments_are_refused_by_name():
         DendriticLIF(2, dt=1.0)({"branch_0": torch.zeros(1, 1, 1), "branch_x": torch.zeros(1, 1, 1)})
     with pytest.raises(ShapeError, match="branch_1"):
         DendriticLIF(2, dt=1.0)({"branch_0": torch.zeros(1, 1, 1)})
+
+
+def test_a_neuron_has_1_to_64_branches():
+    for branches in (1, 64):
+        assert len(DendriticLIF(branches).receptors) == branches

@@ -246,3 +246,14 @@ def test_learning_lowers_the_error_and_keeps_columns_of_length_one():
 def test_bad_input_is_refused_by_name(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def test_encoding_ends_once_a_step_of_length_tau_changes_little():
+    phi = dictionary(16, 24)
+    x, _ = sparse_signals(phi, 4)
+    layer = LCA(phi, Soft(0.1), tau=7.0)
+    at = [layer(x.expand(7 * n, *x.shape))[0][-1] for n in range(1, 60)]
+    for tolerance in (0.5, 1e-2):
+        last = next(n for n in range(1, 59) if (at[n] - at[n - 1]).norm() <= tolerance * at[n].norm())
+        assert torch.equal(layer.encode(x, tolerance), at[last])
+    assert torch.equal(layer.encode(x, 0.0, most=15), at[2])  # the third stretch begins before step 15

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from moe_cases import spikes
 from scipy.optimize import linear_sum_assignment
 
+from spikeframe.modules.moe import recipe
 from spikeframe.modules.moe.recipes.comet import PermutationSearch
 from spikeframe.modules.moe.scores import Tree
 
@@ -56,3 +60,21 @@ def test_comet_local_search_finds_a_planted_assignment():
     hard = search.matrix(100, True)
     assert torch.equal(hard @ hard.T, torch.eye(6)) and torch.equal(hard, search.matrix(0, False))
     assert float((hard * cost).sum()) == pytest.approx(best, abs=1e-6)
+
+
+def test_comet_search_pays_for_the_entropy_of_its_permutation_while_it_goes_on():
+    torch.manual_seed(0)
+    layer = recipe("comet", 12, 4, experts=4, sure=1e-9, search=10)
+    search = layer.router.search
+    x = spikes(8, 6, 12)
+    with torch.no_grad():
+        search.logits.zero_()  # every assignment alike: 8 rows of entropy log 4
+    torch.testing.assert_close(layer.loss(layer.run(x).plan), torch.tensor(1e-4 * 8 * math.log(4)))
+    with torch.no_grad():
+        search.logits.copy_(5.0 * torch.eye(4))  # all but hard: most entries are 0 in float32
+    layer.router.step.fill_(9)
+    assert not layer.router.search.soft(9).all()
+    layer.loss(layer.run(x).plan).backward()
+    assert torch.isfinite(search.logits.grad).all()
+    layer.router.step.fill_(10)  # the permutation is frozen
+    assert float(layer.loss(layer.run(x).plan).detach()) < 1e-6

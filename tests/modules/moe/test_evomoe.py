@@ -47,3 +47,15 @@ def test_evomoe_experts_are_masked_copies_of_the_first():
             torch.testing.assert_close(run.out, one.layer(x))
         else:
             assert len({float(e.layer.weight.detach().sum()) for e in layer.experts}) == 3
+
+
+def test_evomoe_balances_best_experts_and_nothing_while_the_first_is_alone():
+    torch.manual_seed(0)
+    layer = recipe("evomoe", 12, 4, experts=5, alone=2, sparse=9, alpha=0.1)
+    for step in (0, 2, 8, 9):
+        layer.router.step.fill_(step)
+        plan = layer.run(spikes(8, 6, 12, rate=0.3)).plan
+        p = plan.probs[plan.heard]
+        best = torch.eye(5)[p.argmax(1)]
+        wanted = 0.1 * 25 * (p.mean(0) * best.mean(0)).mean() if step >= 2 else torch.zeros(())
+        torch.testing.assert_close(layer.loss(plan), wanted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from moe_cases import spikes
@@ -66,3 +68,15 @@ def test_hecto_needs_its_second_kind_of_expert():
                 found[kinds, seed] = float((layer(x)[0][-5:].mean(0).argmax(-1) == label).double().mean())
     for seed in range(2):
         assert found["ff+gru", seed] >= found["ff+ff", seed] + 0.1, found
+
+
+def test_hecto_pays_for_the_entropy_of_the_rows_that_it_heard():
+    torch.manual_seed(0)
+    layer = recipe("hecto", 12, 4, hidden=3, warmup=2)
+    with torch.no_grad():
+        layer.router.score.weight.zero_()
+    plan = layer.run(spikes(8, 6, 12)).plan
+    assert plan.heard.any()  # undecided between two: log 2 a row, whatever their number
+    losses = layer.router.losses(plan)
+    torch.testing.assert_close(losses["entropy"], torch.tensor(layer.router.sure * math.log(2)))
+    torch.testing.assert_close(layer.loss(plan), losses["entropy"] + losses["balance"])

@@ -9,6 +9,7 @@ from torch import nn
 
 from spikeframe.modules.moe.experts import GRUExpert
 from spikeframe.modules.moe.losses import switch_aux
+from spikeframe.modules.moe.router import NORMALISE
 
 
 def test_switch_loss_is_least_where_load_is_even():
@@ -30,3 +31,17 @@ def test_gru_experts_are_torch_grus():
     gru = nn.GRU(6, 5)
     gru.load_state_dict({f"{k}_l0": v for k, v in expert.cell.state_dict().items()})
     torch.testing.assert_close(torch.stack(out), expert.readout(gru(x)[0]))
+
+
+@pytest.mark.parametrize("kind", NORMALISE)
+def test_normalised_scores_keep_their_order_and_what_they_promise(kind):
+    s = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    p = NORMALISE[kind](s)
+    kept = s > 0 if "relu" in kind else torch.ones_like(s, dtype=torch.bool)
+    assert ((p[:, :, None] - p[:, None])[(s[:, :, None] > s[:, None]) & kept[:, :, None]] > 0).all()
+    if kind in ("softmax", "sigmoid_norm"):
+        torch.testing.assert_close(p.sum(-1), torch.ones(50))
+    if kind == "relu_rms":
+        torch.testing.assert_close(p.square().mean(-1), torch.ones(50))
+    if "relu" in kind:
+        assert not p[~kept].any()

@@ -93,7 +93,9 @@ class TreeRouter(Router):
             v = self.score.paths(traced[ready])
             extra["paths"] = self.sure * -(v * (v + 1e-6).log()).sum() / max(len(v), 1)
             if matrix is not None and matrix.requires_grad:  # while the search goes on
-                extra["permutation"] = PERMUTED * entropy(torch.cat([matrix, matrix / matrix.sum(1, True)])).sum()
+                both = torch.cat([matrix, matrix / matrix.sum(1, True)])
+                both = both.clamp(min=torch.finfo(both.dtype).tiny)  # at 0 the gradient of an entropy is infinite
+                extra["permutation"] = PERMUTED * entropy(both).sum()
         return Heard(self.score.gates(traced, matrix), ready, active.sum(2), state, extra)
 
 

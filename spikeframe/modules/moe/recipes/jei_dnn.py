@@ -5,7 +5,8 @@ r"""JEI-DNN in time: classifiers and gates trained together decide when enough o
 
 A body sees the sample; at each of some steps a head reads the spikes counted so far, and a gate looks at four numbers
 of its logits: largest probability, entropy, margin, and entropy of the squared probabilities. Heads are trained on the
-samples that exit at them (weights P), gates on which exit has the least of cross-entropy + λ cost; the two alternate.
+samples that exit at them (weights P; the last too, which in the paper belongs to a trained backbone), gates on which
+exit has the least of cross-entropy + λ cost; the two alternate.
 An exit saves every later event of the sample: the paper exits in depth. λ must be above 0: without a price the gates
 follow noise in the loss. `gate_loss` wants samples new to the heads, which are sure of those they know. Reference:
 Regol et al. 2023 (ICLR 2024), arXiv:2310.09163.
