@@ -210,7 +210,7 @@ def convert(
     if waiting is None:
         raise UnsupportedLayerError("convert: the model must end in a Linear or Conv2d, whose sums are the output.")
     _rescale(waiting[1], before, 1.0)
-    return Sequential(*made, Integrator(dt=dt))
+    return Sequential(*made, Integrator(dt=dt)).to(next(model.parameters()).device)
 
 
 def _leaves(model: nn.Module, path: str, keep: tuple[type[nn.Module], ...] = ()) -> Iterator[tuple[str, nn.Module]]:
@@ -458,4 +458,4 @@ def convert_few_spikes(
     if waiting is None:
         raise UnsupportedLayerError("convert_few_spikes: the model must end in a Linear or Conv2d.")
     _rescale(waiting[1], before, 1.0 / steps)
-    return Sequential(*made, Integrator(dt=1.0))
+    return Sequential(*made, Integrator(dt=1.0)).to(next(model.parameters()).device)

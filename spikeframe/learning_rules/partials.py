@@ -95,7 +95,7 @@ def constant_decay(neuron: Neuron, rule: str) -> float:
     """
     partials = Partials(neuron, rule)
     states = partials.program.names("state")
-    nothing = torch.full((1, 1), math.nan, dtype=torch.float64)
+    nothing = torch.full((1, 1), math.nan, dtype=torch.float64, device=neuron.device)
     found = partials(nothing, dict.fromkeys(states, nothing))[2] if len(states) == 1 else {}
     constant = {pair: float(value) for pair, value in found.items() if value.ndim == 0}
     decay = constant.get((states[0], states[0])) if states else None

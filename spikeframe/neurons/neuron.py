@@ -172,7 +172,7 @@ class Neuron(Definition):
         self.check(dt)
         if learns and not any(value.is_cuda for value in self.parameters()):
             self._refuse_learnt()
-        values = self.values(dt)
+        values, device = self.values(dt), self.device  # constants of a model are made on the CPU
         found = {}
         for name in self.program().names("coefficient"):
             value = values[name]
@@ -184,7 +184,7 @@ class Neuron(Definition):
                         f"{type(self).__name__}: {name} has shape {tuple(value.shape)}, the layer's neurons have "
                         f"{shape}; give a number, or one value per neuron."
                     ) from None
-            cast = value.to(dtype) if value.is_floating_point() else value.to(torch.int32)
+            cast = value.to(device=device, dtype=dtype if value.is_floating_point() else torch.int32)
             if not (cast.is_cuda and learns) and not bool(torch.isfinite(cast).all()):
                 raise NonFiniteError(
                     f"{type(self).__name__}: coefficient {name} is not finite in {dtype} at dt={dt:g} ms."

@@ -179,6 +179,11 @@ class Parametric(nn.Module):
         stored = getattr(self, self._stored(name)).double()
         return torch.exp(stored) if self.PARAMETERS[name].above == 0.0 else stored
 
+    @property
+    def device(self) -> torch.device | None:
+        """Where its values are; None if it has none."""
+        return next((value.device for value in (*self.parameters(), *self.buffers())), None)
+
     def on_host(self, name: str) -> torch.Tensor:
         """Return a parameter's value on the CPU; a fixed one is fetched from a GPU once.
 

@@ -8,11 +8,16 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from spikeframe import neurons
 from spikeframe.adapters.spiking import on_spikes
 from spikeframe.errors import BackendError
+from spikeframe.learning_rules.bptt import BPTT
+from spikeframe.learning_rules.eprop import EProp
 from spikeframe.learning_rules.eventprop import EventProp
+from spikeframe.learning_rules.ottt import OTTT
+from spikeframe.learning_rules.sltt import SLTT
 from spikeframe.modules import moe
-from spikeframe.neurons import LIF, Exp, Sequential
+from spikeframe.neurons import LI, LIF, Exp, Neuron, Sequential
 from tests.modules.moe.test_moe import IN, made, spikes
 from tests.modules.test_attention import CASES
 from tests.modules.test_attention import made as mixer
@@ -52,6 +57,43 @@ def test_mixtures_give_what_they_give_on_the_cpu(name):
     if name != "jei-dnn":  # its run leaves out samples that have left, by torch alone
         with pytest.raises(BackendError, match=r"runs on the CPU, pass x\.cpu\(\)"):
             run(x.cuda())
+
+
+KINDS = [k for k in vars(neurons).values() if isinstance(k, type) and issubclass(k, Neuron) and k is not Neuron]
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
+def test_every_neuron_gives_the_bits_of_the_cpu(kind):
+    try:
+        layer = kind(dt=0.1)
+    except TypeError:
+        pytest.skip("is made with arguments")
+    x = torch.full((20, 2, 3), 1.5) * torch.tensor([1.0, 0.0, 2.0])
+    given = dict.fromkeys(layer.receptors, x) if len(layer.receptors) > 1 else x
+    there = {name: x.cuda() for name in given} if isinstance(given, dict) else x.cuda()
+    seed = {"seed": 1} if kind.RANDOM else {}
+    out, state = layer(given, **seed)
+    found, after = layer.cuda()(there, **seed)
+    for mine, other in zip((out, *state), (found, *after), strict=True):
+        assert torch.equal(mine, other.cpu())
+
+
+@pytest.mark.parametrize("rule", [BPTT, SLTT, OTTT, EProp])
+def test_rules_give_the_gradients_of_the_cpu(rule):
+    torch.manual_seed(0)
+    hidden, readout = LIF(dt=1.0, tau_m=5.0, detach_reset=True), LI(dt=1.0, tau_m=10.0)
+    model = Sequential(torch.nn.Linear(12, 20), hidden, torch.nn.Linear(20, 3), readout)
+    x, labels = spikes(10, 6, 12), torch.arange(6) % 3
+    for device in ("cpu", "cuda"):
+        own = copy.deepcopy(model).to(device)
+        rule(own, torch.nn.functional.cross_entropy).backward(x.to(device), labels.to(device))
+        found = [p.grad for p in own.parameters()]
+        if device == "cpu":
+            expected = found
+    for there, here in zip(found, expected, strict=True):
+        assert here.abs().sum() > 0
+        close(there, here)
 
 
 def test_layers_work_under_activation_checkpointing_from_the_first_call_on():
