@@ -131,11 +131,13 @@ def main(quick: bool = False, out: str = "competitive.png") -> Path:
     panels[1].semilogy(theory, color=style.INK, linewidth=0.8, label="closed form")
     style.tidy(panels[1], "Plain Hebb", "steps", "length of the weight")
     style.legend(panels[1])
+    every = max(1, long // 400)
     for p in range(4):
-        panels[2].plot(answers[:: max(1, long // 400), :, p].numpy(), color=style.CYCLE[p], linewidth=0.6)
+        shown = answers[::every, :, p].numpy()
+        panels[2].plot(every * np.arange(len(shown)), shown, color=style.CYCLE[p], linewidth=0.6)
     for value in (2.5, 5.0):
         panels[2].axhline(value, color=style.INK, linewidth=0.8, linestyle=":")
-    style.tidy(panels[2], "BCM: answers to four patterns", f"steps / {max(1, long // 400)}", "y (dotted: 1/p)")
+    style.tidy(panels[2], "BCM: answers to four patterns", "steps", "y (dotted: 1/p)")
     panels[3].plot(errors, color=style.BLUE, label="one winner")
     panels[3].axhline(best, color=style.INK, linewidth=0.8, linestyle=":", label="k-means")
     style.tidy(panels[3], "Competitive learning", "epochs", "squared distance to the winner")

@@ -106,7 +106,7 @@ def learn(tasks: list[PermutedTask], kind: str, seed: int, full: int) -> tuple[T
 
 def draw(found: dict[str, list[tuple[TaskScores, float]]], out: str) -> None:
     """Draw the two panels."""
-    figure = Figure(figsize=(9, 3.3), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(10.5, 3.3), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
     for (kind, runs), colour in zip(found.items(), style.CYCLE, strict=False):
         means = np.array([[100 * np.nanmean(row) for row in scores.accuracy] for scores, _ in runs])
@@ -117,7 +117,8 @@ def draw(found: dict[str, list[tuple[TaskScores, float]]], out: str) -> None:
             right.semilogx(cost, 100 * scores.average, "o", markersize=4, color=colour)
     style.tidy(left, "Mean of the tasks seen so far", "tasks learnt", "test accuracy (%)")
     left.set(ylim=(0, 100), xticks=place)
-    style.legend(left, loc="lower left", ncols=2)
+    names = left.get_legend_handles_labels()
+    figure.legend(*names, frameon=False, fontsize=8, labelcolor=style.INK, loc="outside right center")
     style.tidy(right, "After the last task", "cost of training, DER++ = 1", "average accuracy (%)")
     figure.savefig(out, dpi=120)
 

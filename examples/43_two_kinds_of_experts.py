@@ -77,7 +77,7 @@ def main(quick: bool = False, out: str = "two_kinds_of_experts.png") -> Path:
               f"{100 * second[:, 0].mean():22.0f} %{100 * second[:, 1].mean():9.0f} %{ops:17,.0f}")  # fmt: skip
     figure = Figure(figsize=(7.5, 3.4), layout="constrained", facecolor="white")
     axes: Any = figure.subplots(1, 2)
-    for ax, which, label in zip(axes, (0, 1), ("accuracy (%)", "samples sent to the second expert (%)"), strict=True):
+    for ax, which, label in zip(axes, (0, 1), ("accuracy (%)", "sent to the second expert (%)"), strict=True):
         for k, (name, colour) in enumerate((("which channels", "#0072b2"), ("which order", "#d55e00"))):
             heights = [100 * found[kinds][which][:, k] for kinds in KINDS]
             places = np.arange(len(KINDS)) + 0.36 * (k - 0.5)
