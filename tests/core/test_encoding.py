@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from spikeframe.core import Network, Simulator, differing_spikes
-from spikeframe.core.encoding import from_frames
+from spikeframe.core.encoding import from_frames, from_recordings
+from spikeframe.datasets.events import EVENT_DTYPE
+from spikeframe.errors import EventError
 from spikeframe.kernels.numba import deliver, gather
 from spikeframe.kernels.numba.delivery import collect
 from spikeframe.kernels.synapses import LINE, lined
@@ -139,3 +141,15 @@ def test_lined_rows_fill_whole_lines():
         assert np.array_equal(table[:, : shape[1]], weight)
         assert table.shape[1] * table.itemsize % LINE == 0
         assert table.ctypes.data % LINE == 0 or table.size == 0
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("bad", [
+    [(1, 2, 3, 0)], np.zeros(3), np.zeros((1, 2), EVENT_DTYPE), np.zeros(2, [("x", "i4"), ("y", "i4"), ("t", "i8")]),
+    np.zeros(2, [("x", "f4"), ("y", "i4"), ("t", "i8"), ("p", "i4")]),
+])  # fmt: skip
+def test_recordings_are_rows_of_whole_x_y_t_p(bad):
+    good = np.zeros(2, EVENT_DTYPE)
+    assert len(from_recordings([good], (2, 3, 3), 2, 1.0, 4).source) == 2
+    with pytest.raises(EventError, match="recording 1: must be a 1-d structured array"):
+        from_recordings([good, bad], (2, 3, 3), 2, 1.0, 4)

@@ -474,6 +474,11 @@ def test_layers_that_cannot_be_sparse_are_refused():
             SparseTraining(layer, fitting, Rewiring(), **options)
 
 
+def test_groups_may_be_single_neurons():
+    layer = G2GLinear(8, 4, groups=4, p_inter=0.0)
+    assert masked(layer).mask.sum(0).tolist() == [1] * 8 and masked(layer).mask.sum(1).tolist() == [2] * 4
+
+
 @pytest.mark.fault
 def test_exploring_asks_for_growth_by_gradients():
     layer = nn.Linear(11, 7)

@@ -568,3 +568,13 @@ def test_saliencies_of_live_synapses_must_fit():
         sim.rewire(link, rule, saliency=worth)
     with pytest.raises(ShapeError, match="another projection"):
         of_synapses("wanda", sim.weights(link), activity=Activity(np.ones((2, 4)), np.ones((2, 4))))
+
+
+@pytest.mark.parametrize("kind", [Block(2, 4), Channel(), NM(2, 4), ConstFanIn(), Unstructured()], ids=str)
+def test_a_mask_holds_if_its_units_are_whole_and_as_many_as_were_asked_for(kind):
+    good = kind.mask(torch.rand(8, 8, generator=torch.Generator().manual_seed(0)), 0.5)
+    assert kind.holds(good, 0.5)
+    assert not kind.holds(torch.ones_like(good), 0.5)
+    one_less = good.clone().contiguous()
+    one_less[tuple(good.nonzero()[0])] = False
+    assert not kind.holds(one_less, 0.5)

@@ -135,6 +135,12 @@ def test_the_optimisers_state_follows_the_mask(name):
     assert changed[0] > 50
 
 
+def test_structure_decay_gives_every_rung_its_share_of_the_steps():
+    run = recipe("sdgf", model(), 0.9, 100, seed=3, m=20, decay=0.6)
+    kept = [run.rungs(step).n for step in (0, 14, 15, 29, 30, 44, 45, 99)]
+    assert kept == [19, 19, 10, 10, 5, 5, 2, 2]
+
+
 # N:M: SR-STE, progressive gradient flow, BDWP.
 
 

@@ -349,3 +349,8 @@ def test_a_layer_brings_its_bias_along(make):
     found = make(dense)
     assert torch.equal(found.bias, dense.bias)
     assert float((found.to_dense() - dense.weight).detach().norm() / dense.weight.detach().norm()) < 0.9
+
+
+@pytest.mark.parametrize("density", [1.0, 1])
+def test_all_of_the_parameters_may_be_asked_for(density):
+    assert structured("low-rank", 8, 8, density).first.shape == (4, 8)  # 64 parameters in two factors

@@ -114,3 +114,9 @@ def test_bad_input_is_refused():
         neuron(torch.ones(2, 2, dtype=torch.int64))
     with pytest.raises(ShapeError, match="along -1"):
         neuron(torch.ones(2, 0))
+
+
+def test_the_threshold_is_shared_along_the_last_axis_unless_told():
+    x = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(AdaptiveThresholdIF()(x).counts, AdaptiveThresholdIF(axis=3)(x).counts)
+    assert not torch.equal(AdaptiveThresholdIF()(x).counts, AdaptiveThresholdIF(axis=1)(x).counts)
