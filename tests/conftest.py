@@ -16,9 +16,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the type checker: the longest test, which nothing should wait for in the end."""
-    from tests.numba_typing import remember
-
-    remember()
     items.sort(key=lambda item: "[mypy]" not in item.name)
 
 
