@@ -146,19 +146,7 @@ def fit(
             raise ParameterError(f"{name}={value!r}: must be a finite number, not negative.")
     if loss is not None and not callable(loss):
         raise ParameterError(f"loss={loss!r}: must be a function of logits [B, classes] and labels [B], or None.")
-    if optimizer is None:
-        if scheduler is not None:
-            raise ConfigError("fit: a scheduler needs the optimiser it belongs to; give both.")
-        optimizer = torch.optim.Adam(model.parameters(), lr)
-    own = {id(p) for p in model.parameters()}
-    if own and not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
-        raise ConfigError(
-            "fit: the optimiser holds no parameter of this model, so nothing would be learnt; make it anew."
-        )
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise ConfigError("fit: LBFGS calls the loss itself, several times a step; choose an optimiser that does not.")
-    if scheduler is not None and scheduler.optimizer is not optimizer:
-        raise ConfigError("fit: the scheduler belongs to another optimiser; make it for the one you give.")
+    optimizer = _checked_optimizer(model, optimizer, scheduler, lr)
     settings: dict[str, Any] = {
         "seed": check_seed(seed),
         "epochs": epochs,
@@ -188,7 +176,6 @@ def fit(
             started = time.perf_counter()
             epoch = len(state.history)
             seed_everything(seed, epoch)
-            row: dict[str, Any] = {"epoch": epoch + 1}
             batches = tqdm(
                 _batches(train, batch_size, seed, epoch),
                 f"epoch {epoch + 1}/{epochs}",
@@ -197,20 +184,17 @@ def fit(
                 leave=False,
                 unit="batch",
             )
+            row: dict[str, Any] = {"epoch": epoch + 1}
             row |= _train_epoch(model, batches, optimizer, loss, readout, rate_target, rate_weight, epoch + 1)
-            latest = -float(epoch)
             if validation is not None:
                 found = evaluate(model, _batches(validation, batch_size, None, 0), loss=loss, readout=readout)
                 row |= {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
-                latest = found.loss
-                if not isfinite(latest):
+                if not isfinite(found.loss):
                     raise NonFiniteError(
-                        f"The validation loss is {latest} in epoch {epoch + 1}; try a lower learning rate."
+                        f"The validation loss is {found.loss} in epoch {epoch + 1}; try a lower learning rate."
                     )
-            if isinstance(scheduler, ReduceLROnPlateau):
-                scheduler.step(row["train_loss"] if validation is None else latest)
-            elif scheduler is not None:
-                scheduler.step()
+            _schedule(scheduler, row)
+            latest = row.get("validation_loss", -float(epoch))  # without validation the last epoch is the best
             row["seconds"] = time.perf_counter() - started
             state.history.append(row)
             if latest < state.best_loss:
@@ -257,6 +241,34 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise CheckpointError(f"{path} holds {type(settings).__name__}; accepted is a JSON object.")
     return settings
+
+
+def _checked_optimizer(
+    model: nn.Module, optimizer: Optimizer | None, scheduler: LRScheduler | None, lr: float
+) -> Optimizer:
+    """Return the optimiser, Adam if none was given; refuse one that cannot train this model."""
+    if optimizer is None:
+        if scheduler is not None:
+            raise ConfigError("fit: a scheduler needs the optimiser it belongs to; give both.")
+        optimizer = torch.optim.Adam(model.parameters(), lr)
+    own = {id(p) for p in model.parameters()}
+    if own and not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+        raise ConfigError(
+            "fit: the optimiser holds no parameter of this model, so nothing would be learnt; make it anew."
+        )
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ConfigError("fit: LBFGS calls the loss itself, several times a step; choose an optimiser that does not.")
+    if scheduler is not None and scheduler.optimizer is not optimizer:
+        raise ConfigError("fit: the scheduler belongs to another optimiser; make it for the one you give.")
+    return optimizer
+
+
+def _schedule(scheduler: LRScheduler | None, row: Mapping[str, Any]) -> None:
+    """Step a learning-rate schedule after an epoch."""
+    if isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.step(row.get("validation_loss", row["train_loss"]))
+    elif scheduler is not None:
+        scheduler.step()
 
 
 def _train_epoch(
