@@ -42,12 +42,12 @@ def test_delays_end_at_2_to_the_20_steps():
                 read_and_run(graph, torch.ones(3, 1, 1))
 
 
-@pytest.mark.parametrize("kernel", [(1, 2), (2, 1), (2, 2)])
+@pytest.mark.parametrize(("kernel", "edge"), [((1, 2), 0), ((2, 1), 0), ((2, 2), 0), ((2, 2), 1)])
 @pytest.mark.parametrize("stride", [(1, 2), (2, 2)])
-def test_sums_over_any_window_are_means_times_its_size(kernel, stride):
+def test_sums_over_any_window_are_means_times_its_size(kernel, edge, stride):
     x = torch.rand(2, 1, 3, 4, 5, generator=torch.Generator().manual_seed(0))
-    pair = (np.array(kernel), np.array(stride), np.array((0, 0)))
-    sent = (3, *((n - k) // s + 1 for n, k, s in zip((4, 5), kernel, stride, strict=True)))
+    pair = (np.array(kernel), np.array(stride), np.array((edge, edge)))
+    sent = (3, *((n + 2 * edge - k) // s + 1 for n, k, s in zip((4, 5), kernel, stride, strict=True)))
     summed, mean = (read_and_run(graph_of(kind(*pair), (3, 4, 5), sent), x) for kind in (nir.SumPool2d, nir.AvgPool2d))
     torch.testing.assert_close(summed, mean * float(np.prod(kernel)))
 

@@ -150,3 +150,12 @@ def test_bad_rules_meet_their_named_errors():
     with pytest.raises(ParameterError, match="per pair"):
         built(sf.AllToAll(), weight=[1.0, 2.0])
     assert Constant(1.0).value == 1.0
+
+
+def test_a_degree_may_be_as_large_as_the_other_population():
+    every = [(i, j) for i in range(6) for j in range(9)]
+    for rule in (sf.FixedInDegree(6, multapses=False), sf.FixedOutDegree(9, multapses=False)):
+        source, target = pairs(built(rule, 6, 9))
+        assert sorted(zip(source.tolist(), target.tolist(), strict=True)) == every
+    with pytest.raises(ParameterError):
+        built(sf.FixedInDegree(7, multapses=False), 6, 9)

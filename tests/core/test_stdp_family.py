@@ -420,7 +420,8 @@ def test_what_a_rule_cannot_act_on_is_refused():
     [(PairSTDP(1.0), {"pre": torch.zeros(5, 1, 4)}, ShapeError), (PairSTDP(1.0), {"dt": 0.0}, ParameterError),
      (PairSTDP(1.0), {"signal": torch.zeros(5)}, ParameterError), (VoltageSTDP(1.0), {}, ParameterError),
      (PairSTDP(1.0), {"target": {"v": torch.zeros(5, 1, 2)}}, ParameterError),
-     (RewardSTDP(1.0), {"signal": torch.zeros(4)}, ParameterError)],
+     (RewardSTDP(1.0), {"signal": torch.zeros(4)}, ParameterError),
+     (PairSTDP(1.0), {"weight": torch.tensor([[0.0, 0.5, float("nan")]] * 2)}, NonFiniteError)],
 )  # fmt: skip
 def test_tensors_that_do_not_fit_are_refused(rule, options, error):
     given = {"weight": torch.zeros(2, 3), "pre": torch.zeros(5, 1, 3), "post": torch.zeros(5, 1, 2), "dt": 1.0}

@@ -20,7 +20,7 @@ from spikeframe.errors import (
     UnsupportedLayerError,
 )
 from spikeframe.learning_rules.sparse_training import masked
-from spikeframe.modules.sparsity import iso_flops, tickets
+from spikeframe.modules.sparsity import iso_flops, schedules, tickets
 from spikeframe.modules.sparsity.averaging import average, greedy_soup, prune_retrain
 from spikeframe.modules.sparsity.bidirectional import BidirectionalLinear
 from spikeframe.modules.sparsity.masks import Decaying, StraightThrough, harden, mask_layers, parametrised, stored
@@ -139,6 +139,7 @@ def test_structure_decay_gives_every_rung_its_share_of_the_steps():
     run = recipe("sdgf", model(), 0.9, 100, seed=3, m=20, decay=0.6)
     kept = [run.rungs(step).n for step in (0, 14, 15, 29, 30, 44, 45, 99)]
     assert kept == [19, 19, 10, 10, 5, 5, 2, 2]
+    assert [rung.n for rung in schedules.nm_ladder(3, 4, "stepwise", 1).entries] == [3]  # no rung twice
 
 
 # N:M: SR-STE, progressive gradient flow, BDWP.
