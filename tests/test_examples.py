@@ -25,7 +25,7 @@ PROMISED = {
 NEEDS = {"61_pynn.py": ("pyNN",), "63_neo.py": ("neo", "elephant")}
 
 #: Examples that take longest even with ``--quick``.
-LONG = (9, 10, 12, 15, 17, 20, 22, 24, 28, 38, 41, 42, 43, 49, 50, 52, 53, 57, 59, 60, 64)
+LONG = (9, 10, 11, 12, 15, 17, 20, 22, 24, 28, 38, 41, 42, 43, 49, 50, 52, 53, 57, 59, 60, 64)
 
 
 def test_the_list_of_examples_is_whole():

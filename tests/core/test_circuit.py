@@ -56,7 +56,7 @@ def trains(*results: Any) -> dict[str, list[tuple[int, int]]]:
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.campaign)])
 def test_compiled_runs_equal_the_reference_for_any_threads_and_cutting(dtype):
     expected = sf.Simulator(network(), dt=0.1, backend="reference", dtype=dtype).run(40.0)
     assert all(len(s) for s in expected.spikes.values())

@@ -82,6 +82,7 @@ def test_the_module_fires_as_the_simulator_does_on_any_threads():
 
 
 @pytest.mark.exact
+@pytest.mark.campaign
 def test_in_float64_it_fires_as_the_float64_simulator():
     net = network(seed=4)
     assert assert_same_spikes(net, by_torch(net.to_module(DT, dtype="float64")), 100, dtype="float64") > 100

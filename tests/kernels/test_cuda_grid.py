@@ -47,7 +47,10 @@ def test_the_generated_kernel_on_host_threads_gives_the_reference_s_bits(name, d
 @needs_gxx
 @pytest.mark.exact
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.campaign)])
-@pytest.mark.parametrize("name", [*LAUNCHED, pytest.param("mixed", marks=pytest.mark.campaign)])
+@pytest.mark.parametrize(
+    "name",
+    ["learning", *(pytest.param(n, marks=pytest.mark.campaign) for n in (*LAUNCHED, "mixed") if n != "learning")],
+)
 def test_plain_launches_on_host_threads_give_the_reference_s_bits(name, dtype, folder):
     """Plastic synapses, gap junctions, spikes that arrive at once and rows drawn again, with weights and traces."""
     network = {**NETWORKS, **LAUNCHED}[name]

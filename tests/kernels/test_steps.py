@@ -191,7 +191,7 @@ SPECIAL = [0.0, -0.0, 1e-45, -1e-40, 1e-38, 3e38, -3e38, 1.0, -1.0]
 
 
 @pytest.mark.exact
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.data())
 def test_random_steps_give_the_same_bits_on_every_provider(data):
     """Steps drawn from the operations a step may use, on ordinary and extreme finite values."""
