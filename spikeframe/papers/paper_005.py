@@ -30,8 +30,8 @@ CLAIMS: tuple[Claim, ...] = (
         "modules/moe/test_comet.py::test_comet_gates_are_shares_and_decided_trees_are_sparse",
         "",
         "up to 13 % better AUC than hash and top-k routing (recommenders)",
-        "3 seeds, accuracy at share of the dense layer's synaptic operations, routing included: event digits 79.6 "
-        "+- 6.4 % at 108 % (dense 91.2 +- 1.2 %), speech-like events 57.7 +- 5.9 % at 39 % (dense 72.0 +- 1.4 %)",
+        "3 seeds, accuracy at share of the dense layer's synaptic operations, routing included: event digits 77.8 "
+        "+- 8.0 % at 106 % (dense 91.2 +- 1.2 %), speech-like events 63.2 +- 3.3 % at 39 % (dense 72.0 +- 1.4 %)",
         "not reproduced",
         "its nodes look at the trace of every input at every step, which costs more than the events that it saves; "
         "as a gate it learned badly in so few updates",

@@ -21,8 +21,8 @@ CLAIMS: tuple[Claim, ...] = (
         "modules/moe/test_evomoe.py::test_evomoe_experts_are_masked_copies_of_the_first",
         "",
         "better than Switch, BASE, Hash and StableMoE (language models)",
-        "3 seeds, accuracy at share of the dense layer's synaptic operations, routing included: event digits 91.5 "
-        "+- 1.1 % at 37 % (dense 91.2 +- 1.2 %), speech-like events 63.9 +- 1.1 % at 38 % (dense 72.0 +- 1.4 %)",
+        "3 seeds, accuracy at share of the dense layer's synaptic operations, routing included: event digits 91.3 "
+        "+- 1.6 % at 37 % (dense 91.2 +- 1.2 %), speech-like events 65.7 +- 4.5 % at 38 % (dense 72.0 +- 1.4 %)",
         "in part",
         "eight experts of 16 neurons, one of which runs, against a dense layer of 64; the compared gates were not "
         "trained",
