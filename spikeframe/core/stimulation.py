@@ -250,8 +250,35 @@ class PoissonInput:
         _fits("PoissonInput", "rate", self.rate, name, size)
 
 
+class _Steady:
+    """A current whose mean does not change."""
+
+    #: The field with the mean, pA: a number, or one per neuron.
+    MEAN: ClassVar[str]
+
+    def check(self, name: str, size: int) -> None:
+        """Refuse what does not fit a population.
+
+        Args:
+            name: of the population.
+            size: its neurons.
+        """
+        _fits(type(self).__name__, self.MEAN, getattr(self, self.MEAN), name, size)
+
+    @property
+    def levels(self) -> Floats | None:
+        """``[1, size]`` means of neurons that have their own, pA, or None."""
+        mean = getattr(self, self.MEAN)
+        return np.asarray(mean)[np.newaxis] if np.ndim(mean) else None
+
+    def at(self, times: Floats) -> Floats:
+        """Return the mean at some times, pA; where neurons have their own, which of `levels` they are."""
+        mean = getattr(self, self.MEAN)
+        return np.full(times.shape, 0.0 if np.ndim(mean) else float(mean))
+
+
 @dataclass(frozen=True, eq=False)
-class DC:
+class DC(_Steady):
     """A constant current.
 
     Args:
@@ -264,28 +291,11 @@ class DC:
     start: float = 0.0
     stop: float = math.inf
     sd: ClassVar[float] = 0.0
+    MEAN = "amplitude"
 
     def __post_init__(self) -> None:
         _window(self)
         _each(self, "amplitude")
-
-    def check(self, name: str, size: int) -> None:
-        """Refuse what does not fit a population.
-
-        Args:
-            name: of the population.
-            size: its neurons.
-        """
-        _fits("DC", "amplitude", self.amplitude, name, size)
-
-    @property
-    def levels(self) -> Floats | None:
-        """``[1, size]`` currents of neurons that have their own, pA, or None."""
-        return np.asarray(self.amplitude)[np.newaxis] if np.ndim(self.amplitude) else None
-
-    def at(self, times: Floats) -> Floats:
-        """Return the current at some times, pA; where neurons have their own, which of `levels` they are."""
-        return np.full(times.shape, 0.0 if np.ndim(self.amplitude) else float(self.amplitude))
 
 
 @dataclass(frozen=True)
@@ -325,7 +335,7 @@ class AC:
 
 
 @dataclass(frozen=True, eq=False)
-class NoiseCurrent:
+class NoiseCurrent(_Steady):
     """Gaussian white noise: a new value for each neuron in every step.
 
     Args:
@@ -339,29 +349,12 @@ class NoiseCurrent:
     sd: float
     start: float = 0.0
     stop: float = math.inf
+    MEAN = "mean"
 
     def __post_init__(self) -> None:
         _window(self)
         _each(self, "mean")
         _number("NoiseCurrent(sd)", self.sd, least=0.0)
-
-    def check(self, name: str, size: int) -> None:
-        """Refuse what does not fit a population.
-
-        Args:
-            name: of the population.
-            size: its neurons.
-        """
-        _fits("NoiseCurrent", "mean", self.mean, name, size)
-
-    @property
-    def levels(self) -> Floats | None:
-        """``[1, size]`` means of neurons that have their own, pA, or None."""
-        return np.asarray(self.mean)[np.newaxis] if np.ndim(self.mean) else None
-
-    def at(self, times: Floats) -> Floats:
-        """Return the mean current at some times, pA; where neurons have their own, which of `levels` they are."""
-        return np.full(times.shape, 0.0 if np.ndim(self.mean) else float(self.mean))
 
 
 @dataclass(frozen=True, eq=False)

@@ -174,11 +174,18 @@ def test_no_event_at_all_is_no_work():
 @pytest.mark.fault
 def test_broken_promises_are_found():
     x = spikes(6, 3, 4) + spikes(6, 3, 4, seed=1)
-    for module, what in ((_Whole(True), "causal"), (_Mixing(), "apart")):
+    for module, what in ((_Whole(True), "causal"), (_Mixing(), "apart"), (_Elsewhere(), "device")):
         with pytest.raises(errors.ContractError, match=what):
             verify(on_spikes(module), x)
     with pytest.raises(errors.ShapeError, match="two steps"):
         verify(on_spikes(nn.Linear(4, 2), "step"), x[:1])
+
+
+class _Elsewhere(nn.Module):
+    per = "step"
+
+    def forward(self, x):
+        return x + torch.ones(x.shape[-1])  # on the CPU, wherever x is
 
 
 class _Sums(nn.Module):
